@@ -1,0 +1,166 @@
+"""The report on a data set: what is in it, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from dgaug.data.damage import Inspection, Progress, inspect_pictures
+from dgaug.data.folders import SPLIT_FOLDERS
+from dgaug.data.listing import holds_pictures, list_folders
+from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
+
+
+@dataclass(frozen=True, slots=True)
+class SplitCounts:
+    """What one split holds, counted as the literature does.
+
+    Attributes:
+        images: all files, junk, distractors and damaged ones included.
+        identities: identities, junk and distractors not included.
+        cameras: different known cameras.
+        junk: pictures that never count.
+        distractors: pictures of nobody who is asked for.
+        damaged: files that cannot be decoded.
+    """
+
+    images: int
+    identities: int
+    cameras: int
+    junk: int
+    distractors: int
+    damaged: int
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """The report on a data set: layout, counts by split, and what is wrong in sentences."""
+
+    layout: str
+    splits: dict[str, SplitCounts]
+    problems: list[str]
+
+    @property
+    def has_damage(self) -> bool:
+        """Whether any picture is damaged."""
+        return any(counts.damaged for counts in self.splits.values())
+
+    def to_json(self) -> dict[str, object]:
+        """The report as plain dicts and lists: the keys layout, splits, problems."""
+        return asdict(self)
+
+
+def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> DataReport:
+    """Decode every picture of a data set and report on it."""
+    inspections = inspect_pictures(data, on_progress=on_progress)
+    damaged = Counter(inspection.split for inspection in inspections if inspection.damage is not None)
+    counts = {split: _counts(records, damaged[split]) for split, records in data.splits.items()}
+    problems = [
+        *_damaged(inspections),
+        *_empty_splits(data),
+        *_single_pictures(data),
+        *_unknown_cameras(data),
+        *_unanswerable_queries(data),
+        *_shared_identities(data),
+        *_copies_across_splits(inspections),
+        *_unread_folders(data),
+    ]
+    return DataReport(data.layout, counts, problems)
+
+
+def _counts(records: Sequence[Record], damaged: int) -> SplitCounts:
+    roles = Counter(record.role for record in records)
+    return SplitCounts(
+        images=len(records),
+        identities=len({record.identity for record in records if record.role is Role.IDENTITY}),
+        cameras=len({record.camera for record in records} - {UNKNOWN_CAMERA}),
+        junk=roles[Role.JUNK],
+        distractors=roles[Role.DISTRACTOR],
+        damaged=damaged,
+    )
+
+
+def _damaged(inspections: Iterable[Inspection]) -> Iterable[str]:
+    for inspection in inspections:
+        if inspection.damage is not None:
+            yield f"{inspection.split}: damaged picture {inspection.record.path}: {inspection.damage}"
+
+
+def _empty_splits(data: IdentityData) -> Iterable[str]:
+    for split, records in data.splits.items():
+        if not records:
+            yield f"{split}: no pictures"
+
+
+def _single_pictures(data: IdentityData) -> Iterable[str]:
+    pictures = Counter(record.identity for record in data.splits.get("train", ()))
+    single = sorted(identity for identity, count in pictures.items() if count == 1)
+    if single:
+        yield f"train: {_count(single, 'identities')} with one picture only, no positive pair: {_first(single)}"
+
+
+def _unknown_cameras(data: IdentityData) -> Iterable[str]:
+    for split, records in data.splits.items():
+        without = [record.path for record in records if record.camera == UNKNOWN_CAMERA]
+        if without:
+            yield f"{split}: {len(without):,} of {len(records):,} pictures have an unknown camera: {_first(without)}"
+
+
+def _unanswerable_queries(data: IdentityData) -> Iterable[str]:
+    queries = data.splits.get("query", ())
+    cameras: defaultdict[str, set[int]] = defaultdict(set)
+    for record in data.splits.get("gallery", ()):
+        if record.role is Role.IDENTITY:
+            cameras[record.identity].add(record.camera)
+    # Without cameras no match can be ruled out.
+    alone = [
+        record.path
+        for record in queries
+        if not (cameras[record.identity] if record.camera < 0 else cameras[record.identity] - {record.camera})
+    ]
+    if alone:
+        yield f"query: {_count(alone, 'pictures')} without a match from another camera in the gallery: {_first(alone)}"
+
+
+def _shared_identities(data: IdentityData) -> Iterable[str]:
+    if data.layout == "msmt17":  # its test identities count from 0 again
+        return
+    train = {record.identity for record in data.splits.get("train", ())}
+    for split in ("query", "gallery"):
+        identities = {record.identity for record in data.splits.get(split, ()) if record.role is Role.IDENTITY}
+        shared = sorted(train & identities)
+        if shared:
+            names = _first(shared)
+            yield f"{split}: {_count(shared, 'identities')} named as in train, wrong if they are the same: {names}"
+
+
+def _copies_across_splits(inspections: Iterable[Inspection]) -> Iterable[str]:
+    copies: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
+    for inspection in inspections:
+        # The multi-query folder repeats pictures of the other splits by design.
+        if inspection.digest and inspection.split != "multi-query":
+            copies[inspection.digest].setdefault(inspection.split, inspection.record.path)
+    examples = [" = ".join(paths.values()) for paths in copies.values() if len(paths) > 1]
+    if examples:
+        yield f"{_count(examples, 'pictures')} in more than one split, byte by byte: {_first(examples)}"
+
+
+def _unread_folders(data: IdentityData) -> Iterable[str]:
+    if data.layout in ("manifest", "pattern"):
+        return
+    read = {record.path.partition("/")[0] for records in data.splits.values() for record in records}
+    # DG-Net's own split of train_all repeats its pictures.
+    repeated = {"train", "val"} if data.layout == "dgnet-folders" else set()
+    for folder in list_folders(data.root):
+        if folder in SPLIT_FOLDERS - read - repeated and holds_pictures(data.root / folder):
+            yield f"{folder}: a folder with pictures that belong to no split of this layout; they are not read"
+
+
+def _count(found: Sequence[str], plural: str) -> str:
+    singular = {"identities": "identity", "pictures": "picture"}[plural]
+    return f"{len(found):,} {plural if len(found) != 1 else singular}"
+
+
+def _first(names: Sequence[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

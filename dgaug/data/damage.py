@@ -1,0 +1,90 @@
+"""Decode every picture once: which are damaged, which are the same file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from dgaug.data.images import DamagedPicture, decode_picture, read_picture_bytes
+from dgaug.data.records import IdentityData, Record
+from dgaug.errors import DgaugError
+
+# Called with (pictures done, pictures in all)
+Progress = Callable[[int, int], None]
+
+# So few that an interrupt waits for no more than these.
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What decoding one picture showed: a digest of the file's bytes, and why it is damaged (None: it is not)."""
+
+    split: str
+    record: Record
+    digest: bytes
+    damage: str | None
+
+
+def inspect_pictures(
+    data: IdentityData, *, splits: Sequence[str] | None = None, on_progress: Progress | None = None
+) -> list[Inspection]:
+    """Decode every picture of some splits (default: all), in their order; the work is spread over threads."""
+
+    def inspect(item: tuple[str, Record]) -> Inspection:
+        path, digest = data.picture_path(item[1]), b""
+        try:
+            content = read_picture_bytes(path)
+            digest = hashlib.blake2b(content, digest_size=16).digest()
+            decode_picture(content, path)
+        except DamagedPicture as damaged:
+            return Inspection(*item, digest, damaged.reason)
+        return Inspection(*item, digest, None)
+
+    items = [
+        (split, record) for split in data.splits for record in data.splits[split] if splits is None or split in splits
+    ]
+    inspections: list[Inspection] = []
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
+        for start in range(0, len(items), _AT_ONCE):
+            inspections += threads.map(inspect, items[start : start + _AT_ONCE])
+            if on_progress is not None:
+                on_progress(len(inspections), len(items))
+    return inspections
+
+
+def usable_data(
+    data: IdentityData,
+    *,
+    damaged: str = "refuse",
+    splits: Sequence[str] = ("train",),
+    on_progress: Progress | None = None,
+) -> tuple[IdentityData, list[Inspection]]:
+    """Data of which every picture in `splits` can be decoded, and what was dropped to get there.
+
+    Args:
+        damaged: `refuse` a data set with damaged pictures, or `skip` them: the caller says so to the user.
+
+    Raises:
+        DgaugError: with `refuse`, damaged pictures: how many, the first of them, what to do.
+    """
+    if damaged not in ("refuse", "skip"):
+        raise DgaugError(f"unknown policy for damaged pictures {damaged!r}; known are refuse and skip")
+    inspections = inspect_pictures(data, splits=splits, on_progress=on_progress)
+    dropped = [inspection for inspection in inspections if inspection.damage is not None]
+    if dropped and damaged == "refuse":
+        first = "; ".join(f"{inspection.record.path} ({inspection.damage})" for inspection in dropped[:3])
+        count = f"{len(dropped):,} damaged picture" + ("s" if len(dropped) > 1 else "")
+        raise DgaugError(
+            f"{data.root}: {count}: {first}{' ...' if len(dropped) > 3 else ''}; `dgaug data check {data.root}` "
+            "lists them, `--set data.damaged=skip` leaves them out"
+        )
+    gone = {(inspection.split, inspection.record.path) for inspection in dropped}
+    kept = {
+        split: [record for record in records if (split, record.path) not in gone]
+        for split, records in data.splits.items()
+    }
+    return replace(data, splits=kept), dropped

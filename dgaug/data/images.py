@@ -1,0 +1,118 @@
+"""One picture file, read right or refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dgaug.errors import DgaugError
+
+# Only these decoders: Pillow would otherwise run Ghostscript on an EPS file that calls itself .jpg.
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+# All that Pillow's decoders raise on damaged bytes
+_DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+class DamagedPicture(DgaugError):
+    """A file that should be a picture and cannot be read whole.
+
+    Attributes:
+        path: the file.
+        reason: why, in a few words.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: damaged picture ({reason})")
+        self.path = path
+        self.reason = reason
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """Read a picture whole, in RGB, upright.
+
+    Grey, palette, CMYK and 16-bit grey (65,535 becomes 255) are converted; transparency is laid on white; EXIF
+    rotation is applied; of an animation it is the first frame. The content decides, not the file's suffix.
+
+    Raises:
+        DamagedPicture: not there, empty, cut off, not a picture, in floating point, or larger than Pillow's
+            `MAX_IMAGE_PIXELS`.
+    """
+    path = Path(path)
+    return decode_picture(read_picture_bytes(path), path)
+
+
+def read_picture_bytes(path: Path) -> bytes:
+    """The bytes of a picture file; DamagedPicture where there are none."""
+    try:
+        if not path.is_file():
+            raise DamagedPicture(path, "no such file" if not path.exists() else "not a file")
+        content = path.read_bytes()
+    except OSError as error:
+        raise DamagedPicture(path, error.strerror or "cannot be read") from error
+    if not content:
+        raise DamagedPicture(path, "empty file")
+    return content
+
+
+def decode_picture(content: bytes, path: Path) -> Image.Image:
+    """Decode the bytes of a picture as `open_picture` does; `path` only names it in the error."""
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+            most = Image.MAX_IMAGE_PIXELS
+            if most is not None and picture.width * picture.height > most:
+                raise DamagedPicture(path, f"{picture.width} x {picture.height} is more than {most:,} pixels")
+            if picture.format == "PNG":
+                _verify(content)
+            picture.load()
+            ImageOps.exif_transpose(picture, in_place=True)
+            return _in_rgb(picture)
+    except UnidentifiedImageError as error:
+        raise DamagedPicture(path, "cut off at its start, or not a picture in a known format") from error
+    except _DECODE_ERRORS as error:
+        raise DamagedPicture(path, str(error) or type(error).__name__) from error
+
+
+def to_pixels(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize an RGB picture to (H, W), bicubic: uint8 `[H, W, 3]`, 0..255."""
+    height, width = size
+    return np.array(picture.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8)
+
+
+def _verify(content: bytes) -> None:
+    # Loading alone takes a PNG whose tail is zeros, as a power cut leaves it, for a picture that ends in black.
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
+        picture.verify()
+
+
+def _in_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode in _SIXTEEN_BIT:
+        # Pillow's own conversion clips at 255 and turns such pictures white.
+        values = np.asarray(picture).astype(np.int64).clip(0, 65535)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if picture.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range; convert to 8 bits")
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")

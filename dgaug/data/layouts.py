@@ -1,0 +1,145 @@
+"""Open a data set in whatever layout it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from dgaug.data.folders import SPLIT_FOLDERS, read_dgnet_folders, read_identity_folders, read_split_folders
+from dgaug.data.listing import is_picture, list_files, list_folders, list_pictures
+from dgaug.data.manifest import read_manifest, read_manifest_folder
+from dgaug.data.market import read_cuhk03, read_market, read_veri
+from dgaug.data.msmt17 import read_msmt17
+from dgaug.data.patterned import read_patterned
+from dgaug.data.records import UNKNOWN_CAMERA, IdentityData
+from dgaug.errors import DgaugError
+
+LAYOUTS = (
+    "market1501",
+    "dukemtmc-reid",
+    "msmt17",
+    "cuhk03-np",
+    "veri776",
+    "dgnet-folders",
+    "identity-folders",
+    "manifest",
+)
+CAMERA_POLICIES = ("auto", "none", "required")
+
+# Tried in this order: what names its splits comes before what could be anything.
+_READERS: tuple[Callable[[Path], IdentityData | None], ...] = (
+    read_manifest_folder,
+    read_market,
+    read_veri,
+    read_msmt17,
+    read_cuhk03,
+    read_dgnet_folders,
+    read_split_folders,
+)
+# A folder with more sub-folders than this is no wrapper around a data set.
+_MOST_WRAPPED = 10
+
+
+def open_data(
+    root: str | Path, *, layout: str = "auto", pattern: str | None = None, cameras: str = "auto"
+) -> IdentityData:
+    r"""Recognise a data set and list its pictures, without opening them.
+
+    Args:
+        root: a folder in one of `LAYOUTS`, or one that holds such a folder, or a manifest (`.csv`).
+        layout: one of `LAYOUTS`, or `auto`.
+        pattern: a regular expression for file names of your own, such as `(?P<identity>\d+)_cam(?P<camera>\d+)`;
+            groups: `identity`, optional `camera` and `split`. It is searched (anchor with ^ and $) in the POSIX path
+            with its suffix, relative to the split's folder (`train`, `query`, `gallery`, ...); relative to `root`
+            where there are none, or where the pattern has a `split` group. Every picture must match.
+        cameras: `auto` takes those the layout gives, others are `UNKNOWN_CAMERA`; `none` forgets them all; `required`
+            refuses a data set with an unknown one.
+
+    Returns:
+        The data set; records sorted by path. `root` is the folder that the paths start from.
+
+    Raises:
+        DgaugError: nothing there, no layout recognised, or a name, line or camera that cannot be read.
+    """
+    root = Path(root)
+    if layout not in ("auto", *LAYOUTS):
+        raise DgaugError(f"unknown layout {layout!r}; known are auto, {', '.join(LAYOUTS)}")
+    if cameras not in CAMERA_POLICIES:
+        raise DgaugError(f"unknown camera policy {cameras!r}; known are {', '.join(CAMERA_POLICIES)}")
+    if not root.exists():
+        raise DgaugError(f"{root}: no such folder")
+    if root.is_file() and root.suffix.lower() != ".csv":
+        raise DgaugError(f"{root}: a data set is a folder or a manifest (.csv), this is another file")
+    if pattern is not None:
+        if root.is_file() or layout != "auto":
+            raise DgaugError("a pattern reads a folder whose layout is not known; drop the pattern or the layout")
+        data = read_patterned(root, pattern)
+    elif root.is_file():
+        data = read_manifest(root)
+    else:
+        data = _recognise(root, layout)
+    if not any(data.splits.values()):
+        raise DgaugError(f"{data.root}: recognised as {data.layout}, but there is no picture in it")
+    return _with_cameras(data, cameras)
+
+
+def _recognise(root: Path, layout: str) -> IdentityData:
+    found = _read_here(root, layout)
+    folders = list_folders(root)
+    if found is None and len(folders) <= _MOST_WRAPPED:
+        wrapped = [data for name in folders if (data := _read_here(root / name, layout)) is not None]
+        if len(wrapped) > 1:
+            inside = ", ".join(str(data.root) for data in wrapped)
+            raise DgaugError(f"{root}: holds several data sets; give one of {inside}")
+        found = wrapped[0] if wrapped else None
+    if found is None and layout in ("auto", "identity-folders"):
+        found = read_identity_folders(root)
+    if found is None:
+        raise DgaugError(_not_recognised(root, layout))
+    return found
+
+
+def _read_here(root: Path, layout: str) -> IdentityData | None:
+    for read in _READERS:
+        data = read(root)
+        if data is not None and layout in ("auto", data.layout):
+            return data
+    return None
+
+
+def _not_recognised(root: Path, layout: str) -> str:
+    looked_for = {
+        "auto": "bounding_box_train (Market-1501, DukeMTMC-reID, CUHK03-NP), image_train (VeRi-776), list_train.txt "
+        "(MSMT17), train_all (DG-Net), train/<identity>, <identity>/ and manifest.csv",
+    }.get(layout, f"the layout {layout}")
+    folders, files, pictures = list_folders(root), list_files(root), list_pictures(root)
+    found = [f"the folders {_first(folders)}"] if folders else []
+    if any(not is_picture(name) for name in files):
+        found.append(f"the files {_first([name for name in files if not is_picture(name)])}")
+    found.append(f"{len(pictures):,} pictures, the first {pictures[0]!r}" if pictures else "no picture")
+    remedy = "for names of your own give --pattern '(?P<identity>...)'" if pictures else "unpack the data set first"
+    if root.name in SPLIT_FOLDERS:
+        remedy = f"give the folder that holds {root.name}, or " + remedy
+    return f"{root}: no data set recognised; looked for {looked_for}; found {', '.join(found)}; {remedy}"
+
+
+def _first(names: list[str], most: int = 5) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def _with_cameras(data: IdentityData, cameras: str) -> IdentityData:
+    if cameras == "none":
+        unknown = {
+            split: [replace(record, camera=UNKNOWN_CAMERA) for record in records]
+            for split, records in data.splits.items()
+        }
+        return replace(data, splits=unknown)
+    if cameras == "required":
+        without = [record.path for records in data.splits.values() for record in records if record.camera < 0]
+        if without:
+            raise DgaugError(
+                f"{data.root}: {len(without):,} pictures have no camera, for example {without[0]!r}; name it with "
+                "--pattern '...(?P<camera>\\d+)...' or in a manifest, or do not require cameras"
+            )
+    return data

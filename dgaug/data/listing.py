@@ -1,0 +1,73 @@
+"""Which files of a folder are pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dgaug.errors import DgaugError
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def list_pictures(folder: Path) -> list[str]:
+    """POSIX paths of all pictures below a folder, relative to it, in plain string order.
+
+    A picture is a file with one of `PICTURE_SUFFIXES` in any case. Hidden files and folders and `__MACOSX` are left
+    out; links are followed, but never back into a folder that is being listed.
+
+    Raises:
+        DgaugError: a folder cannot be read, or a name is not valid UTF-8 (a store could not hold it).
+    """
+    return sorted(_walk(str(folder), "", frozenset()))
+
+
+def holds_pictures(folder: Path) -> bool:
+    """Whether there is at least one picture anywhere below a folder."""
+    return next(_walk(str(folder), "", frozenset()), None) is not None
+
+
+def has_own_pictures(folder: Path) -> bool:
+    """Whether there is a picture in the folder itself, not only further down."""
+    return any(is_picture(entry.name) and not entry.is_dir() for entry in _entries(str(folder)))
+
+
+def list_folders(folder: Path) -> list[str]:
+    """Names of the sub-folders, hidden ones and `__MACOSX` left out, in plain string order."""
+    return sorted(entry.name for entry in _entries(str(folder)) if entry.is_dir())
+
+
+def list_files(folder: Path) -> list[str]:
+    """Names of all files directly in the folder, hidden ones left out, in plain string order."""
+    return sorted(entry.name for entry in _entries(str(folder)) if not entry.is_dir())
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file name ends like a picture's."""
+    return name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def _walk(folder: str, prefix: str, open_folders: frozenset[tuple[int, int]]) -> Iterator[str]:
+    status = os.stat(folder)
+    identity = (status.st_dev, status.st_ino)
+    if identity in open_folders:
+        return
+    for entry in _entries(folder):
+        if entry.is_dir():
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", open_folders | {identity})
+        elif is_picture(entry.name):
+            yield prefix + entry.name
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            entries = [entry for entry in found if not entry.name.startswith(".") and entry.name != "__MACOSX"]
+    except OSError as error:
+        raise DgaugError(f"{folder}: the folder cannot be read ({error.strerror})") from error
+    for entry in entries:
+        # Undecodable bytes arrive as lone surrogates, which neither JSON nor HDF5 takes.
+        if not entry.name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in entry.name):
+            raise DgaugError(f"{folder}: the file name {entry.name!a} is not valid UTF-8; rename the file")
+    return entries

@@ -1,0 +1,95 @@
+"""Pictures named by a rule of the user's own: a regular expression with named groups."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dgaug.data.folders import DGNET_FOLDERS, own_split_folders
+from dgaug.data.listing import list_pictures
+from dgaug.data.market import MARKET_FOLDERS, VERI_FOLDERS, present_folders, with_gallery_roles
+from dgaug.data.names import SPLITS, camera_number, split_named
+from dgaug.data.records import IdentityData, Record
+from dgaug.errors import DgaugError
+
+
+def read_patterned(root: Path, pattern: str) -> IdentityData:
+    """Read all pictures below a folder by a name pattern; `open_data` says what it is matched against.
+
+    Raises:
+        DgaugError: no usable pattern, no picture, or pictures that do not match.
+    """
+    compiled = compile_pattern(pattern)
+    folders, has_junk = ({}, False) if "split" in compiled.groupindex else _split_folders(root)
+    splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    unmatched: list[str] = []
+    for of_folder, folder in folders.items() or [("", "")]:
+        for name in list_pictures(root / folder):
+            found = _read_name(compiled, name, f"{folder}/{name}" if folder else name)
+            if found is None:
+                unmatched.append(name)
+            else:
+                splits[of_folder or found[0]].append(found[1])
+    matched = sum(len(records) for records in splits.values())
+    if unmatched:
+        raise DgaugError(
+            f"{root}: {matched:,} of {matched + len(unmatched):,} pictures match the "
+            f"pattern {pattern!r}; {unmatched[0]!r} does not: adapt the pattern, or move what is not meant away"
+        )
+    present = {split: records for split, records in splits.items() if records or split in folders}
+    return IdentityData(root, "pattern", with_gallery_roles(present) if has_junk else present)
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """The user's name pattern: a regular expression with the named group `identity`, optional `camera` and `split`.
+
+    Raises:
+        DgaugError: not a regular expression, no `identity` group, or a group of another name.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise DgaugError(f"pattern {pattern!r} is not a regular expression: {error}") from error
+    example = r"(?P<identity>\d+)_cam(?P<camera>\d+)"
+    if "identity" not in compiled.groupindex:
+        raise DgaugError(f"pattern {pattern!r} has no group named identity; write it like {example}")
+    unknown = set(compiled.groupindex) - {"identity", "camera", "split"}
+    if unknown:
+        raise DgaugError(f"pattern {pattern!r} names the group {min(unknown)!r}; known are identity, camera and split")
+    return compiled
+
+
+def _read_name(pattern: re.Pattern[str], name: str, path: str) -> tuple[str, Record] | None:
+    """Split (`train` where the pattern has no such group) and record of one picture, or None where nothing matches.
+
+    `name` is what the pattern is searched in (`re.search`; anchor with ^ and $), `path` goes into the record.
+
+    Raises:
+        DgaugError: an empty identity, a camera that is no number, a split of an unknown name.
+    """
+    match = pattern.search(name)
+    if match is None:
+        return None
+    found = {group: value or "" for group, value in match.groupdict().items()}
+    if not found["identity"]:
+        raise DgaugError(f"pattern {pattern.pattern!r} finds an empty identity in {name!r}")
+    camera = camera_number(found.get("camera", ""))
+    if camera is None:
+        raise DgaugError(f"pattern {pattern.pattern!r} finds the camera {found['camera']!r} in {name!r}, not a number")
+    split = split_named(found.get("split", ""))
+    if split is None:
+        raise DgaugError(
+            f"pattern {pattern.pattern!r} finds the split {found['split']!r} in {name!r}; known are {', '.join(SPLITS)}"
+        )
+    return split, Record(path, found["identity"], camera)
+
+
+def _split_folders(root: Path) -> tuple[dict[str, str], bool]:
+    """The split folders by any layout's names, and whether that layout has junk and distractors."""
+    if present := present_folders(root, MARKET_FOLDERS):
+        return present, True
+    if present := present_folders(root, VERI_FOLDERS):
+        return present, False
+    if (root / DGNET_FOLDERS["train"]).is_dir():
+        return present_folders(root, DGNET_FOLDERS), True
+    return own_split_folders(root), False

@@ -1,0 +1,56 @@
+"""One picture of one identity, and the splits of a data set: what every layout is read into."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+UNKNOWN_CAMERA = -1
+
+
+class Role(str, Enum):
+    """What a gallery picture is for the ranking protocol."""
+
+    IDENTITY = "identity"
+    JUNK = "junk"  # never counted, neither right nor wrong (Market-1501: -1)
+    DISTRACTOR = "distractor"  # always wrong (Market-1501: 0000)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One picture.
+
+    Attributes:
+        path: POSIX path relative to the data root.
+        identity: the identity's name as the data set writes it (`0002`).
+        camera: camera number as the data set writes it, or `UNKNOWN_CAMERA`.
+        role: identity, junk or distractor.
+    """
+
+    path: str
+    identity: str
+    camera: int = UNKNOWN_CAMERA
+    role: Role = Role.IDENTITY
+
+
+@dataclass(frozen=True)
+class IdentityData:
+    """A data set on disk: its root, the layout it was read as, and its splits.
+
+    `splits` maps `train`, `query`, `gallery` and, where there is one, `multi-query` to records sorted by path.
+    """
+
+    root: Path
+    layout: str
+    splits: dict[str, list[Record]] = field(default_factory=dict)
+
+    def picture_path(self, record: Record) -> Path:
+        """The file of a record."""
+        return self.root / record.path
+
+
+def class_names(records: Iterable[Record]) -> list[str]:
+    """Identity names in class order: plain string sort, 0-based (method: data, class index)."""
+    return sorted({record.identity for record in records if record.role is Role.IDENTITY})

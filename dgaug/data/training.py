@@ -1,0 +1,54 @@
+"""The data of a run: recognised, limited, decoded once, and refused early where nothing can be learned."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from pathlib import Path
+
+from dgaug.data.damage import usable_data
+from dgaug.data.layouts import open_data
+from dgaug.data.limit import limit_identities
+from dgaug.data.records import IdentityData, class_names
+from dgaug.errors import DgaugError
+from dgaug.progress import Progress, silent
+from dgaug.settings import DataSettings
+
+_log = logging.getLogger("dgaug")
+
+
+def read_data(
+    root: Path, settings: DataSettings, *, splits: tuple[str, ...] = ("train",), progress: Progress = silent
+) -> IdentityData:
+    """A data set as `settings.data` wants it, the pictures of `splits` known to be readable.
+
+    Raises:
+        DgaugError: not recognised, damaged, or fewer than two training identities.
+    """
+    data = open_data(root, layout=settings.layout, pattern=settings.pattern, cameras=settings.cameras)
+    if settings.limit_identities is not None:
+        data = limit_identities(data, settings.limit_identities)
+    identities = len(class_names(data.splits.get("train", [])))
+    if identities < 2:
+        raise DgaugError(
+            f"{root}: {identities} training {'identity' if identities == 1 else 'identities'} found, at least two are "
+            "needed to learn what tells them apart; dgaug data check shows what was read"
+        )
+    present = tuple(split for split in splits if split in data.splits)
+    data, dropped = usable_data(
+        data,
+        damaged=settings.damaged,
+        splits=present,
+        on_progress=lambda done, total: progress("reading pictures", done, total),
+    )
+    if dropped:
+        _log.warning("left out %d damaged pictures, the first: %s", len(dropped), dropped[0].record.path)
+    return data
+
+
+def fingerprint(data: IdentityData) -> str:
+    """Hex sha256 of the training pictures' names and sizes: tells whether the data are still the same."""
+    digest = hashlib.sha256()
+    for record in data.splits["train"]:
+        digest.update(f"{record.path}\0{data.picture_path(record).stat().st_size}\n".encode())
+    return digest.hexdigest()

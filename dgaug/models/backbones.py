@@ -1,0 +1,143 @@
+"""Backbones of the appearance encoder and the re-id models: pictures to feature maps.
+
+Every backbone takes pictures in the ImageNet-normalised space; one trained with other statistics
+renormalises its input itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dgaug.data.pixels import IMAGENET_MEAN, IMAGENET_STD
+from dgaug.errors import DgaugError
+from dgaug.models.weights import load_weights, torchvision_weights
+
+
+class Backbone(nn.Module):
+    """Maps normalised pictures [B, 3, H, W] to feature maps [B, channels, h, w]."""
+
+    channels: int
+
+
+class SmallBackbone(Backbone):
+    """Four convolution stages at a total stride of 16, for pictures of 64 x 32: 0.4 M parameters."""
+
+    channels = 256
+
+    def __init__(self) -> None:
+        super().__init__()
+        stages: list[nn.Module] = []
+        inputs = 3
+        for outputs in (32, 64, 128, 256):
+            stages.append(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False))
+            stages.append(nn.BatchNorm2d(outputs))
+            stages.append(nn.ReLU())
+            inputs = outputs
+        self.stages = nn.Sequential(*stages)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Feature maps [B, 256, H / 16, W / 16]."""
+        maps: Tensor = self.stages(pictures)
+        return maps
+
+
+class ResNet50(Backbone):
+    """torchvision's ResNet-50 without its classifier; the last stage keeps its resolution at `last_stride` 1."""
+
+    channels = 2048
+
+    def __init__(self, last_stride: int) -> None:
+        super().__init__()
+        from torchvision.models import resnet50
+
+        self.network = resnet50(weights=None)
+        self.network.fc = nn.Identity()
+        first = self.network.layer4[0]
+        first.conv2.stride = first.downsample[0].stride = (last_stride, last_stride)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Feature maps [B, 2048, H / 16, W / 16] (or / 32 at `last_stride` 2)."""
+        network = self.network
+        maps = network.maxpool(network.relu(network.bn1(network.conv1(pictures))))
+        maps = network.layer4(network.layer3(network.layer2(network.layer1(maps))))
+        return maps
+
+
+class TimmBackbone(Backbone):
+    """Any timm network that gives feature maps, at a total stride of 16 where it can."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, name: str, last_stride: int) -> None:
+        super().__init__()
+        self.network = _timm_network(name, last_stride)
+        self.channels = int(self.network.num_features)
+        statistics = self.network.pretrained_cfg
+        ours = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]).view(2, 1, 3, 1, 1)
+        theirs = torch.tensor([statistics["mean"], statistics["std"]]).view(2, 1, 3, 1, 1)
+        self.register_buffer("scale", ours[1] / theirs[1], persistent=False)
+        self.register_buffer("shift", (ours[0] - theirs[0]) / theirs[1], persistent=False)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Feature maps [B, C, h, w]."""
+        maps: Tensor = self.network.forward_features(pictures * self.scale + self.shift)
+        if maps.ndim != 4:
+            raise DgaugError(
+                f"backbone {self.network.pretrained_cfg['architecture']} gives tokens, not feature maps; "
+                "choose a convolutional one (timm.list_models('*efficientnet*'))"
+            )
+        return maps if maps.shape[1] == self.channels else maps.permute(0, 3, 1, 2)
+
+
+def _timm_network(name: str, last_stride: int) -> nn.Module:
+    import timm
+
+    if not timm.is_model(name):
+        close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
+        hint = f"; did you mean {', '.join(close)}" if close else ""
+        raise DgaugError(f"unknown backbone {name!r}: neither small, resnet50 nor a timm model{hint}")
+    if last_stride == 1:
+        try:
+            return _created(timm.create_model(name, pretrained=False, num_classes=0, output_stride=16))
+        except (TypeError, NotImplementedError, AssertionError):
+            pass  # this family cannot keep its resolution; it runs at its own stride
+    return _created(timm.create_model(name, pretrained=False, num_classes=0))
+
+
+def _created(network: object) -> nn.Module:
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"timm returned {type(network)}")
+    return network
+
+
+def create_backbone(name: str, *, weights: str = "none", last_stride: int = 1) -> Backbone:
+    """A backbone with `.channels`, mapping [B, 3, H, W] to [B, channels, h, w].
+
+    Args:
+        name: `small`, `resnet50`, or any timm model with feature maps.
+        weights: `none`, `imagenet` (from the local cache), `download` (fetch, check, cache) or a file.
+        last_stride: stride of the last stage where it can be chosen.
+
+    Raises:
+        DgaugError: unknown name; weights missing or not fitting.
+    """
+    if name == "small":
+        backbone: Backbone = SmallBackbone()
+        network: nn.Module = backbone
+    elif name == "resnet50":
+        backbone = resnet = ResNet50(last_stride)
+        network = resnet.network
+    else:
+        backbone = timm_backbone = TimmBackbone(name, last_stride)
+        network = timm_backbone.network
+    if weights != "none":
+        load_weights(network, torchvision_weights(name, weights), name=name)
+    return backbone
+
+
+def pool_stripes(maps: Tensor, stripes: int) -> Tensor:
+    """Maximum over `stripes` horizontal bands: [B, C, h, w] to [B, C * stripes], bands innermost."""
+    return functional.adaptive_max_pool2d(maps, (stripes, 1)).flatten(1)

@@ -1,0 +1,185 @@
+"""Checkpoint files: plain dictionaries of tensors and values, written whole, read without unpickling."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dgaug.errors import DgaugError
+from dgaug.files import whole
+from dgaug.models.generator import Generator
+from dgaug.models.reid import ReidNetwork
+from dgaug.models.weights import file_sha256, read_checkpoint
+from dgaug.settings import Settings, parse_settings
+
+VERSION = 1
+DGNET = "dgaug.dgnet"
+REID = "dgaug.reid"
+
+
+@dataclass(frozen=True)
+class ReidModel:
+    """A trained re-id network with what is needed to use it."""
+
+    network: ReidNetwork
+    class_names: list[str]
+    image_size: tuple[int, int]
+    sha256: str
+
+    def require_classes(self, names: list[str], *, source: str) -> None:
+        """Refuse a network that was trained for other identities.
+
+        Raises:
+            DgaugError: the identities differ in number or by name.
+        """
+        if len(self.class_names) != len(names):
+            raise DgaugError(
+                f"the teacher knows {len(self.class_names)} identities, {source} has {len(names)}; "
+                "train a teacher on these data (leave --teacher out) or use the data it was trained on"
+            )
+        if self.class_names != names:
+            ours, theirs = next((a, b) for a, b in zip(names, self.class_names, strict=True) if a != b)
+            raise DgaugError(f"the teacher's identities are others than those of {source}: {theirs!r} against {ours!r}")
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """What synthesis needs of a DG-Net checkpoint."""
+
+    generator: Generator
+    appearance: ReidNetwork
+    settings: Settings
+    class_names: list[str]
+    iteration: int
+    sha256: str
+
+
+def save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole."""
+    with whole(path) as aside, aside.open("wb") as stream:
+        torch.save(dict(content), stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a checkpoint whole, byte for byte."""
+    with whole(path) as aside:
+        shutil.copyfile(source, aside)
+
+
+def load(path: Path, kind: str) -> dict[str, Any]:
+    """Read a checkpoint of ours.
+
+    Raises:
+        DgaugError: missing, damaged, of another kind, or written by a newer dgaug.
+    """
+    content: dict[str, Any] = read_checkpoint(path)
+    found = content.get("format")
+    if found != kind:
+        name = found if isinstance(found, str) else "something else"
+        raise DgaugError(f"{path} holds {name}, expected {kind}; published files are read with dgaug import")
+    if not isinstance(content.get("version"), int) or content["version"] > VERSION:
+        raise DgaugError(f"{path} was written by a newer dgaug (version {content.get('version')}); update dgaug")
+    return content
+
+
+def load_state(network: nn.Module, state: Mapping[str, Any], *, source: Path) -> None:
+    """Load a network's tensors.
+
+    Raises:
+        DgaugError: they do not fit.
+    """
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise DgaugError(f"{source}: the weights do not fit ({str(error).splitlines()[-1].strip()})") from error
+
+
+def reid_content(
+    network: ReidNetwork, architecture: Mapping[str, Any], class_names: list[str], image_size: tuple[int, int]
+) -> dict[str, Any]:
+    """The content of a re-id checkpoint; `architecture` are `ReidNetwork`'s arguments."""
+    return {
+        "format": REID,
+        "version": VERSION,
+        "architecture": dict(architecture),
+        "class_names": class_names,
+        "image_size": list(image_size),
+        "network": network.state_dict(),
+    }
+
+
+def load_reid(path: Path) -> ReidModel:
+    """A re-id network from its checkpoint, in eval mode."""
+    content = load(path, REID)
+    try:
+        architecture = dict(content["architecture"])
+        architecture["dropouts"] = tuple(architecture["dropouts"])
+        network = ReidNetwork(**architecture)
+        names, size = [str(name) for name in content["class_names"]], tuple(map(int, content["image_size"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DgaugError(f"{path}: not a whole re-id checkpoint ({error})") from error
+    load_state(network, content["network"], source=path)
+    return ReidModel(network.eval().requires_grad_(False), names, (size[0], size[1]), file_sha256(path))
+
+
+def load_generator(path: Path) -> TrainedGenerator:
+    """The averaged generator and the appearance encoder of a DG-Net checkpoint, in eval mode."""
+    content = load(path, DGNET)
+    try:
+        settings = parse_settings(content["settings"], source=str(path))
+        names, networks = [str(name) for name in content["class_names"]], content["networks"]
+        appearance = appearance_network(settings, len(names), weights="none")
+        generator = Generator(settings.data.image_size, appearance.code_length, settings.model.width)
+        load_state(generator, networks["averaged"], source=path)
+        load_state(appearance, networks["appearance"], source=path)
+        iteration = int(content["iteration"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DgaugError(f"{path}: not a whole DG-Net checkpoint ({error})") from error
+    return TrainedGenerator(
+        generator.eval().requires_grad_(False),
+        appearance.eval().requires_grad_(False),
+        settings,
+        names,
+        iteration,
+        file_sha256(path),
+    )
+
+
+def appearance_network(settings: Settings, classes: int, *, weights: str | None = None) -> ReidNetwork:
+    """The two-head network that `settings.model` describes; `weights` replaces its setting."""
+    return ReidNetwork(**appearance_architecture(settings, classes) | {"weights": weights or settings.model.weights})
+
+
+def appearance_architecture(settings: Settings, classes: int) -> dict[str, Any]:
+    """`ReidNetwork`'s arguments for the appearance encoder."""
+    model = settings.model
+    return {
+        "backbone": model.backbone,
+        "classes": classes,
+        "dropouts": (model.prim_dropout, model.fine_dropout),
+        "pool": "max",
+        "embedding": model.embedding,
+        "last_stride": model.last_stride,
+    }
+
+
+def teacher_architecture(settings: Settings, classes: int) -> dict[str, Any]:
+    """`ReidNetwork`'s arguments for the one-head teacher."""
+    model = settings.model
+    return {
+        "backbone": model.backbone,
+        "classes": classes,
+        "dropouts": (model.prim_dropout,),
+        "pool": "avg",
+        "embedding": model.embedding,
+        "last_stride": settings.teacher.last_stride,
+    }

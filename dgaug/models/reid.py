@@ -1,0 +1,108 @@
+"""Re-id networks: a backbone and one or two heads.
+
+The two-head network is DG-Net's appearance encoder (method: appearance encoder); the one-head network is the
+teacher (method: teacher). Both give the same kind of output, so either can be trained, used as a teacher and scored.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dgaug.models.backbones import create_backbone, pool_stripes
+from dgaug.models.decoder import BLOCKS
+
+
+class ReidOutput(NamedTuple):
+    """What a re-id network says of B pictures.
+
+    Attributes:
+        logits: class scores [B, C] of each head, prim first.
+        embeddings: the re-id feature [B, E] of each head, before its last linear layer.
+        appearance: appearance codes [B, 4 * channels], detached; a one-head network gives them too.
+    """
+
+    logits: tuple[Tensor, ...]
+    embeddings: tuple[Tensor, ...]
+    appearance: Tensor
+
+
+class Head(nn.Module):
+    """Linear, batch norm, dropout, linear; the embedding is what batch norm returns."""
+
+    def __init__(self, channels: int, embedding: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, embedding)
+        self.norm = nn.BatchNorm1d(embedding)
+        self.classify = nn.Linear(embedding, classes)
+        self.dropout = dropout
+        nn.init.kaiming_normal_(self.reduce.weight, a=0, mode="fan_out")
+        nn.init.zeros_(self.reduce.bias)
+        nn.init.normal_(self.classify.weight, std=0.001)
+        nn.init.zeros_(self.classify.bias)
+
+    def forward(self, pooled: Tensor, *, dropout: bool) -> tuple[Tensor, Tensor]:
+        """Logits [B, C] and embedding [B, E] of pooled features [B, channels]."""
+        embedding = self.norm(self.reduce(pooled))
+        return self.classify(functional.dropout(embedding, self.dropout, training=dropout)), embedding
+
+
+class ReidNetwork(nn.Module):
+    """A backbone, a pooling and one head ("prim") or two ("prim", "fine").
+
+    Args:
+        backbone: name for `create_backbone`.
+        classes: number of identities.
+        dropouts: one per head.
+        pool: `max` (appearance encoder) or `avg` (teacher).
+        embedding: length of each head's feature.
+        weights: weights of the backbone, see `create_backbone`.
+        last_stride: stride of the backbone's last stage.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        classes: int,
+        *,
+        dropouts: tuple[float, ...],
+        pool: str,
+        embedding: int = 512,
+        weights: str = "none",
+        last_stride: int = 1,
+    ) -> None:
+        super().__init__()
+        self.backbone = create_backbone(backbone, weights=weights, last_stride=last_stride)
+        channels = self.backbone.channels
+        self.pool = pool
+        self.classes = classes
+        self.code_length = BLOCKS * channels
+        self.heads = nn.ModuleList(Head(channels, embedding, classes, dropout) for dropout in dropouts)
+
+    def forward(self, pictures: Tensor, *, dropout: bool | None = None) -> ReidOutput:
+        """Everything about normalised pictures [B, 3, H, W]; `dropout` None follows the training mode."""
+        active = self.training if dropout is None else dropout
+        maps = self.backbone(pictures)
+        reduce = functional.adaptive_max_pool2d if self.pool == "max" else functional.adaptive_avg_pool2d
+        pooled = reduce(maps, 1).flatten(1)
+        logits, embeddings = zip(*(head(pooled, dropout=active) for head in self.heads), strict=True)
+        return ReidOutput(logits, embeddings, pool_stripes(maps.detach(), BLOCKS))
+
+    @torch.no_grad()
+    def features(self, pictures: Tensor) -> Tensor:
+        """Re-id features [B, heads * E]: flip-averaged, each head's part of unit length (method: re-id features)."""
+        parts = [
+            torch.stack([functional.normalize(embedding.float(), dim=1) for embedding in self(view).embeddings])
+            for view in (pictures, pictures.flip(3))
+        ]
+        return torch.cat(list(functional.normalize(parts[0] + parts[1], dim=2)), dim=1)
+
+
+@torch.no_grad()
+def soft_labels(teacher: nn.Module, pictures: Tensor) -> Tensor:
+    """Soft labels [B, C] of normalised pictures: the teacher's softmax averaged over the picture and its mirror."""
+    views = [teacher(view).logits[0].float().softmax(dim=1) for view in (pictures, pictures.flip(3))]
+    return (views[0] + views[1]) / 2

@@ -1,0 +1,137 @@
+"""Run folders: numbering, finding, locking, and what every run records about itself."""
+
+from __future__ import annotations
+
+import fcntl
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+from dgaug.errors import DgaugError
+from dgaug.files import read_json, write_json, write_text
+from dgaug.settings import Settings, load_settings
+
+RUNS = Path("runs")
+_NUMBERED = re.compile(r"(\d+)-.+")
+
+
+class Run:
+    """One experiment folder (design: run folder)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self.checkpoint = folder / "checkpoints" / "last.pt"
+        self.teacher = folder / "teacher" / "last.pt"
+        self.samples = folder / "samples"
+        self.log = folder / "log.jsonl"
+        self.store = folder / "store"
+        self.scores = folder / "scores"
+        self.reid = folder / "reid"
+
+    def settings(self) -> Settings:
+        """What `config.yaml` holds."""
+        if not self.config.is_file():
+            raise DgaugError(f"{self.folder} is not a run folder: it has no config.yaml")
+        return load_settings(self.config)
+
+    def data_root(self) -> Path:
+        """Where the run's data are, as its environment recorded it (the embedded data move with the run)."""
+        recorded = read_json(self.folder / "environment.json").get("data")
+        path = str(recorded.get("root")) if isinstance(recorded, dict) else ""
+        return self.folder / "data" if path == "data" else Path(path)
+
+    def begin(self, settings: Settings, data: dict[str, object]) -> None:
+        """Write the settings and the environment of the run."""
+        write_text(self.config, f"# dgaug train --config {self.config}\n{settings.to_yaml()}")
+        write_json(self.folder / "environment.json", environment(settings.seed) | {"data": data})
+
+
+def new_run(name: str, parent: Path = RUNS) -> Run:
+    """The next number under `parent`, created."""
+    while True:
+        number = 1 + max((number for number, _ in _numbered(parent)), default=0)
+        folder = parent / f"{number:05d}-{name}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return Run(folder)
+
+
+def find_run(text: str = "latest", parent: Path = RUNS) -> Run:
+    """A run by path, by number, or the `latest` one that has a checkpoint.
+
+    Raises:
+        DgaugError: there is none; names where was looked.
+    """
+    if text == "latest":
+        for _, folder in sorted(_numbered(parent), reverse=True):
+            if Run(folder).checkpoint.is_file():
+                return Run(folder)
+        raise DgaugError(f"no run with a checkpoint under {parent}; run dgaug train first, or give --run FOLDER")
+    if text.isdigit():
+        for number, folder in _numbered(parent):
+            if number == int(text):
+                return Run(folder)
+        raise DgaugError(f"no run number {int(text)} under {parent}")
+    run = Run(Path(text))
+    if not run.folder.is_dir():
+        raise DgaugError(f"no such run folder: {text}")
+    return run
+
+
+def newest_run(parent: Path = RUNS) -> Run | None:
+    """The run with the highest number, trained or not."""
+    return Run(max(_numbered(parent))[1]) if _numbered(parent) else None
+
+
+@contextmanager
+def locked(folder: Path, *, what: str) -> Iterator[None]:
+    """Hold a folder for one writer; the kernel frees the lock when the process ends, however it ends.
+
+    Raises:
+        DgaugError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DgaugError(f"another process is writing the {what} {folder}; wait for it, or use --out") from error
+        yield
+
+
+def environment(seed: int) -> dict[str, object]:
+    """Versions, device, git commit and seed, for `environment.json`."""
+    import torch
+
+    packages = ("dgaug", "torch", "torchvision", "timm", "numpy", "h5py", "pillow")
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    return {
+        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "git_commit": _git_commit(),
+        "seed": seed,
+    }
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def _numbered(parent: Path) -> list[tuple[int, Path]]:
+    if not parent.is_dir():
+        return []
+    matches = [(_NUMBERED.fullmatch(folder.name), folder) for folder in parent.iterdir() if folder.is_dir()]
+    return [(int(match[1]), folder) for match, folder in matches if match]

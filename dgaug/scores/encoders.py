@@ -1,0 +1,143 @@
+"""Image encoders whose features are compared: FID's Inception, and any timm model from a local file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import timm
+import torch
+from pytorch_fid.inception import FIDInceptionA, FIDInceptionC, FIDInceptionE_1, FIDInceptionE_2
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torchvision.models import inception
+
+from dgaug.errors import DgaugError
+from dgaug.models.weights import file_sha256, load_weights
+from dgaug.scores.weights import find_inception_weights, inception_sha256
+
+INCEPTION_NAME = "fid_inception"
+INCEPTION_DIMENSION = 2048
+INCEPTION_CLASSES = 1008
+INCEPTION_SIZE = (299, 299)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Pictures to features, with the name and the weights' sha256 that a score made from them must carry.
+
+    `extract` is any function from pixels uint8 [N, H, W, 3] to features [N, dimension]; it chooses the device.
+    """
+
+    name: str
+    dimension: int
+    sha256: str
+    extract: Callable[[Tensor], Tensor]
+
+    def __call__(self, pixels: Tensor | npt.NDArray[np.uint8]) -> Tensor:
+        """Features float32 [N, dimension] of RGB pixels uint8 [N, H, W, 3], on the encoder's device.
+
+        Raises:
+            DgaugError: pixels of another type or shape.
+        """
+        pictures = torch.as_tensor(pixels)
+        if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
+            raise DgaugError(
+                f"{self.name}: expected pixels uint8 [N, H, W, 3], found {pictures.dtype} {list(pictures.shape)}"
+            )
+        with torch.no_grad():
+            features = self.extract(pictures).float()
+        if tuple(features.shape) != (len(pictures), self.dimension):
+            raise DgaugError(
+                f"{self.name}: expected features [{len(pictures)}, {self.dimension}], found {list(features.shape)}"
+            )
+        return features
+
+    @property
+    def frechet_key(self) -> str:
+        """Name of a Fréchet distance of these features: `fid` for FID's own Inception only."""
+        return "fid" if self.name == INCEPTION_NAME else f"frechet_{self.name}"
+
+    @property
+    def kernel_key(self) -> str:
+        """Name of a kernel distance of these features: `kid` for FID's own Inception only."""
+        return "kid" if self.name == INCEPTION_NAME else f"kernel_{self.name}"
+
+
+def fid_inception(weights: Path | None = None, *, device: torch.device | str = "cpu") -> Encoder:
+    """pytorch-fid's Inception (2,048 pooled features, bilinear resize to 299 x 299, input -1..1), without its download.
+
+    The weights are the file given, or else the one in the torch hub cache.
+
+    Raises:
+        DgaugError: the weights are missing, damaged or of another network.
+    """
+    path = find_inception_weights(weights)
+    digest = inception_sha256(path)
+    network = _inception_network()
+    # The classifier is loaded before it goes: its size tells these weights from torchvision's own Inception.
+    load_weights(network, path, name="pytorch-fid's Inception")
+    network.fc = nn.Identity()
+    network.eval().requires_grad_(False).to(device)
+
+    def extract(pixels: Tensor) -> Tensor:
+        resized = interpolate(_unit_range(pixels, device), size=INCEPTION_SIZE, mode="bilinear", align_corners=False)
+        features: Tensor = network(2 * resized - 1)
+        return features
+
+    return Encoder(INCEPTION_NAME, INCEPTION_DIMENSION, digest, extract)
+
+
+def timm_encoder(name: str, weights: Path, *, device: torch.device | str = "cpu") -> Encoder:
+    """A timm model's pooled features from a local weights file in timm's naming (.safetensors or a torch state dict).
+
+    Pictures are resized (bicubic, antialiased, aspect not kept) to the input size in the model's pretrained
+    configuration and normalised with its mean and standard deviation. A classifier in the file is left out.
+
+    Raises:
+        DgaugError: timm has no such model, or the file is missing, damaged or of another model.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=1)
+        raise DgaugError(f"timm has no model {name!r}{f'; is it {near[0]!r}?' if near else ''}")
+    network: Any = timm.create_model(name, pretrained=False, num_classes=0)
+    load_weights(network, weights, name=name)
+    network.eval().requires_grad_(False).to(device)
+    configuration = network.pretrained_cfg
+    size = tuple(configuration["input_size"][1:])
+    mean, std = (torch.tensor(configuration[key], device=device).view(3, 1, 1) for key in ("mean", "std"))
+
+    def extract(pixels: Tensor) -> Tensor:
+        resized = interpolate(_unit_range(pixels, device), size=size, mode="bicubic", antialias=True).clamp(0, 1)
+        features: Tensor = network((resized - mean) / std)
+        return features
+
+    with torch.no_grad():
+        dimension = extract(torch.zeros(1, *size, 3, dtype=torch.uint8)).shape[1]
+    return Encoder(name, dimension, file_sha256(weights), extract)
+
+
+def _inception_network() -> Any:
+    """Inception as torchvision builds it, with the blocks that pytorch-fid changes, as its weights expect."""
+    blocks = [
+        inception.BasicConv2d,
+        FIDInceptionA,
+        inception.InceptionB,
+        FIDInceptionC,
+        inception.InceptionD,
+        FIDInceptionE_1,
+        inception.InceptionAux,
+    ]
+    network = inception.Inception3(INCEPTION_CLASSES, aux_logits=False, inception_blocks=blocks, init_weights=False)
+    network.Mixed_7c = FIDInceptionE_2(INCEPTION_DIMENSION)
+    return network
+
+
+def _unit_range(pixels: Tensor, device: torch.device | str) -> Tensor:
+    """Pixels uint8 [N, H, W, 3] as float32 [N, 3, H, W] in 0..1."""
+    return pixels.to(device).permute(0, 3, 1, 2).float() / 255

@@ -1,0 +1,165 @@
+"""The Fréchet distance between two sets of features, from running sums that can be merged and kept."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dgaug.errors import DgaugError
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Mean [D] and covariance [D, D] (divisor N - 1), float64 on the CPU."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    @classmethod
+    def load(cls, path: Path) -> Gaussian:
+        """Read `mu` and `sigma` from an npz that pytorch-fid or `Moments.save` wrote.
+
+        Raises:
+            DgaugError: the file is not such an npz.
+        """
+        arrays = _read_npz(path, ("mu", "sigma"))
+        return cls(_float64(arrays["mu"]), _float64(arrays["sigma"]))
+
+
+@dataclass
+class Moments:
+    """Running raw moments of features: count, sum [D] and sum of outer products [D, D], float64 on the CPU.
+
+    Single precision is not enough here: it moves a Fréchet distance of 1,000 pictures by about 0.01.
+    """
+
+    count: int
+    sum: Tensor
+    outer: Tensor
+
+    @classmethod
+    def empty(cls, dimension: int) -> Moments:
+        """Moments of no features yet, for features of `dimension` numbers."""
+        outer = torch.zeros(dimension, dimension, dtype=torch.float64)
+        return cls(0, torch.zeros(dimension, dtype=torch.float64), outer)
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers a feature has."""
+        return len(self.sum)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean [D]."""
+        return self.sum / self._enough()
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance [D, D] with divisor count - 1, as numpy.cov and pytorch-fid have it."""
+        count = self._enough()
+        return (self.outer - torch.outer(self.sum, self.sum) / count) / (count - 1)
+
+    def update(self, features: Tensor | npt.NDArray[Any]) -> None:
+        """Add features [N, D].
+
+        Raises:
+            DgaugError: another D, or NaN or infinity among the features.
+        """
+        values = torch.as_tensor(features).detach().to("cpu", torch.float64)
+        if values.ndim != 2 or values.shape[1] != self.dimension:
+            raise DgaugError(f"moments: expected features [N, {self.dimension}], found {list(values.shape)}")
+        if not torch.isfinite(values).all():
+            raise DgaugError("moments: NaN or infinity among the features; the encoder or the pictures are damaged")
+        self.count += len(values)
+        self.sum += values.sum(dim=0)
+        self.outer += values.T @ values
+
+    def merge(self, other: Moments) -> None:
+        """Add the features that `other` has seen; the same as having seen both sets here.
+
+        Raises:
+            DgaugError: the features have different dimensions.
+        """
+        if other.dimension != self.dimension:
+            raise DgaugError(f"moments: cannot merge features of {self.dimension} and {other.dimension} numbers")
+        self.count += other.count
+        self.sum += other.sum
+        self.outer += other.outer
+
+    def save(self, path: Path) -> None:
+        """Write an npz with count, sum and outer, and with `mu` and `sigma` for pytorch-fid; all of it or nothing."""
+        aside = path.with_name(path.name + ".part")
+        with aside.open("wb") as file:
+            np.savez(
+                file,
+                count=np.int64(self.count),
+                sum=self.sum.numpy(),
+                outer=self.outer.numpy(),
+                mu=self.mean.numpy(),
+                sigma=self.covariance.numpy(),
+            )
+        os.replace(aside, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Moments:
+        """Read what `save` wrote.
+
+        Raises:
+            DgaugError: the file is not such an npz; pytorch-fid's own holds no count and is read by `Gaussian.load`.
+        """
+        arrays = _read_npz(path, ("count", "sum", "outer"))
+        return cls(int(arrays["count"]), _float64(arrays["sum"]), _float64(arrays["outer"]))
+
+    def _enough(self) -> int:
+        if self.count < 2:
+            raise DgaugError(f"moments: a covariance takes at least 2 pictures, found {self.count}")
+        return self.count
+
+
+def frechet_distance(first: Moments | Gaussian, second: Moments | Gaussian) -> float:
+    """Squared Fréchet distance of two Gaussians, which is FID for FID Inception features (Heusel et al. 2017, eq. 6).
+
+    The trace of the square root of S1 S2 is taken from the symmetric S1^1/2 S2 S1^1/2, which has the same
+    eigenvalues: real by construction, and with rank-deficient covariances too.
+
+    Raises:
+        DgaugError: the features have different dimensions.
+    """
+    mean, covariance = first.mean, first.covariance
+    other_mean, other_covariance = second.mean, second.covariance
+    if mean.shape != other_mean.shape:
+        raise DgaugError(
+            f"Fréchet distance: features of {len(mean)} and {len(other_mean)} numbers; both must come from one encoder"
+        )
+    values, vectors = torch.linalg.eigh(covariance)
+    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+    trace_of_root = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp_min(0).sqrt().sum()
+    squared = (mean - other_mean).square().sum() + covariance.trace() + other_covariance.trace() - 2 * trace_of_root
+    return max(0.0, float(squared))
+
+
+def _float64(array: npt.NDArray[Any]) -> Tensor:
+    return torch.from_numpy(array.astype(np.float64))
+
+
+def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in names if name not in file]
+            if missing:
+                raise DgaugError(
+                    f"{path}: expected statistics with {', '.join(names)}, found {', '.join(file) or 'none'}"
+                )
+            return {name: file[name] for name in names}
+    except FileNotFoundError:
+        raise DgaugError(f"{path}: no such statistics file") from None
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DgaugError(f"{path}: not a statistics file (npz): {error}; delete it and let it be made again") from None

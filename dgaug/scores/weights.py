@@ -1,0 +1,50 @@
+"""Where the FID Inception weights are, and whether the file is the genuine one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from dgaug.errors import DgaugError
+from dgaug.models.weights import file_sha256
+
+INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
+INCEPTION_SHA256_START = "6726825d"
+INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/{INCEPTION_FILE}"
+
+logger = logging.getLogger(__name__)
+
+
+def find_inception_weights(weights: Path | None = None) -> Path:
+    """The FID Inception weights: the file given, or pytorch-fid's in the torch hub cache. Nothing is downloaded.
+
+    Raises:
+        DgaugError: no such file.
+    """
+    path = weights if weights is not None else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if not path.is_file():
+        raise DgaugError(
+            f"FID needs the Inception weights and there are none at {path}: fetch {INCEPTION_URL} to that place, "
+            "or name a file with --inception-weights FILE"
+        )
+    return path
+
+
+def inception_sha256(path: Path) -> str:
+    """sha256 of FID Inception weights; under the official name it must be the official one, else it is logged.
+
+    Raises:
+        DgaugError: the file has the official name and other contents.
+    """
+    digest = file_sha256(path)
+    if digest.startswith(INCEPTION_SHA256_START):
+        return digest
+    if path.name == INCEPTION_FILE:
+        raise DgaugError(
+            f"{path}: expected a sha256 that starts with {INCEPTION_SHA256_START}, found {digest[:8]}; the file is "
+            f"damaged: fetch it again from {INCEPTION_URL}"
+        )
+    logger.warning("%s is not pytorch-fid's file (sha256 %s): FID from it compares only with itself", path, digest)
+    return digest

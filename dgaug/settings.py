@@ -1,0 +1,295 @@
+"""Typed settings of a run: one model per section, unknown names refused with the nearest known one.
+
+Precedence: defaults here, then a preset or file, then `--set section.name=value`, then flags.
+Lengths of ramps and decays are fractions of the run, so that a shorter schedule stays a schedule.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dgaug.errors import DgaugError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, nothing unknown."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataSettings(Section):
+    """What is read and how it becomes a batch."""
+
+    height: int = Field(256, ge=64, multiple_of=16)
+    width: int = Field(128, ge=32, multiple_of=16)
+    pad: int = Field(10, ge=0)
+    """Pixels of edge padding before the random crop."""
+    layout: str = "auto"
+    pattern: str | None = None
+    cameras: Literal["auto", "none", "required"] = "auto"
+    damaged: Literal["refuse", "skip"] = "refuse"
+    limit_identities: int | None = Field(None, ge=2)
+    workers: int | None = Field(None, ge=0)
+    """Loader processes; unset: none on CPU, up to 8 beside an accelerator."""
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """[H, W] of every picture a network sees."""
+        return self.height, self.width
+
+
+class ModelSettings(Section):
+    """The networks."""
+
+    width: float = Field(1.0, gt=0, le=4)
+    """Channels of generator and discriminator relative to the published ones."""
+    backbone: str = "resnet50"
+    weights: str = "imagenet"
+    """imagenet (local cache), download, none, or a file."""
+    last_stride: Literal[1, 2] = 1
+    embedding: int = Field(512, ge=8)
+    prim_dropout: Fraction = 0.5
+    fine_dropout: Fraction = 0.75
+    start: str = "none"
+    """A pretrained generator to start from: none, toy (the one that ships for the embedded data), or a file."""
+
+
+class ReidSettings(Section):
+    """Training of a re-id network: the teacher, or a model of `train-reid`."""
+
+    iterations: Count = 24000
+    batch_size: int = Field(32, ge=2)
+    learning_rate: Positive = 0.05
+    """Of the heads; the backbone learns at `backbone_factor` of it."""
+    backbone_factor: float = Field(0.1, gt=0, le=1)
+    momentum: Fraction = 0.9
+    weight_decay: Weight = 5e-4
+    warmup: Fraction = 0.08
+    """Share of the iterations in which the learning rate rises from a tenth."""
+    milestones: tuple[float, ...] = (0.667,)
+    gamma: float = Field(0.1, gt=0, le=1)
+    erasing: Fraction = 0.5
+    last_stride: Literal[1, 2] = 1
+
+
+class FeedSettings(ReidSettings):
+    """`train-reid`: the two-head model on real and stored pictures."""
+
+    ratio: Weight = 1.0
+    """Generated pictures for each real one in a batch."""
+    ramp_start: Fraction = 0.3
+    ramp_length: Fraction = 0.1
+    fine_at_test: Weight = 0.5
+    """Weight of the fine half in the ranking score."""
+
+
+class LossSettings(Section):
+    """Weights of the terms (method: generator-side total); 0 switches a term off."""
+
+    adversarial: Weight = 1.0
+    gradient_penalty: Weight = 0.01
+    reconstruction: Weight = 5.0
+    same_identity: Weight = 5.0
+    identification: Weight = 1.0
+    positive: Weight = 1.0
+    generated_identity: Weight = 0.5
+    structure_code: Weight = 1.0
+    cycle: Weight = 2.0
+    teacher: Weight = 2.0
+    fine: Weight = 0.2
+    """Of the fine terms, relative to the ramped teacher weight."""
+    erasing: Fraction = 0.5
+    structure_branch: Fraction = 0.5
+    """Probability that the structure-code term trains the encoder; otherwise it trains the picture."""
+
+
+class ScheduleSettings(Section):
+    """Length of DG-Net training and what changes on the way; fractions are of `iterations`."""
+
+    iterations: Count = 100_000
+    batch_size: int = Field(8, ge=2)
+    ramp_start: Fraction = 0.3
+    ramp_length: float = Field(0.04, gt=0, le=1)
+    """From weight 0 to weight 2; a term of weight 1 is there in half of it."""
+    milestones: tuple[float, ...] = (0.6, 0.9)
+    gamma: float = Field(0.1, gt=0, le=1)
+
+
+class OptimizerSettings(Section):
+    """Adam for generator and discriminator, SGD with Nesterov momentum for the appearance encoder."""
+
+    generator: Positive = 1e-4
+    discriminator: Positive = 1e-4
+    backbone: Weight = 0.002
+    heads: Weight = 0.02
+    weight_decay: Weight = 5e-4
+    ema: float = Field(0.999, ge=0, lt=1)
+    """Decay of the averaged generator that `synthesize` uses; 0 uses the last one."""
+
+
+class BehaviourSettings(Section):
+    """Where the default departs from the published code; each can be set back."""
+
+    teacher_statistics: Literal["running", "batch"] = "running"
+    """Batch norm and dropout of the teacher: running = eval mode, so a label depends on its picture only."""
+    code_statistics: Literal["running", "batch"] = "running"
+    """Batch norm of the passes that give appearance codes; running = what synthesis uses."""
+    appearance_start: Literal["teacher", "weights"] = "teacher"
+    """Where the appearance encoder's backbone starts: from the trained teacher, or from `model.weights`."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    compile: bool = False
+
+
+class CheckpointSettings(Section):
+    """How often a run saves itself, shows pictures and writes its log; in iterations."""
+
+    every: Count = 10_000
+    preview: Count = 5_000
+    log: Count = 50
+
+
+class ToySettings(Section):
+    """The embedded data set that `train` writes when it is given no data."""
+
+    identities: int = Field(24, ge=2)
+    images_per_identity: int = Field(8, ge=2)
+    cameras: int = Field(6, ge=1, le=99)
+
+
+class Settings(Section):
+    """Every setting of a run, as `config.yaml` records it."""
+
+    name: str = "custom"
+    seed: int = Field(0, ge=0, lt=2**31)
+    data: DataSettings = DataSettings()
+    toy: ToySettings = ToySettings()
+    model: ModelSettings = ModelSettings()
+    teacher: ReidSettings = ReidSettings()
+    loss: LossSettings = LossSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    behaviour: BehaviourSettings = BehaviourSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    reid: FeedSettings = FeedSettings()
+
+    def to_yaml(self) -> str:
+        """The text of `config.yaml`."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with dgaug."""
+    return sorted(item.name[:-5] for item in resources.files("dgaug_configs").iterdir() if item.name.endswith(".yaml"))
+
+
+def load_settings(
+    config: str | Path | None = None, *, overrides: Iterable[str] = (), flags: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings of a preset or a YAML file, changed by `section.name=value` texts and then by flags.
+
+    Args:
+        config: a preset's name, a path, or None for the defaults.
+        overrides: texts such as `schedule.iterations=300`; values are read as YAML.
+        flags: dotted names to values; None values are left out.
+
+    Raises:
+        DgaugError: unknown preset, file, section or name, or a value that does not fit.
+    """
+    values = {} if config is None else _read(config)
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise DgaugError(f"--set {text!r}: expected section.name=value, such as schedule.iterations=300")
+        try:
+            _put(values, name.strip(), yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise DgaugError(f"--set {text!r}: the value is not valid YAML") from error
+    for name, value in (flags or {}).items():
+        if value is not None:
+            _put(values, name, value)
+    return parse_settings(values, source=f"config {config}" if config else "settings")
+
+
+def parse_settings(values: object, *, source: str) -> Settings:
+    """Validated settings from a nested dictionary; a fault names the setting, what is wrong and the nearest name."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise DgaugError(f"{source}: {_explain(error)}") from error
+
+
+def differing(left: Settings, right: Settings) -> list[str]:
+    """Dotted names whose values differ, each with both values."""
+    mine, theirs = _flat(left.model_dump(mode="json")), _flat(right.model_dump(mode="json"))
+    return [f"{name}: {mine[name]} -> {theirs[name]}" for name in mine if mine[name] != theirs[name]]
+
+
+def _read(config: str | Path) -> dict[str, Any]:
+    preset = resources.files("dgaug_configs") / f"{config}.yaml"
+    if str(config) in preset_names():
+        text = preset.read_text(encoding="utf-8")
+    elif Path(config).is_file():
+        try:
+            text = Path(config).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DgaugError(f"cannot read config {config}: {error}") from error
+    else:
+        raise DgaugError(
+            f"unknown preset or missing file {str(config)!r}{_nearest(str(config), preset_names())}; "
+            f"presets: {', '.join(preset_names())}"
+        )
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise DgaugError(f"config {config} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise DgaugError(f"config {config}: expected sections such as 'data:', found {type(values).__name__}")
+    return values
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *sections, name = dotted.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise DgaugError(f"--set {dotted}: {section} is a value, not a section")
+    values[name] = value
+
+
+def _explain(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    place = [str(part) for part in fault["loc"]]
+    dotted = ".".join(place)
+    if fault["type"] != "extra_forbidden":
+        return f"{dotted} = {fault['input']!r}: {fault['msg']}"
+    section: Any = Settings
+    for part in place[:-1]:
+        section = section.model_fields[part].annotation
+    return f"unknown setting {dotted!r}{_nearest(place[-1], section.model_fields)}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

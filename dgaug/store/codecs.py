@@ -1,0 +1,43 @@
+"""Pictures to bytes and back."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from dgaug.errors import DgaugError
+
+
+def encode(picture: NDArray[np.uint8], *, codec: str, quality: int) -> bytes:
+    """A picture uint8 [H, W, 3], RGB, as the bytes a store keeps.
+
+    `jpeg` keeps colour at full resolution (4:4:4): on small pictures of people the colour is what matters.
+    """
+    if codec == "raw":
+        return np.ascontiguousarray(picture).tobytes()
+    stream = io.BytesIO()
+    image = PIL.Image.fromarray(picture)
+    if codec == "jpeg":
+        image.save(stream, "JPEG", quality=quality, subsampling=0)
+    else:
+        image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def decode(data: bytes, *, codec: str, image_size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The picture uint8 [H, W, 3] of what `encode` made; DgaugError where it is none of that size."""
+    if codec == "raw":
+        return np.frombuffer(data, np.uint8).reshape(*image_size, 3).copy()
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=[codec.upper()]) as image:
+            if image.size != image_size[::-1] or image.mode != "RGB":
+                raise DgaugError(
+                    f"expected an RGB picture of {image_size[0]} x {image_size[1]} (height x width), "
+                    f"found {image.mode} of {image.size[1]} x {image.size[0]}"
+                )
+            return np.array(image)
+    except (OSError, SyntaxError, ValueError) as problem:
+        raise DgaugError(f"expected a {codec.upper()} picture, found bytes that are none: {problem}") from problem

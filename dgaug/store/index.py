@@ -1,0 +1,126 @@
+"""The file to open, `dataset.h5`: begun before the first shard; what it says of a store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dgaug.errors import DgaugError
+from dgaug.store.aside import written_aside
+from dgaug.store.hdf5 import check_schema, linked, own, reading
+from dgaug.store.schema import (
+    DATASET_FILE,
+    SCHEMA,
+    SHARD_FOLDER,
+    SHARD_NAME,
+    VERSION,
+    StoreSpec,
+    columns,
+)
+from dgaug.store.sources import Sources
+
+
+@dataclass(frozen=True)
+class StoreState:
+    """What `dataset.h5` says of a store, finished or not; `count` is that of the design until it is complete."""
+
+    spec: StoreSpec
+    sources: Sources
+    complete: bool
+    count: int
+
+
+@dataclass(frozen=True)
+class ShardList:
+    """The shards of a finished store, in pair order: rows [start, start + count) of the store each."""
+
+    path: list[str]
+    start: NDArray[np.int64]
+    size: NDArray[np.int64]
+    sha256: list[str]
+
+
+def read_state(store: Path) -> StoreState | None:
+    """What is at `store`: None where no store was begun; DgaugError where it is damaged or of a newer schema."""
+    path = store / DATASET_FILE
+    if not path.exists():
+        return None
+    with reading(path) as hdf5:
+        check_schema(hdf5)
+        for name in ("path", "identity", "identity_name", "camera"):
+            own(hdf5, f"source/{name}")
+        own(hdf5, "class_name")
+        complete, count = bool(hdf5.attrs["complete"]), int(hdf5.attrs["count"])
+        return StoreState(StoreSpec.read(hdf5), Sources.read(hdf5), complete, count)
+
+
+def begin_store(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:
+    """Write an unfinished `dataset.h5`, or go on with the store that is there.
+
+    A complete store stays as it is, unless shards of it are missing or cut short: then it is unfinished again. Raises
+    DgaugError where the store there has other settings or other sources, naming them.
+    """
+    state = read_state(store)
+    if state is None:
+        return _write_unfinished(store, spec, sources)
+    differences = spec.differences(state.spec)
+    if sources.digest() != state.sources.digest():
+        differences.append(f"sources: {len(state.sources)} pictures in the store, {len(sources)} other ones asked for")
+    if differences:
+        raise DgaugError(
+            f"expected the settings of the store at {store}, found others: {'; '.join(differences)}; "
+            "choose another --out, or start over with --force"
+        )
+    if not state.complete:
+        return state
+    shards = shard_list(store, state)
+    damaged = [path for path, size in zip(shards.path, shards.size, strict=True) if file_size(store / path) != size]
+    for path in damaged:
+        (store / path).unlink(missing_ok=True)
+    return _write_unfinished(store, spec, sources) if damaged else state
+
+
+def shard_list(store: Path, state: StoreState) -> ShardList:
+    """The shards that a finished `dataset.h5` names; DgaugError where anything in it points elsewhere."""
+    with reading(store / DATASET_FILE) as hdf5:
+        shards = ShardList(
+            path=own(hdf5, "shard/path").asstr()[:].tolist(),
+            start=own(hdf5, "shard/start")[:],
+            size=own(hdf5, "shard/size")[:],
+            sha256=own(hdf5, "shard/sha256").asstr()[:].tolist(),
+        )
+        for path in shards.path:
+            if not SHARD_NAME.fullmatch(path):
+                raise DgaugError(f"expected shards below {store / SHARD_FOLDER}, found '{path}'; refused")
+        known = set(shards.path)
+        names = [name for name in columns(state.spec, len(state.sources.class_name)) if name != "image/crc32"]
+        for name in names if state.spec.codec == "raw" else [*names, "image/bytes"]:
+            for origin in linked(hdf5, name).virtual_sources():
+                if origin.file_name not in known or origin.dset_name != name:
+                    raise DgaugError(f"expected {name} to lie in the shards, found '{origin.file_name}'; refused")
+    return shards
+
+
+def file_size(path: Path) -> int | None:
+    """The size of a file in bytes; None where there is no file."""
+    return path.stat().st_size if path.is_file() else None
+
+
+def write_header(hdf5: h5py.File, state: StoreState) -> None:
+    """Write the root attributes and the sources."""
+    state.spec.write(hdf5)
+    hdf5.attrs.update({"schema": SCHEMA, "version": VERSION, "complete": state.complete, "count": state.count})
+    state.sources.write(hdf5)
+
+
+def _write_unfinished(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:
+    state = StoreState(spec, sources, complete=False, count=spec.planned)
+    (store / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
+    with written_aside(store / DATASET_FILE) as (hdf5, disk):
+        write_header(hdf5, state)
+        disk.check()
+    return state

@@ -1,0 +1,184 @@
+"""Check a store bit by bit."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dgaug.errors import DgaugError
+from dgaug.store.aside import file_sha256, seal_holds
+from dgaug.store.codecs import decode
+from dgaug.store.hdf5 import NewerSchemaError, damage_named, own, reading, store_folder
+from dgaug.store.index import ShardList, StoreState, file_size, read_state, shard_list
+from dgaug.store.schema import DATASET_FILE, LABEL_TOLERANCE, columns
+from dgaug.store.sources import settings_digest
+
+ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, and the file it is in (relative to the store)."""
+
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` found.
+
+    Attributes:
+        pictures: number of pictures the store says it has.
+        shards: number of shards.
+        findings: everything that is wrong; empty for a store that is whole.
+    """
+
+    pictures: int = 0
+    shards: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+def verify(path: str | Path, *, on_progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+    """Check every file, picture, pair and label of a store; each shard's sha256 before it is opened.
+
+    `on_progress(done, total)` counts pictures. Raises DgaugError where there is no store, or one of a newer schema;
+    damage is not raised but reported.
+    """
+    store = store_folder(Path(path))
+    try:
+        state = read_state(store)
+        if state is None or not state.complete:
+            return _only("unfinished; run the same `dgaug synthesize` command again to finish it")
+        shards = shard_list(store, state)
+    except NewerSchemaError:
+        raise
+    except DgaugError as problem:
+        return _only(str(problem))
+    findings = [Finding(DATASET_FILE, what) for what in _index_problems(store, state, shards)]
+    bounds = [*shards.start.tolist(), state.count]
+    for number, name in enumerate(shards.path):
+        findings += [Finding(name, what) for what in _shard_problems(store, state, shards, number)]
+        if on_progress is not None:
+            on_progress(bounds[number + 1], state.count)
+    return VerifyReport(state.count, len(shards.path), findings)
+
+
+def _only(what: str) -> VerifyReport:
+    return VerifyReport(findings=[Finding(DATASET_FILE, what)])
+
+
+def _index_problems(store: Path, state: StoreState, shards: ShardList) -> Iterator[str]:
+    sources, spec = state.sources, state.spec
+    if not _sealed(store / DATASET_FILE):
+        yield "not as it was written (its seal is broken)"
+    if len(set(sources.path)) != len(sources) or len(set(sources.class_name)) != len(sources.class_name):
+        yield "source/path or class_name names something twice"
+    if not len(sources) == len(sources.identity) == len(sources.identity_name) == len(sources.camera):
+        yield "the columns of source differ in length"
+    elif [sources.class_name[identity] for identity in sources.identity] != sources.identity_name:
+        yield "source/identity and source/identity_name contradict each other"
+    if len(shards.path) != spec.shard_count or not (np.diff([*shards.start, state.count]) >= 0).all():
+        yield f"expected {spec.shard_count} shards in pair order, found {len(shards.path)} or another order"
+
+
+def _sealed(path: Path) -> bool:
+    try:
+        with damage_named(path):
+            return seal_holds(path)
+    except DgaugError:
+        return False
+
+
+def _shard_problems(store: Path, state: StoreState, shards: ShardList, number: int) -> Iterator[str]:
+    path = store / shards.path[number]
+    size = file_size(path)
+    if size != shards.size[number]:
+        yield "missing" if size is None else f"expected {shards.size[number]} bytes, found {size}"
+    elif file_sha256(path) != shards.sha256[number]:
+        yield "not as it was written (sha256)"
+    else:
+        try:
+            with reading(store / DATASET_FILE) as index, reading(path) as shard:
+                yield from _content_problems(index, shard, state, first=int(shards.start[number]))
+        except DgaugError as problem:
+            yield str(problem)
+
+
+def _content_problems(index: h5py.File, shard: h5py.File, state: StoreState, *, first: int) -> Iterator[str]:
+    if shard.attrs["settings"] != settings_digest(state.spec, state.sources):
+        yield "written with other settings or for other sources"
+    count = int(shard.attrs["count"])
+    for name in columns(state.spec, len(state.sources.class_name)):
+        if len(own(shard, name)) != count:
+            yield f"expected {count} rows of {name}, found {len(shard[name])}"
+            return
+    for start in range(0, count, ROWS):
+        rows = slice(start, min(start + ROWS, count))
+        for what, wrong in (
+            ("pairs outside the sources", _pairs_outside(shard, rows, len(state.sources))),
+            ("labels that do not sum to one", _labels_wrong(shard, rows, state)),
+            ("damaged pictures", _pictures_wrong(index, shard, state, rows=rows, first=first)),
+        ):
+            if wrong.any():
+                yield f"{int(wrong.sum())} {what}, the first at row {start + int(wrong.argmax())}"
+
+
+def _pairs_outside(shard: h5py.File, rows: slice, count: int) -> NDArray[np.bool_]:
+    pairs = np.stack([own(shard, "pair/appearance")[rows], own(shard, "pair/structure")[rows]])
+    return np.asarray(((pairs < 0) | (pairs >= count)).any(axis=0))
+
+
+def _labels_wrong(shard: h5py.File, rows: slice, state: StoreState) -> NDArray[np.bool_]:
+    class_count = len(state.sources.class_name)
+    if state.spec.labels == "none":
+        return np.zeros(rows.stop - rows.start, np.bool_)
+    if state.spec.labels == "dense":
+        dense = own(shard, "label/dense")[rows].astype(np.float64)
+        return np.asarray((abs(dense.sum(axis=1) - 1) > LABEL_TOLERANCE) | ~(dense >= 0).all(axis=1))
+    classes = own(shard, "label/class")[rows].astype(np.int64)
+    probability = own(shard, "label/probability")[rows].astype(np.float64)
+    rest = own(shard, "label/rest")[rows].astype(np.float64)
+    order = np.diff(probability, axis=1)
+    ordered = ((order < 0) | ((order == 0) & (np.diff(classes, axis=1) > 0))).all(axis=1)
+    known = (classes < class_count).all(axis=1) & (probability >= 0).all(axis=1) & (rest >= 0)
+    return np.asarray(~(ordered & known & (abs(probability.sum(axis=1) + rest - 1) <= LABEL_TOLERANCE)))
+
+
+def _pictures_wrong(
+    index: h5py.File, shard: h5py.File, state: StoreState, *, rows: slice, first: int
+) -> NDArray[np.bool_]:
+    expected = own(index, "image/crc32")[first + rows.start : first + rows.stop]
+    wrong = np.asarray(own(shard, "image/crc32")[rows] != expected)
+    for place, data in enumerate(_encoded(shard, rows, state)):
+        wrong[place] |= zlib.crc32(data) != expected[place] or not _decodes(data, state)
+    return wrong
+
+
+def _encoded(shard: h5py.File, rows: slice, state: StoreState) -> Iterator[bytes]:
+    if state.spec.codec == "raw":
+        yield from (pixels.tobytes() for pixels in own(shard, "image/pixels")[rows])
+        return
+    offset = own(shard, "image/offset")[rows.start : rows.stop + 1].tolist()
+    data = own(shard, "image/bytes")
+    yield from (data[start:stop].tobytes() for start, stop in pairwise(offset))
+
+
+def _decodes(data: bytes, state: StoreState) -> bool:
+    try:
+        decode(data, codec=state.spec.codec, image_size=state.spec.image_size)
+    except DgaugError:
+        return False
+    return True

@@ -1,0 +1,70 @@
+"""Where the networks of a run start: fresh, from the trained teacher, or from a pretrained generator."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from dgaug.errors import DgaugError
+from dgaug.models.weights import read_tensors
+from dgaug.settings import Settings
+from dgaug.training.dgnet import Networks
+
+SHIPPED = "toy.safetensors"
+_PARTS = ("generator", "appearance", "discriminator")
+_CLASS_DEPENDENT = ".classify."
+
+
+def pretrained_tensors(networks: Networks) -> dict[str, Tensor]:
+    """What a pretrained generator file holds: every tensor that does not depend on the identities."""
+    return {
+        f"{part}.{name}": tensor.detach().cpu().contiguous()
+        for part, network in _by_part(networks).items()
+        for name, tensor in network.state_dict().items()
+        if _CLASS_DEPENDENT not in name
+    }
+
+
+def start_from(networks: Networks, settings: Settings) -> None:
+    """Fill fresh networks as `settings.model.start` and `settings.behaviour.appearance_start` say.
+
+    Raises:
+        DgaugError: a file that is missing or does not fit these networks.
+    """
+    if settings.model.start != "none":
+        _load_pretrained(networks, _pretrained_path(settings.model.start))
+    elif settings.behaviour.appearance_start == "teacher" and networks.teacher is not None:
+        ours, theirs = networks.appearance.backbone, networks.teacher.backbone
+        if ours.state_dict().keys() == theirs.state_dict().keys():
+            ours.load_state_dict(theirs.state_dict())
+
+
+def _load_pretrained(networks: Networks, path: Path) -> None:
+    tensors = read_tensors(path)
+    for part, network in _by_part(networks).items():
+        own = network.state_dict()
+        for name in own:
+            if _CLASS_DEPENDENT in name:
+                continue
+            given = tensors.get(f"{part}.{name}")
+            if given is None or given.shape != own[name].shape:
+                raise DgaugError(
+                    f"{path} does not fit these networks (tensor {part}.{name}); "
+                    "use the preset it was made with, or --from-scratch"
+                )
+            own[name] = given.to(own[name].dtype)
+        network.load_state_dict(own)
+    networks.averaged.load_state_dict(networks.generator.state_dict())
+
+
+def _by_part(networks: Networks) -> dict[str, nn.Module]:
+    return {part: getattr(networks, part) for part in _PARTS}
+
+
+def _pretrained_path(start: str) -> Path:
+    path = Path(str(resources.files("dgaug_configs") / SHIPPED)) if start == "toy" else Path(start).expanduser()
+    if not path.is_file():
+        raise DgaugError(f"pretrained generator not found: {path}; use --from-scratch or --set model.start=none")
+    return path

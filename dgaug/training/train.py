@@ -1,0 +1,206 @@
+"""`dgaug train`: the data, the teacher, then DG-Net, in a run folder that can always go on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+
+from dgaug.data.records import IdentityData
+from dgaug.data.toy import write_toy
+from dgaug.data.training import fingerprint, read_data
+from dgaug.errors import DgaugError
+from dgaug.files import read_json
+from dgaug.models import checkpoints
+from dgaug.models.backbones import create_backbone
+from dgaug.models.checkpoints import ReidModel
+from dgaug.progress import Progress, silent
+from dgaug.runs import Run, locked, new_run, newest_run
+from dgaug.settings import Settings, differing, load_settings
+from dgaug.training.batches import LabelledPictures
+from dgaug.training.log import TrainingLog
+from dgaug.training.loop import Training, train_dgnet
+from dgaug.training.reid import ReidJob, train_reid_network
+
+
+def train(
+    data: str | Path | None = None,
+    config: str | Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    out: str | Path | None = None,
+    teacher: str | Path | None = None,
+    resume: bool = False,
+    seed: int | None = None,
+    limit_identities: int | None = None,
+    compile: bool = False,
+    from_scratch: bool = False,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Run:
+    """Train a teacher (unless one is given) and DG-Net; returns the run, complete.
+
+    Args:
+        data: a data set in any known layout; None writes and uses the embedded one.
+        config: preset or YAML file; None: the preset `toy` without data, else the defaults.
+        overrides: `section.name=value` texts.
+        out: the run folder; None opens the next number under `runs/`.
+        teacher: a re-id checkpoint of dgaug to use instead of training one.
+        resume: go on with the run at `out` (or the newest one) with its own settings.
+        seed: replaces the setting `seed`.
+        limit_identities: use only the first so many training identities.
+        compile: compile the networks.
+        from_scratch: ignore the pretrained generator that ships for the embedded data.
+        force: throw away what `out` holds and start over.
+
+    Raises:
+        DgaugError: wrong use or bad input; nothing was created that looks like a result.
+        Interrupted: a signal arrived; everything was saved.
+    """
+    flags = {
+        "seed": seed,
+        "data.limit_identities": limit_identities,
+        "behaviour.compile": True if compile else None,
+        "model.start": "none" if from_scratch else None,
+    }
+    overrides = list(overrides)
+    given = config is not None or bool(overrides) or any(value is not None for value in flags.values())
+    run = _chosen_run(out, resume=resume)
+    if run is not None and resume and run.config.is_file() and not given:
+        settings = run.settings()
+    else:
+        settings = load_settings(config or (None if data else "toy"), overrides=overrides, flags=flags)
+    _check_before_anything_is_made(data, teacher, settings, progress)
+    if run is None:
+        run = new_run(settings.name)
+    with locked(run.folder, what="run"):
+        if force:
+            _clear(run)
+        _refuse_other_settings(run, settings)
+        return _train_in(run, settings, data=data, teacher=teacher, progress=progress)
+
+
+def _chosen_run(out: str | Path | None, *, resume: bool) -> Run | None:
+    if out is not None:
+        return Run(Path(out))
+    return newest_run() if resume else None
+
+
+def _check_before_anything_is_made(
+    data: str | Path | None, teacher: str | Path | None, settings: Settings, progress: Progress
+) -> None:
+    create_backbone(settings.model.backbone, weights=settings.model.weights)
+    if teacher is not None:
+        checkpoints.load(Path(teacher), checkpoints.REID)
+    if data is not None:
+        read_data(Path(data), settings.data, progress=progress)
+
+
+def _clear(run: Run) -> None:
+    for item in run.folder.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        elif item.name != ".lock":
+            item.unlink()
+
+
+def _refuse_other_settings(run: Run, settings: Settings) -> None:
+    if not run.config.is_file():
+        if any(item.name not in (".lock", "data") for item in run.folder.iterdir()):
+            raise DgaugError(
+                f"{run.folder} exists and is not a run folder; choose another --out, or --force empties it"
+            )
+        return
+    changed = differing(run.settings(), settings)
+    if changed:
+        raise DgaugError(
+            f"{run.folder} was made with other settings ({'; '.join(changed[:3])}"
+            f"{', ...' if len(changed) > 3 else ''}); --resume goes on with its own, --force starts over"
+        )
+
+
+def _train_in(
+    run: Run, settings: Settings, *, data: str | Path | None, teacher: str | Path | None, progress: Progress
+) -> Run:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    root = _data_root(run, settings, data)
+    content = read_data(root, settings.data)
+    if not run.config.is_file():
+        run.begin(settings, _described(run, content))
+    elif read_json(run.folder / "environment.json").get("data", {}) != _described(run, content):
+        raise DgaugError(f"the data at {root} are not those that {run.folder} was started with; --force starts over")
+    pictures = LabelledPictures.of(content, settings.data.image_size)
+    log = TrainingLog(run.log, start=_reached(run))
+    try:
+        with_teacher = _teacher(run, settings, pictures, given=teacher, device=device, progress=progress, log=log)
+        train_dgnet(Training(run, settings, pictures, with_teacher), device=device, progress=progress, log=log)
+    finally:
+        log.close()
+    return run
+
+
+def _data_root(run: Run, settings: Settings, data: str | Path | None) -> Path:
+    if data is not None:
+        return Path(data)
+    if run.config.is_file() and run.data_root() != run.folder / "data":
+        return run.data_root()
+    root = run.folder / "data"
+    toy = settings.toy
+    write_toy(
+        root,
+        identities=toy.identities,
+        images_per_identity=toy.images_per_identity,
+        cameras=toy.cameras,
+        size=settings.data.image_size,
+        seed=settings.seed,
+    )
+    return root
+
+
+def _described(run: Run, data: IdentityData) -> dict[str, object]:
+    inside = data.root.resolve() == (run.folder / "data").resolve()
+    return {
+        "root": "data" if inside else str(data.root.resolve()),
+        "layout": data.layout,
+        "images": len(data.splits["train"]),
+        "fingerprint": fingerprint(data),
+    }
+
+
+def _reached(run: Run) -> int:
+    if not run.checkpoint.is_file():
+        return 0
+    return int(checkpoints.load(run.checkpoint, checkpoints.DGNET)["iteration"])
+
+
+def _teacher(
+    run: Run,
+    settings: Settings,
+    pictures: LabelledPictures,
+    *,
+    given: str | Path | None,
+    device: torch.device,
+    progress: Progress,
+    log: TrainingLog,
+) -> ReidModel:
+    if given is not None and not run.teacher.is_file():
+        checkpoints.load_reid(Path(given)).require_classes(pictures.class_names, source=str(run.data_root()))
+        checkpoints.copy(Path(given), run.teacher)
+    architecture = checkpoints.teacher_architecture(settings, len(pictures.class_names))
+    job = ReidJob(
+        pictures, settings.teacher, settings.data, architecture, weights=settings.model.weights, seed=settings.seed
+    )
+    every = settings.checkpoint.log
+
+    def on_log(iteration: int, terms: Mapping[str, float]) -> None:
+        if iteration % every == 0:
+            log.write("teacher", iteration, terms, {})
+
+    train_reid_network(
+        job, run.teacher, device=device, save_every=settings.checkpoint.every, progress=progress, on_log=on_log
+    )
+    teacher = checkpoints.load_reid(run.teacher)
+    teacher.require_classes(pictures.class_names, source=str(run.data_root()))
+    return teacher

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from dgaug.data.layouts import open_data
+from dgaug.data.limit import limit_identities
+from dgaug.data.records import IdentityData, class_names
+from dgaug.errors import DgaugError
+
+
+@pytest.fixture
+def people(write_tree: Callable[[Iterable[str]], Path]) -> IdentityData:
+    return open_data(write_tree([*(f"train/{k:02d}/{n}.bmp" for k in range(20) for n in (1, 2)), "query/99/1.bmp"]))
+
+
+def test_the_first_identities_by_name_are_kept_with_all_their_pictures(people: IdentityData) -> None:
+    limited = limit_identities(people, 3)
+    assert class_names(limited.splits["train"]) == ["00", "01", "02"]
+    assert len(limited.splits["train"]) == 6
+    assert limited.splits["query"] == people.splits["query"]
+
+
+def test_a_seed_gives_a_choice_that_repeats(people: IdentityData) -> None:
+    choices = [class_names(limit_identities(people, 5, seed=seed).splits["train"]) for seed in (1, 1, 2)]
+    assert choices[0] == choices[1] != choices[2]
+    assert len(choices[0]) == 5
+
+
+def test_more_than_there_are_keeps_all(people: IdentityData) -> None:
+    assert limit_identities(people, 1000) == people
+    assert limit_identities(people, 1000, seed=3) == people
+
+
+def test_no_identity_at_all_is_refused(people: IdentityData) -> None:
+    with pytest.raises(DgaugError, match="at least one"):
+        limit_identities(people, 0)

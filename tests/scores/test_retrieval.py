@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dgaug.errors import DgaugError
+from dgaug.scores import retrieval
+from dgaug.scores.retrieval import evaluate_ranking
+
+FIXTURE = Path(__file__).parents[1] / "parity" / "ranking_seed1.npz"
+SIDES = ("query_feature", "query_id", "query_camera", "gallery_feature", "gallery_id", "gallery_camera")
+
+
+def restated(query, query_ids, query_cameras, gallery, gallery_ids, gallery_cameras):
+    """The protocol said again, one query and one gallery picture at a time."""
+    rows = []
+    for q, identity in enumerate(query_ids):
+        scores = [float(np.dot(query[q].astype(np.float64), item.astype(np.float64))) for item in gallery]
+        ranked = []
+        for g in sorted(range(len(gallery)), key=lambda g: (-scores[g], g)):
+            same_camera = query_cameras is not None and query_cameras[q] == gallery_cameras[g] != -1
+            if gallery_ids[g] == -1 or (gallery_ids[g] == identity and same_camera):
+                continue
+            ranked.append(gallery_ids[g] == identity)
+        ranks = [place for place, right in enumerate(ranked, start=1) if right]
+        if not ranks:
+            rows.append(None)
+            continue
+        now = [i / rank for i, rank in enumerate(ranks, start=1)]
+        before = [1.0 if rank == 1 else (i - 1) / (rank - 1) for i, rank in enumerate(ranks, start=1)]
+        rows.append((ranks[0], np.mean(now), np.mean([now, before]), len(ranks) / ranks[-1]))
+    valid = [row for row in rows if row is not None]
+    expected = {"queries": len(rows), "valid_queries": len(valid), "gallery": len(gallery)}
+    for name, column, count in (("trapezoid_all_queries", 2, len(rows)), ("sum_valid_queries", 1, len(valid))):
+        for k in (1, 5, 10):
+            share = sum(row[0] <= k for row in valid) / max(count, 1)
+            expected[f"{name}/R{k}"] = float(np.float32(share)) if name == "sum_valid_queries" else share
+        expected[f"{name}/mAP"] = sum(row[column] for row in valid) / max(count, 1)
+        expected[f"{name}/mINP"] = sum(row[3] for row in valid) / max(count, 1)
+    expected["junk"] = sum(identity == -1 for identity in gallery_ids)
+    expected["distractors"] = sum(identity == 0 for identity in gallery_ids)
+    return expected
+
+
+@pytest.fixture
+def published():
+    with np.load(FIXTURE) as file:
+        return dict(file)
+
+
+def test_both_conventions_match_the_published_evaluation(published):
+    found = evaluate_ranking(*(published[name] for name in SIDES))
+    keys = [key for key in published if "/" in key]
+    assert len(keys) == 8
+    assert {key: found[key] for key in keys} == pytest.approx({key: float(published[key]) for key in keys}, abs=1e-9)
+    assert found["queries"] == 120
+    assert found["valid_queries"] == 119
+    assert found["junk"] == (published["gallery_id"] == -1).sum()
+
+
+def test_torch_input_and_small_chunks_of_queries_change_nothing(published, monkeypatch):
+    whole = evaluate_ranking(*(published[name] for name in SIDES))
+    monkeypatch.setattr(retrieval, "CELLS_PER_CHUNK", 7 * 900)
+    assert evaluate_ranking(*(torch.from_numpy(published[name]) for name in SIDES)) == pytest.approx(whole, abs=1e-12)
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), with_cameras=st.booleans())
+def test_any_ranking_equals_the_protocol_said_again(seed, with_cameras):
+    chance = np.random.default_rng(seed)
+    queries, items = chance.integers(1, 8), chance.integers(1, 40)
+    # Few small whole numbers: scores are exact and many of them tie.
+    sides = [
+        chance.integers(-1, 3, (queries, 3)).astype(np.float32),
+        chance.integers(1, 4, queries),
+        chance.integers(-1, 3, queries),
+        chance.integers(-1, 3, (items, 3)).astype(np.float32),
+        chance.integers(-1, 5, items),
+        chance.integers(-1, 3, items),
+    ]
+    if not with_cameras:
+        sides[2] = sides[5] = None
+    expected = restated(*sides)
+    if expected["valid_queries"] == 0:
+        with pytest.raises(DgaugError, match="none of the"):
+            evaluate_ranking(*sides)
+    else:
+        assert evaluate_ranking(*sides) == pytest.approx(expected, abs=1e-12)
+
+
+def test_equal_pictures_tie_wherever_they_stand_in_the_gallery():
+    # A matrix product rounds equal columns differently at the edges of its blocks.
+    chance = np.random.default_rng(0)
+    query = chance.standard_normal((9, 2048))
+    wrong = chance.standard_normal((1001, 2048))
+    gallery = np.concatenate([wrong, wrong[::-1]])
+    ids = np.arange(1, 2003)
+    first_of_best = (query @ wrong.T).argmax(axis=1)
+    found = evaluate_ranking(query, ids[first_of_best], None, gallery, ids, None)
+    assert found["sum_valid_queries/R1"] == 1.0
+
+
+def test_mean_inverse_negative_penalty_counts_to_the_hardest_match():
+    gallery = np.array([[4.0], [3.0], [2.0], [1.0]])
+    found = evaluate_ranking(np.ones((1, 1)), [7], None, gallery, [7, 8, 9, 7], None)
+    assert found["sum_valid_queries/mINP"] == pytest.approx(2 / 4)
+    assert found["sum_valid_queries/mAP"] == pytest.approx((1 + 2 / 4) / 2)
+    assert found["trapezoid_all_queries/mAP"] == pytest.approx((1 + (2 / 4 + 1 / 3) / 2) / 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gallery_feature": np.zeros((900, 63), np.float32)}, "64 numbers each and gallery features 63"),
+        ({"gallery_id": np.zeros(899, np.int64)}, "expected 900 gallery identities"),
+        ({"query_camera": None}, "one of query and gallery only"),
+        ({"query_id": np.full(120, 5.5)}, "must be integers"),
+        ({"query_id": ["0001"] * 120}, "must be integers"),
+        ({"query_id": np.full(120, 10**6)}, "none of the 120 queries"),
+        ({"query_feature": np.zeros((0, 64), np.float32)}, "N at least 1"),
+    ],
+)
+def test_input_that_does_not_fit_is_named(published, change, message):
+    with pytest.raises(DgaugError, match=message):
+        evaluate_ranking(*((published | change)[name] for name in SIDES))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_broken_features_name_their_row(published, value):
+    published["gallery_feature"][17, 3] = value
+    with pytest.raises(DgaugError, match="1 of 900 gallery features hold NaN or infinity, the first in row 17"):
+        evaluate_ranking(*(published[name] for name in SIDES))
