@@ -1,0 +1,49 @@
+"""dgaug: from N labelled pictures of identities make N x N, measured, and proven on re-identification.
+
+The functions below are what the commands call; each is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dgaug.scores.evaluation import evaluate_reid
+    from dgaug.scores.quality import score_fid
+    from dgaug.scores.twins import train_reid
+    from dgaug.store.read import open_store
+    from dgaug.store.verify import verify
+    from dgaug.synthesis.drawing import draw_grid, swap
+    from dgaug.synthesis.job import synthesize
+    from dgaug.training.train import train
+
+__all__ = [
+    "draw_grid",
+    "evaluate_reid",
+    "open_store",
+    "score_fid",
+    "swap",
+    "synthesize",
+    "train",
+    "train_reid",
+    "verify",
+]
+
+_HOME = {
+    "draw_grid": "dgaug.synthesis.drawing",
+    "evaluate_reid": "dgaug.scores.evaluation",
+    "open_store": "dgaug.store.read",
+    "score_fid": "dgaug.scores.quality",
+    "swap": "dgaug.synthesis.drawing",
+    "synthesize": "dgaug.synthesis.job",
+    "train": "dgaug.training.train",
+    "train_reid": "dgaug.scores.twins",
+    "verify": "dgaug.store.verify",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'dgaug' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

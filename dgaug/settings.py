@@ -207,19 +207,16 @@ def load_settings(
     Raises:
         DgaugError: unknown preset, file, section or name, or a value that does not fit.
     """
-    values = {} if config is None else _read(config)
-    for text in overrides:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise DgaugError(f"--set {text!r}: expected section.name=value, such as schedule.iterations=300")
-        try:
-            _put(values, name.strip(), yaml.safe_load(value))
-        except yaml.YAMLError as error:
-            raise DgaugError(f"--set {text!r}: the value is not valid YAML") from error
+    values = _with({} if config is None else _read(config), overrides)
     for name, value in (flags or {}).items():
         if value is not None:
             _put(values, name, value)
     return parse_settings(values, source=f"config {config}" if config else "settings")
+
+
+def override(settings: Settings, overrides: Iterable[str]) -> dict[str, Any]:
+    """The nested values of settings, changed by `section.name=value` texts; see `parse_settings`."""
+    return _with(settings.model_dump(mode="json"), overrides)
 
 
 def parse_settings(values: object, *, source: str) -> Settings:
@@ -256,6 +253,18 @@ def _read(config: str | Path) -> dict[str, Any]:
         raise DgaugError(f"config {config} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise DgaugError(f"config {config}: expected sections such as 'data:', found {type(values).__name__}")
+    return values
+
+
+def _with(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise DgaugError(f"--set {text!r}: expected section.name=value, such as schedule.iterations=300")
+        try:
+            _put(values, name.strip(), yaml.safe_load(value))
+        except yaml.YAMLError as error:
+            raise DgaugError(f"--set {text!r}: the value is not valid YAML") from error
     return values
 
 

@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 # What HDF5 1.10 reads: the oldest that knows virtual data sets.
 LIBVER = ("earliest", "v110")
-SEAL = "seal"
+SEAL_BYTES = 512
 
 
 class Disk:
@@ -105,19 +104,19 @@ class Disk:
 def written_aside(path: Path, *, sealed: bool = False) -> Iterator[tuple[h5py.File, Disk]]:
     """A new HDF5 file at `<path>.part` that takes its name when the block ends well, and is removed when it does not.
 
-    `sealed` adds the data set `seal`, which `seal_holds` checks. Raises OSError where the disk is full or the file
-    cannot be written.
+    A `sealed` file opens with a user block (which HDF5 passes over) that holds the sha256 of the rest, so that
+    `seal_holds` can check the file before HDF5 touches it. Raises OSError where the disk is full or the file cannot be
+    written.
     """
     aside = path.with_name(path.name + ".part")
     disk = Disk(aside)
     try:
-        with h5py.File(disk, "w", libver=LIBVER) as hdf5:
+        with h5py.File(disk, "w", libver=LIBVER, userblock_size=SEAL_BYTES if sealed else None) as hdf5:
             yield hdf5, disk
-            offset = hdf5.create_dataset(SEAL, data=np.zeros(32, np.uint8)).id.get_offset() if sealed else 0
+        disk.check()
         if sealed:
-            disk.check()
-            disk.seek(offset)
-            disk.write(memoryview(_digest_without(aside, offset)))
+            disk.seek(0)
+            disk.write(memoryview(_seal(aside)))
         disk.sync()
         os.replace(aside, path)
     except BaseException:
@@ -129,27 +128,22 @@ def written_aside(path: Path, *, sealed: bool = False) -> Iterator[tuple[h5py.Fi
 
 
 def seal_holds(path: Path) -> bool:
-    """Whether a sealed HDF5 file is as it was written: `seal` is the sha256 of the file with these 32 bytes zero."""
-    with h5py.File(path, "r", locking=False) as hdf5:
-        seal, offset = hdf5[SEAL][()].tobytes(), hdf5[SEAL].id.get_offset()
-    return bool(seal == _digest_without(path, offset))
+    """Whether a sealed file is as it was written, to the bit; told without HDF5, which may crash on damage."""
+    with open(path, "rb") as file:
+        return file.read(SEAL_BYTES) == _seal(path)
 
 
-def _digest_without(path: Path, offset: int) -> bytes:
+def _seal(path: Path) -> bytes:
+    return f"dgaug store; sha256 of what follows this block: {file_sha256(path, start=SEAL_BYTES)}\n".encode().ljust(
+        SEAL_BYTES, b"\0"
+    )
+
+
+def file_sha256(path: Path, *, start: int = 0) -> str:
+    """The sha256 of a file from a byte on."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        for start, stop in ((0, offset), (offset + 32, path.stat().st_size)):
-            file.seek(start)
-            digest.update(bytes(32) if start else b"")
-            while block := file.read(min(1 << 20, stop - file.tell())):
-                digest.update(block)
-    return digest.digest()
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
+        file.seek(start)
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

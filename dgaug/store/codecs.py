@@ -39,5 +39,5 @@ def decode(data: bytes, *, codec: str, image_size: tuple[int, int]) -> NDArray[n
                     f"found {image.mode} of {image.size[1]} x {image.size[0]}"
                 )
             return np.array(image)
-    except (OSError, SyntaxError, ValueError) as problem:
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as problem:
         raise DgaugError(f"expected a {codec.upper()} picture, found bytes that are none: {problem}") from problem

@@ -19,7 +19,7 @@ class NewerSchemaError(DgaugError):
 @contextmanager
 def reading(path: Path) -> Iterator[h5py.File]:
     """A file of a store, open for reading; DgaugError where it is missing, damaged or lacks what is asked of it."""
-    with damage_named(path), h5py.File(path, "r", locking=False) as hdf5:
+    with damage_named(path), h5py.File(path, "r") as hdf5:
         yield hdf5
 
 

@@ -120,7 +120,7 @@ def write_header(hdf5: h5py.File, state: StoreState) -> None:
 def _write_unfinished(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:
     state = StoreState(spec, sources, complete=False, count=spec.planned)
     (store / SHARD_FOLDER).mkdir(parents=True, exist_ok=True)
-    with written_aside(store / DATASET_FILE) as (hdf5, disk):
+    with written_aside(store / DATASET_FILE, sealed=True) as (hdf5, disk):
         write_header(hdf5, state)
         disk.check()
     return state

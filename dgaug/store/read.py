@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections import OrderedDict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from torch.utils.data import Dataset
 
 from dgaug.errors import DgaugError
 from dgaug.store.codecs import decode
-from dgaug.store.hdf5 import damage_named, own, store_folder
+from dgaug.store.hdf5 import damage_named, own, reading, store_folder
 from dgaug.store.index import ShardList, file_size, read_state, shard_list
 from dgaug.store.labels import TopLabels, dense_labels, top_labels
 from dgaug.store.schema import DATASET_FILE, columns
@@ -102,9 +103,20 @@ class StoreDataset(Dataset[StoreItem]):
         with damage_named(self.path / self._shards.path[number]):
             shard = self._opened().shard(number)
             if self.spec.labels == "dense":
-                dense: NDArray[np.float32] = shard["label/dense"][row].astype(np.float32)
-                return dense
-            return dense_labels(self._labels(shard, row), len(self.sources.class_name))[0]
+                dense = shard["label/dense"][row : row + 1]
+            else:
+                dense = dense_labels(self._labels(shard, row), len(self.sources.class_name))
+            return np.asarray(dense.astype(np.float32)[0])
+
+    def pairs(self) -> NDArray[np.int64]:
+        """The pairs of all pictures, int64 [M, 2]: appearance and structure row; DgaugError for a damaged shard."""
+        pairs = np.empty((len(self), 2), np.int64)
+        bounds = [*self._shards.start.tolist(), len(self)]
+        for name, (start, stop) in zip(self._shards.path, pairwise(bounds), strict=True):
+            with reading(self.path / name) as shard:
+                for column, donor in enumerate(("appearance", "structure")):
+                    pairs[start:stop, column] = own(shard, f"pair/{donor}")[:]
+        return pairs
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the open files, which belong to one process."""
@@ -156,7 +168,7 @@ class _OpenFiles:
         self._store = store
         self._shard_paths = shard_paths
         self._names = names
-        self._crc32 = own(h5py.File(store / DATASET_FILE, "r", locking=False), "image/crc32")
+        self._crc32 = own(h5py.File(store / DATASET_FILE, "r"), "image/crc32")
         self._shards: OrderedDict[int, dict[str, h5py.Dataset]] = OrderedDict()
 
     def crc32(self, k: int) -> int:
@@ -164,7 +176,7 @@ class _OpenFiles:
 
     def shard(self, number: int) -> dict[str, h5py.Dataset]:
         if number not in self._shards:
-            hdf5 = h5py.File(self._store / self._shard_paths[number], "r", locking=False)
+            hdf5 = h5py.File(self._store / self._shard_paths[number], "r")
             bytewise = [] if "image/pixels" in self._names else ["image/bytes", "image/offset"]
             self._shards[number] = {name: own(hdf5, name) for name in [*self._names, *bytewise]}
             if len(self._shards) > OPEN_SHARDS:

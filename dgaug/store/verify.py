@@ -20,7 +20,7 @@ from dgaug.store.index import ShardList, StoreState, file_size, read_state, shar
 from dgaug.store.schema import DATASET_FILE, LABEL_TOLERANCE, columns
 from dgaug.store.sources import settings_digest
 
-ROWS = 1024
+ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,18 @@ class VerifyReport:
 
 
 def verify(path: str | Path, *, on_progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-    """Check every file, picture, pair and label of a store; each shard's sha256 before it is opened.
+    """Check every file, picture, pair and label of a store; HDF5 opens no file before its hash was found right.
 
     `on_progress(done, total)` counts pictures. Raises DgaugError where there is no store, or one of a newer schema;
     damage is not raised but reported.
     """
     store = store_folder(Path(path))
+    with damage_named(store / DATASET_FILE):
+        sealed = seal_holds(store / DATASET_FILE)
+    if not sealed:
+        return _only(
+            "not as it was written (its seal is broken); delete it and run the same `dgaug synthesize` command again"
+        )
     try:
         state = read_state(store)
         if state is None or not state.complete:
@@ -67,7 +73,7 @@ def verify(path: str | Path, *, on_progress: Callable[[int, int], None] | None =
         raise
     except DgaugError as problem:
         return _only(str(problem))
-    findings = [Finding(DATASET_FILE, what) for what in _index_problems(store, state, shards)]
+    findings = [Finding(DATASET_FILE, what) for what in _index_problems(state, shards)]
     bounds = [*shards.start.tolist(), state.count]
     for number, name in enumerate(shards.path):
         findings += [Finding(name, what) for what in _shard_problems(store, state, shards, number)]
@@ -80,26 +86,18 @@ def _only(what: str) -> VerifyReport:
     return VerifyReport(findings=[Finding(DATASET_FILE, what)])
 
 
-def _index_problems(store: Path, state: StoreState, shards: ShardList) -> Iterator[str]:
+def _index_problems(state: StoreState, shards: ShardList) -> Iterator[str]:
     sources, spec = state.sources, state.spec
-    if not _sealed(store / DATASET_FILE):
-        yield "not as it was written (its seal is broken)"
     if len(set(sources.path)) != len(sources) or len(set(sources.class_name)) != len(sources.class_name):
         yield "source/path or class_name names something twice"
     if not len(sources) == len(sources.identity) == len(sources.identity_name) == len(sources.camera):
         yield "the columns of source differ in length"
+    elif ((sources.identity < 0) | (sources.identity >= len(sources.class_name))).any():
+        yield "source/identity names a class that class_name does not have"
     elif [sources.class_name[identity] for identity in sources.identity] != sources.identity_name:
         yield "source/identity and source/identity_name contradict each other"
     if len(shards.path) != spec.shard_count or not (np.diff([*shards.start, state.count]) >= 0).all():
         yield f"expected {spec.shard_count} shards in pair order, found {len(shards.path)} or another order"
-
-
-def _sealed(path: Path) -> bool:
-    try:
-        with damage_named(path):
-            return seal_holds(path)
-    except DgaugError:
-        return False
 
 
 def _shard_problems(store: Path, state: StoreState, shards: ShardList, number: int) -> Iterator[str]:

@@ -1,0 +1,43 @@
+"""`dgaug config`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.group("config")
+def command() -> None:
+    """List the presets, or show one whole.
+
+    \b
+    Example:
+        dgaug config show market1501
+    """
+
+
+@command.command("list")
+def list_presets() -> None:
+    """Names of the presets.
+
+    \b
+    Example:
+        dgaug config list
+    """
+    from dgaug.settings import preset_names
+
+    click.echo("\n".join(preset_names()))
+
+
+@command.command("show")
+@click.argument("config")
+@click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
+def show(config: str, overrides: tuple[str, ...]) -> None:
+    """Every setting of a preset or file, resolved, as YAML.
+
+    \b
+    Example:
+        dgaug config show toy --set schedule.iterations=100
+    """
+    from dgaug.settings import load_settings
+
+    click.echo(load_settings(config, overrides=overrides).to_yaml(), nl=False)

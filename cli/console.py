@@ -1,0 +1,109 @@
+"""What the person sees: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dgaug.progress import Progress as Listener
+
+RESULTS = Console()
+NOTES = Console(stderr=True)
+_PLAIN_EVERY = 10.0
+"""Seconds between progress lines where there is no terminal."""
+
+
+@contextmanager
+def progress_shown() -> Iterator[Listener]:
+    """A listener that draws bars on a terminal and writes a line now and then elsewhere."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=NOTES, show_path=False)]
+    )
+    logging.getLogger("dgaug").setLevel(logging.INFO)
+    if not NOTES.is_terminal:
+        yield PlainProgress()
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+        console=NOTES,
+    ) as bars:
+        yield BarProgress(bars)
+
+
+class BarProgress:
+    """One bar per title."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, int] = {}
+
+    def __call__(self, title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+        if title not in self._tasks or done < self._bars.tasks[self._tasks[title]].completed:
+            self._tasks[title] = self._bars.add_task(title, total=total, rate="", figures="")
+        task = self._bars.tasks[self._tasks[title]]
+        rate = f"{task.speed:,.1f}/s" if task.speed else ""
+        self._bars.update(task.id, completed=done, total=total, rate=rate, figures=_figures(figures))
+
+
+class PlainProgress:
+    """A line at the start, then every few seconds, then at the end of each title."""
+
+    def __init__(self) -> None:
+        self._title = ""
+        self._began = self._shown = 0.0
+        self._first = 0
+
+    def __call__(self, title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+        now = time.monotonic()
+        if title != self._title:
+            self._title, self._began, self._first = title, now, done
+        elif now - self._shown < _PLAIN_EVERY and done < total:
+            return
+        self._shown = now
+        rate = (done - self._first) / (now - self._began) if now > self._began else 0.0
+        left = f", {rate:,.1f}/s, {(total - done) / rate:,.0f} s left" if rate > 0 else ""
+        NOTES.print(f"{title}: {done:,}/{total:,}{left} {_figures(figures)}".rstrip(), highlight=False)
+
+
+def note(text: str) -> None:
+    """One line for the person, on stderr."""
+    NOTES.print(text, highlight=False, soft_wrap=True)
+
+
+def show_json(content: object) -> None:
+    """The one JSON object of `--json`, on stdout."""
+    print(json.dumps(content, indent=2))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A result table on stdout; numbers right-aligned."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and not isinstance(rows[0][index], str)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    RESULTS.print(table)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _figures(figures: Mapping[str, float] | None) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in (figures or {}).items())

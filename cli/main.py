@@ -1,0 +1,80 @@
+"""The `dgaug` command: its sub-commands, and how every one of them ends."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+
+import click
+from dgaug_cli import config, data, demo, eval_reid, grid, score_fid, swap, synthesize, train, train_reid, verify
+from dgaug_cli.memory import keep_freed_memory
+
+from dgaug.errors import DgaugError, Interrupted
+
+WRONG = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dgaug")
+def cli() -> None:
+    """From N labelled pictures of identities make N x N, measure them, and see whether re-id gets better.
+
+    \b
+    The main job, with no data of your own (or: dgaug demo):
+        dgaug train
+        dgaug synthesize --pairs all
+        dgaug score-fid
+        dgaug train-reid
+    and with your own:
+        dgaug train --data ../Market-1501 --config market1501
+    """
+
+
+for command in (
+    demo.command,
+    data.command,
+    train.command,
+    synthesize.command,
+    score_fid.command,
+    train_reid.command,
+    eval_reid.command,
+    verify.command,
+    grid.command,
+    swap.command,
+    config.command,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run a command; bad input is one line and exit code 2, a signal is 128 + its number."""
+    keep_freed_memory()
+    sys.exit(_ended())
+
+
+def _ended() -> int:
+    try:
+        code = cli.main(prog_name="dgaug", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except Interrupted as stopped:
+        _say(f"interrupted, everything is saved; {stopped}")
+        return 128 + stopped.signal_number
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return 128 + signal.SIGINT
+    except click.ClickException as error:
+        _say(f"error: {error.format_message()}")
+    except DgaugError as error:
+        _say(f"error: {error}")
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        full = " (free some space, then run the same command again)" if error.errno == errno.ENOSPC else ""
+        _say(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": ") + full)
+    return WRONG
+
+
+def _say(text: str) -> None:
+    print(" ".join(text.split()), file=sys.stderr)

@@ -1,0 +1,65 @@
+"""`dgaug synthesize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from dgaug_cli.console import note, progress_shown, show_json, show_table
+
+
+@click.command("synthesize")
+@click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="DG-Net checkpoint instead of a run's.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data set whose training pictures are the donors.")
+@click.option("--teacher", metavar="PATH|none", help="Re-id checkpoint for soft labels; none: no labels.")
+@click.option(
+    "--pairs",
+    default="all",
+    show_default=True,
+    metavar="DESIGN",
+    help="all, cross-identity, cross-camera, random:K, per-appearance:K, grid:AxB or csv:FILE.",
+)
+@click.option("--codec", default="jpeg", show_default=True, type=click.Choice(["jpeg", "png", "raw"]))
+@click.option("--quality", default=90, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
+@click.option("--labels-dense", is_flag=True, help="Store the probability of every class, not the top ten.")
+@click.option("--min-confidence", default=0.0, type=click.FloatRange(0, 1), help="Leave out less certain pictures.")
+@click.option("--shard-size", type=click.IntRange(min=1), metavar="N", help="Pictures per shard.")
+@click.option("--seed", default=0, show_default=True, type=int, help="Seed of the designs that choose.")
+@click.option("--out", type=click.Path(path_type=Path), help="The store; default: store/ in the run.")
+@click.option("--dry-run", is_flag=True, help="Only say how many pictures, how large, how long.")
+@click.option("--yes", is_flag=True, help="Go on although the disk looks too small.")
+@click.option("--force", is_flag=True, help="Throw away the store that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(dry_run: bool, as_json: bool, **options: object) -> None:
+    """Write the N x N data set: every appearance on every structure, with soft labels, in HDF5.
+
+    \b
+    Examples:
+        dgaug synthesize --pairs all
+        dgaug synthesize --run runs/00001-market1501 --pairs per-appearance:10 --dry-run
+    """
+    from dgaug.synthesis.job import synthesize
+
+    with progress_shown() as progress:
+        made = synthesize(dry_run=dry_run, progress=progress, **options)
+    plan = made.plan
+    if as_json:
+        show_json(
+            {
+                "store": str(made.store),
+                "pairs": plan.pairs,
+                "bytes_estimated": plan.bytes,
+                "seconds_estimated": plan.seconds,
+                "bytes_free": plan.free,
+                "count": made.count,
+                "already_complete": made.already_complete,
+            }
+        )
+    elif dry_run:
+        rows = [("pictures", f"{plan.pairs:,}"), ("size", f"about {plan.bytes / 1e9:,.3f} GB")]
+        rows += [("time here", f"about {plan.seconds:,.0f} s"), ("free disk", f"{plan.free / 1e9:,.1f} GB")]
+        show_table(f"plan of {made.store}", ("", "estimate"), rows)
+    else:
+        word = "already complete: " if made.already_complete else ""
+        note(f"{word}{made.count:,} pictures in {made.store / 'dataset.h5'}\nnext: dgaug score-fid")

@@ -1,0 +1,58 @@
+"""`dgaug train-reid`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from dgaug_cli.console import note, progress_shown, show_json, show_table
+
+
+@click.command("train-reid")
+@click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
+@click.option("--data", type=click.Path(path_type=Path), help="Data set with query and gallery, instead of a run's.")
+@click.option("--store", type=click.Path(path_type=Path), help="Store made from its training pictures.")
+@click.option("--config", metavar="NAME|FILE", help="Preset or YAML file; default: the run's settings.")
+@click.option("--feed", default="stored", show_default=True, metavar="none|stored", help="Generated pictures or none.")
+@click.option(
+    "--labels", default="soft", show_default=True, metavar="POLICY", help="soft, appearance, pseudo, lsro or two-soft."
+)
+@click.option(
+    "--model", default="dgnet", show_default=True, metavar="NAME", help="dgnet (two heads) or baseline (one)."
+)
+@click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), metavar="N", help="Repetitions.")
+@click.option("--twin/--no-twin", default=True, show_default=True, help="Also train the twin on real pictures only.")
+@click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of models and results; default: reid/ in the run.")
+@click.option("--force", is_flag=True, help="Train again what is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(as_json: bool, **options: Any) -> None:
+    """Train a re-id model with generated pictures beside its twin without, and evaluate both.
+
+    \b
+    Examples:
+        dgaug train-reid
+        dgaug train-reid --run runs/00001-market1501 --seeds 3
+        dgaug train-reid --data ../Market-1501 --feed none --config market1501 --out reid-real-only
+    """
+    from dgaug.scores.twins import train_reid
+
+    with progress_shown() as progress:
+        results = train_reid(progress=progress, **options)
+    if as_json:
+        show_json(results)
+        return
+    show_reid(results)
+    note(f"seeds: {len(results['protocol']['seeds'])}; {results['protocol']['evaluation']}")
+
+
+def show_reid(results: dict[str, Any]) -> None:
+    """The table of `train-reid`: a row a variant, mean and spread over seeds."""
+    names = list(next(iter(results["summary"].values())))
+    rows = []
+    for variant, figures in results["summary"].items():
+        rows.append(
+            [variant, *(f"{100 * figures[name]['mean']:.1f} ± {100 * figures[name]['spread']:.1f}" for name in names)]
+        )
+    show_table("re-identification (%, mean ± spread over seeds)", ("training pictures", *names), rows)

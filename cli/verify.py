@@ -1,0 +1,33 @@
+"""`dgaug verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from dgaug_cli.console import note, progress_shown, show_json
+
+
+@click.command("verify")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(context: click.Context, store: Path, as_json: bool) -> None:
+    """Check a store bit by bit: hashes, counts, every picture, every label. Exit code 1: damage found.
+
+    \b
+    Example:
+        dgaug verify runs/00001-toy/store
+    """
+    from dgaug.store.verify import verify
+
+    with progress_shown() as progress:
+        report = verify(store, on_progress=lambda done, total: progress("verifying", done, total))
+    if as_json:
+        show_json({"ok": report.ok, "findings": [{"file": f.file, "what": f.what} for f in report.findings]})
+    else:
+        for finding in report.findings:
+            note(f"{finding.file}: {finding.what}")
+        note("the store is whole" if report.ok else f"{len(report.findings)} findings")
+    if not report.ok:
+        context.exit(1)
