@@ -49,6 +49,4 @@ def command(target: Path | None, metrics: str | None, protocol: str, as_json: bo
         columns = ("error against the true picture", "clothed body (grey levels)", "picture (grey levels)", "SSIM")
         show_table("oracle", columns, table)
     if "frechet_teacher" in scores:
-        note(
-            "frechet_teacher is a Fréchet distance in the run's own teacher; it is not FID and compares only with itself"
-        )
+        note("frechet_teacher: Fréchet distance in the run's own teacher, not FID; it compares only with itself")

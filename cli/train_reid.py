@@ -50,9 +50,9 @@ def command(as_json: bool, **options: Any) -> None:
 def show_reid(results: dict[str, Any]) -> None:
     """The table of `train-reid`: a row a variant, mean and spread over seeds."""
     names = list(next(iter(results["summary"].values())))
-    rows = []
-    for variant, figures in results["summary"].items():
-        rows.append(
-            [variant, *(f"{100 * figures[name]['mean']:.1f} ± {100 * figures[name]['spread']:.1f}" for name in names)]
-        )
+    rows = [[variant, *(_percent(figures[name]) for name in names)] for variant, figures in results["summary"].items()]
     show_table("re-identification (%, mean ± spread over seeds)", ("training pictures", *names), rows)
+
+
+def _percent(figure: dict[str, float]) -> str:
+    return f"{100 * figure['mean']:.1f} ± {100 * figure['spread']:.1f}"

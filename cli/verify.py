@@ -24,10 +24,12 @@ def command(context: click.Context, store: Path, as_json: bool) -> None:
     with progress_shown() as progress:
         report = verify(store, on_progress=lambda done, total: progress("verifying", done, total))
     if as_json:
-        show_json({"ok": report.ok, "findings": [{"file": f.file, "what": f.what} for f in report.findings]})
+        show_json(
+            {"ok": report.ok, "findings": [{"where": found.where, "what": found.what} for found in report.findings]}
+        )
     else:
         for finding in report.findings:
-            note(f"{finding.file}: {finding.what}")
+            note(f"{finding.where}: {finding.what}")
         note("the store is whole" if report.ok else f"{len(report.findings)} findings")
     if not report.ok:
         context.exit(1)

@@ -6,6 +6,8 @@ renormalises its input itself.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -60,7 +62,7 @@ class ResNet50(Backbone):
     def forward(self, pictures: Tensor) -> Tensor:
         """Feature maps [B, 2048, H / 16, W / 16] (or / 32 at `last_stride` 2)."""
         network = self.network
-        maps = network.maxpool(network.relu(network.bn1(network.conv1(pictures))))
+        maps: Tensor = network.maxpool(network.relu(network.bn1(network.conv1(pictures))))
         maps = network.layer4(network.layer3(network.layer2(network.layer1(maps))))
         return maps
 
@@ -73,7 +75,7 @@ class TimmBackbone(Backbone):
 
     def __init__(self, name: str, last_stride: int) -> None:
         super().__init__()
-        self.network = _timm_network(name, last_stride)
+        self.network: Any = _timm_network(name, last_stride)
         self.channels = int(self.network.num_features)
         statistics = self.network.pretrained_cfg
         ours = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]).view(2, 1, 3, 1, 1)
@@ -92,7 +94,7 @@ class TimmBackbone(Backbone):
         return maps if maps.shape[1] == self.channels else maps.permute(0, 3, 1, 2)
 
 
-def _timm_network(name: str, last_stride: int) -> nn.Module:
+def _timm_network(name: str, last_stride: int) -> Any:
     import timm
 
     if not timm.is_model(name):
@@ -101,16 +103,10 @@ def _timm_network(name: str, last_stride: int) -> nn.Module:
         raise DgaugError(f"unknown backbone {name!r}: neither small, resnet50 nor a timm model{hint}")
     if last_stride == 1:
         try:
-            return _created(timm.create_model(name, pretrained=False, num_classes=0, output_stride=16))
+            return timm.create_model(name, pretrained=False, num_classes=0, output_stride=16)
         except (TypeError, NotImplementedError, AssertionError):
             pass  # this family cannot keep its resolution; it runs at its own stride
-    return _created(timm.create_model(name, pretrained=False, num_classes=0))
-
-
-def _created(network: object) -> nn.Module:
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"timm returned {type(network)}")
-    return network
+    return timm.create_model(name, pretrained=False, num_classes=0)
 
 
 def create_backbone(name: str, *, weights: str = "none", last_stride: int = 1) -> Backbone:

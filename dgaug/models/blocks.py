@@ -42,7 +42,8 @@ class Conv(nn.Module):
 
 def instance_norm(maps: Tensor) -> Tensor:
     """Zero mean and unit (biased) variance per picture and channel; no parameters, no running statistics."""
-    return functional.instance_norm(maps, eps=EPSILON)
+    normalised: Tensor = functional.instance_norm(maps, eps=EPSILON)
+    return normalised
 
 
 def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -78,7 +79,8 @@ class ResidualBlock(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Add the residual to [B, C, H, W]."""
         if not self.normalise:
-            return maps + self.second(leaky(self.first(maps)))
+            plain: Tensor = self.second(leaky(self.first(maps)))
+            return maps + plain
         return maps + instance_norm(self.second(leaky(instance_norm(self.first(maps)))))
 
 

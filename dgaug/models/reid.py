@@ -80,6 +80,7 @@ class ReidNetwork(nn.Module):
         self.pool = pool
         self.classes = classes
         self.code_length = BLOCKS * channels
+        self.feature_length = embedding * len(dropouts)
         self.heads = nn.ModuleList(Head(channels, embedding, classes, dropout) for dropout in dropouts)
 
     def forward(self, pictures: Tensor, *, dropout: bool | None = None) -> ReidOutput:
@@ -98,7 +99,9 @@ class ReidNetwork(nn.Module):
             torch.stack([functional.normalize(embedding.float(), dim=1) for embedding in self(view).embeddings])
             for view in (pictures, pictures.flip(3))
         ]
-        return torch.cat(list(functional.normalize(parts[0] + parts[1], dim=2)), dim=1)
+        both: Tensor = functional.normalize(parts[0] + parts[1], dim=2)
+        features: Tensor = torch.cat(list(both), dim=1)
+        return features
 
 
 @torch.no_grad()

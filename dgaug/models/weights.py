@@ -35,22 +35,32 @@ def torchvision_weights(name: str, weights: str) -> Path:
             raise DgaugError(f"backbone weights not found: {path}; give an existing file or --set model.weights=none")
         return path
     if name == "resnet50":
-        return _torchvision_cache(RESNET50_URL, download=weights == "download")
+        return _torchvision_cache(RESNET50_URL, fetch=weights == "download")
     if name == "small":
         raise DgaugError("backbone 'small' has no ImageNet weights; use --set model.weights=none or a file")
-    return _timm_cache(name, download=weights == "download")
+    return _timm_cache(name, fetch=weights == "download")
 
 
-def _torchvision_cache(url: str, *, download: bool) -> Path:
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    path = folder / url.rsplit("/", 1)[1]
-    if not path.is_file() and download:
-        folder.mkdir(parents=True, exist_ok=True)
-        prefix = path.stem.rsplit("-", 1)[1]
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
-        except (URLError, OSError, RuntimeError) as error:
-            raise DgaugError(f"could not download {url} ({error}); fetch it elsewhere and put it at {path}") from error
+def download(url: str, path: Path) -> Path:
+    """Fetch a file whose name ends in the start of its sha256, check it, and put it at `path`, whole.
+
+    Raises:
+        DgaugError: no network, or other contents.
+    """
+    if path.is_file():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rsplit("-", 1)[1], progress=False)
+    except (URLError, OSError, RuntimeError) as error:
+        raise DgaugError(f"could not download {url} ({error}); fetch it elsewhere and put it at {path}") from error
+    return path
+
+
+def _torchvision_cache(url: str, *, fetch: bool) -> Path:
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    if fetch:
+        return download(url, path)
     if not path.is_file():
         raise DgaugError(
             f"ImageNet weights not found at {path}; put {url} there, or --set model.weights=FILE, "
@@ -59,7 +69,7 @@ def _torchvision_cache(url: str, *, download: bool) -> Path:
     return path
 
 
-def _timm_cache(name: str, *, download: bool) -> Path:
+def _timm_cache(name: str, *, fetch: bool) -> Path:
     import timm
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
@@ -68,7 +78,7 @@ def _timm_cache(name: str, *, download: bool) -> Path:
     remedy = "or --set model.weights=FILE (safetensors or .pth), or --set model.weights=none"
     if not repository:
         raise DgaugError(f"timm names no ImageNet weights for {name!r}; {remedy}")
-    if download:
+    if fetch:
         try:
             return Path(hf_hub_download(repository, "model.safetensors"))
         except (OSError, ValueError) as error:

@@ -185,8 +185,7 @@ def _judge_encoder(judge: ReidModel) -> Encoder:
             pictures = interpolate(pictures, size=size, mode="bicubic", antialias=True)
         return judge.network.features(pictures)
 
-    dimension = sum(head.reduce.out_features for head in judge.network.heads)
-    return Encoder("teacher", dimension, judge.sha256, extract)
+    return Encoder("teacher", judge.network.feature_length, judge.sha256, extract)
 
 
 def _donor_scores(subject: _Subject, metrics: Sequence[str] | None, seed: int) -> dict[str, Any]:

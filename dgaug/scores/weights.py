@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from dgaug.errors import DgaugError
-from dgaug.models.weights import file_sha256
+from dgaug.models.weights import download, file_sha256
 
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256_START = "6726825d"
@@ -17,17 +17,26 @@ INCEPTION_URL = f"https://github.com/mseitzer/pytorch-fid/releases/download/fid_
 logger = logging.getLogger(__name__)
 
 
+def inception_cached() -> bool:
+    """Whether pytorch-fid's file is in the torch hub cache."""
+    return _cached_inception().is_file()
+
+
 def find_inception_weights(weights: Path | None = None) -> Path:
-    """The FID Inception weights: the file given, or pytorch-fid's in the torch hub cache. Nothing is downloaded.
+    """The FID Inception weights: the file given, or pytorch-fid's in the torch hub cache.
+
+    Nothing is downloaded unless `weights` is the word `download`.
 
     Raises:
-        DgaugError: no such file.
+        DgaugError: no such file, or the download failed.
     """
-    path = weights if weights is not None else Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    if weights == Path("download"):
+        return download(INCEPTION_URL, _cached_inception())
+    path = weights if weights is not None else _cached_inception()
     if not path.is_file():
         raise DgaugError(
             f"FID needs the Inception weights and there are none at {path}: fetch {INCEPTION_URL} to that place, "
-            "or name a file with --inception-weights FILE"
+            "--inception-weights FILE names another, --inception-weights download fetches it"
         )
     return path
 
@@ -48,3 +57,7 @@ def inception_sha256(path: Path) -> str:
         )
     logger.warning("%s is not pytorch-fid's file (sha256 %s): FID from it compares only with itself", path, digest)
     return digest
+
+
+def _cached_inception() -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE

@@ -60,12 +60,10 @@ def build_networks(settings: Settings, classes: int, *, weights: str | None = No
     return Networks(generator, averaged, appearance, Discriminator(size, model.width))
 
 
-def frozen(network: nn.Module, pictures: Tensor, **options: bool) -> ReidOutput | Tensor:
-    """Run a network with detached parameters and throw-away statistics: gradients reach the pictures only."""
+def frozen_state(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters detached and statistics copied: run with these, gradients reach the input only, nothing is kept."""
     state = {name: parameter.detach() for name, parameter in network.named_parameters()}
-    state |= {name: buffer.clone() for name, buffer in network.named_buffers()}
-    result: ReidOutput | Tensor = functional_call(network, state, (pictures,), options)
-    return result
+    return state | {name: buffer.clone() for name, buffer in network.named_buffers()}
 
 
 class DGNet:
@@ -75,10 +73,9 @@ class DGNet:
         self.networks = networks
         self.settings = settings
         rates = settings.optimizer
-        adam = {"betas": (0.0, 0.999), "weight_decay": rates.weight_decay}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": torch.optim.Adam(networks.generator.parameters(), rates.generator, **adam),
-            "discriminator": torch.optim.Adam(networks.discriminator.parameters(), rates.discriminator, **adam),
+            "generator": _adam(networks.generator, rates.generator, rates.weight_decay),
+            "discriminator": _adam(networks.discriminator, rates.discriminator, rates.weight_decay),
             "appearance": torch.optim.SGD(
                 [
                     {"params": networks.appearance.backbone.parameters(), "lr": rates.backbone},
@@ -167,7 +164,7 @@ class DGNet:
         terms |= self._identification_terms(batch, weights, rng)
         terms |= self._code_terms(batch, scene, weights, encoder_learns=self._encoder_learns(rng))
         if self.networks.teacher is not None and "teacher" in weights:
-            terms |= self._feeding_terms(batch.labels, scene.fakes.detach(), weights)
+            terms |= self._feeding_terms(self.networks.teacher, batch.labels, scene.fakes.detach(), weights)
         return {name: term for name, term in terms.items() if name in weights}
 
     def _encoder_learns(self, rng: np.random.Generator) -> bool:
@@ -197,16 +194,21 @@ class DGNet:
             if encoder_learns:
                 seen_structure = generator.structure(scene.fakes.detach())
             else:
-                seen_structure = frozen(generator.structure_encoder, grey(scene.fakes))
+                encoder = generator.structure_encoder
+                seen_structure = functional_call(encoder, frozen_state(encoder), (grey(scene.fakes),))
             donor_structure = partners(scene.structure).detach()
             terms["structure_code"] = objectives.reconstruction(seen_structure, donor_structure)
             cycle = generator(partners(seen_structure), seen.appearance)
             terms["cycle"] = objectives.reconstruction(cycle, batch.pictures)
         return terms
 
-    def _feeding_terms(self, labels: Tensor, fakes: Tensor, weights: dict[str, float]) -> dict[str, Tensor]:
+    def _feeding_terms(
+        self, teacher: ReidNetwork, labels: Tensor, fakes: Tensor, weights: dict[str, float]
+    ) -> dict[str, Tensor]:
+        teacher.train(self.settings.behaviour.teacher_statistics == "batch")
+        soft_label = torch.cat([soft_labels(teacher, side) for side in fakes.chunk(SIDES)])
         logits = self._by_side(self.networks.appearance, fakes)
-        terms = {"teacher": objectives.teacher_divergence(logits[0], self._soft_labels(fakes))}
+        terms = {"teacher": objectives.teacher_divergence(logits[0], soft_label)}
         if "fine" in weights:
             terms["fine"] = objectives.identification(logits[1], partners(labels))
         return terms
@@ -219,18 +221,13 @@ class DGNet:
         encoder = self.networks.appearance
         batch_statistics = self.settings.behaviour.code_statistics == "batch"
         encoder.train(batch_statistics)
-        sides = [
-            frozen(encoder, side, dropout=False) for side in (fakes.chunk(SIDES) if batch_statistics else (fakes,))
+        seen: list[ReidOutput] = [
+            functional_call(encoder, frozen_state(encoder), (side,), {"dropout": False})
+            for side in (fakes.chunk(SIDES) if batch_statistics else (fakes,))
         ]
         encoder.train()
-        prim = torch.cat([side.logits[0] for side in sides])
-        return ReidOutput((prim,), (), torch.cat([side.appearance for side in sides]))
-
-    def _soft_labels(self, fakes: Tensor) -> Tensor:
-        teacher = self.networks.teacher
-        batch_statistics = self.settings.behaviour.teacher_statistics == "batch"
-        teacher.train(batch_statistics)
-        return torch.cat([soft_labels(teacher, side) for side in fakes.chunk(SIDES)])
+        prim = torch.cat([side.logits[0] for side in seen])
+        return ReidOutput((prim,), (), torch.cat([side.appearance for side in seen]))
 
     def _set_rates(self, iteration: int) -> None:
         plan = self.settings.schedule
@@ -256,10 +253,14 @@ class Scene(NamedTuple):
     same_identity: Tensor
 
 
+def _adam(network: nn.Module, rate: float, weight_decay: float) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), rate, betas=(0.0, 0.999), weight_decay=weight_decay)
+
+
 def _backward(loss: Tensor, parameters: list[nn.Parameter]) -> None:
     for parameter in parameters:
         parameter.grad = None
-    loss.backward(inputs=parameters)
+    torch.autograd.backward(loss, inputs=parameters)
 
 
 def _refuse_nonfinite(report: dict[str, float]) -> None:

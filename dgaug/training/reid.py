@@ -137,7 +137,7 @@ def _step(
     if not torch.isfinite(total):
         raise DgaugError(f"training of {job.title} diverged at iteration {iteration}; lower the learning rate")
     optimizer.zero_grad(set_to_none=True)
-    total.backward()
+    torch.autograd.backward(total)
     optimizer.step()
     return {name: float(term.detach()) for name, term in terms.items()} | {"total": float(total.detach())}
 

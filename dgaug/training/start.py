@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import resources
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from dgaug.errors import DgaugError
+from dgaug.files import whole
+from dgaug.models import checkpoints
 from dgaug.models.weights import read_tensors
 from dgaug.settings import Settings
 from dgaug.training.dgnet import Networks
@@ -15,16 +18,6 @@ from dgaug.training.dgnet import Networks
 SHIPPED = "toy.safetensors"
 _PARTS = ("generator", "appearance", "discriminator")
 _CLASS_DEPENDENT = ".classify."
-
-
-def pretrained_tensors(networks: Networks) -> dict[str, Tensor]:
-    """What a pretrained generator file holds: every tensor that does not depend on the identities."""
-    return {
-        f"{part}.{name}": tensor.detach().cpu().contiguous()
-        for part, network in _by_part(networks).items()
-        for name, tensor in network.state_dict().items()
-        if _CLASS_DEPENDENT not in name
-    }
 
 
 def start_from(networks: Networks, settings: Settings) -> None:
@@ -68,3 +61,23 @@ def _pretrained_path(start: str) -> Path:
     if not path.is_file():
         raise DgaugError(f"pretrained generator not found: {path}; use --from-scratch or --set model.start=none")
     return path
+
+
+def ship(run: Path, path: Path) -> None:
+    """Write the pretrained generator file of a finished run: float16, the averaged generator's weights."""
+    from safetensors.torch import save_file
+
+    content = checkpoints.load(run / "checkpoints" / "last.pt", checkpoints.DGNET)
+    networks = content["networks"] | {"generator": content["networks"]["averaged"]}
+    tensors = {
+        f"{part}.{name}": tensor.half().contiguous() if tensor.is_floating_point() else tensor
+        for part in _PARTS
+        for name, tensor in networks[part].items()
+        if _CLASS_DEPENDENT not in name
+    }
+    with whole(path) as aside:
+        save_file(tensors, aside)
+
+
+if __name__ == "__main__":
+    ship(Path(sys.argv[1]), Path(sys.argv[2]))
