@@ -107,5 +107,5 @@ class ReidNetwork(nn.Module):
 @torch.no_grad()
 def soft_labels(teacher: nn.Module, pictures: Tensor) -> Tensor:
     """Soft labels [B, C] of normalised pictures: the teacher's softmax averaged over the picture and its mirror."""
-    views = [teacher(view).logits[0].float().softmax(dim=1) for view in (pictures, pictures.flip(3))]
+    views: list[Tensor] = [teacher(view).logits[0].float().softmax(dim=1) for view in (pictures, pictures.flip(3))]
     return (views[0] + views[1]) / 2
