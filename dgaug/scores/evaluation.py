@@ -15,6 +15,7 @@ from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 from dgaug.data.training import read_data
+from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import ReidNetwork
@@ -51,7 +52,7 @@ def evaluate_reid(
     Raises:
         DgaugError: bad checkpoint or data, or no query with a match.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     model = load_reid(Path(checkpoint))
     content = read_data(Path(data), settings or DataSettings(), splits=("query", "gallery"), progress=progress)
     return evaluate_network(

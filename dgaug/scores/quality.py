@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -18,6 +17,7 @@ from dgaug.data.pixels import normalise
 from dgaug.data.records import IdentityData
 from dgaug.data.toy import is_toy
 from dgaug.data.training import read_data
+from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.files import whole, write_json
 from dgaug.models.checkpoints import ReidModel, load_reid
@@ -147,14 +147,14 @@ def _run_of(target: str | Path | None, run: str | Path, *, needed: bool) -> Run 
 
 def _judge(path: Path) -> ReidModel:
     model = load_reid(path)
-    model.network.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    model.network.to(default_device())
     return model
 
 
 def _encoders(
     subject: _Subject, metrics: Sequence[str] | None, inception_weights: str | Path | None, encoder: str | None
 ) -> list[Encoder]:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = default_device()
     found = []
     asked = metrics is not None and any(name in metrics for name in OF_INCEPTION)
     if asked or inception_weights is not None:

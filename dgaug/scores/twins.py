@@ -14,6 +14,7 @@ import torch
 
 from dgaug.data.records import IdentityData
 from dgaug.data.training import fingerprint, read_data
+from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, whole, write_json
 from dgaug.models.checkpoints import appearance_architecture, teacher_architecture
@@ -115,7 +116,7 @@ def train_reid(
     if feed == "stored":
         stored = open_store(store if store is not None else _store_of(found))
         require_same_identities(stored, pictures.class_names)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     study = _Study(settings, content, pictures, stored, model, labels, folder, device, progress)
     with locked(folder, what="re-id folder"):
         if force:

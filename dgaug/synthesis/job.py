@@ -14,6 +14,7 @@ import torch
 
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.training import read_data
+from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.interrupts import StopRequest, stop_requests
 from dgaug.models.checkpoints import ReidModel, TrainedGenerator, load_generator, load_reid
@@ -21,8 +22,8 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import find_run, locked
 from dgaug.store.assemble import finish_store
 from dgaug.store.codecs import encode
-from dgaug.store.index import begin_store, read_state
-from dgaug.store.schema import StoreSpec, default_shard_size
+from dgaug.store.index import begin_store
+from dgaug.store.schema import DATASET_FILE, StoreSpec, default_shard_size
 from dgaug.store.shards import PictureBatch, finished_shards, write_shard
 from dgaug.store.sources import Sources
 from dgaug.synthesis.codes import Codes, drop_codes, encode_pictures, make_codes
@@ -189,7 +190,7 @@ def _origin(
 
 
 def _networks(origin: _Origin) -> tuple[TrainedGenerator, ReidModel | None]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     model = load_generator(origin.checkpoint)
     model.generator.to(device)
     model.appearance.to(device)
@@ -234,7 +235,8 @@ def _decoder(job: _Job, codes: Codes) -> PairDecoder:
 
 
 def _clear(store: Path) -> None:
-    if any(store.iterdir()) and read_state(store) is None and any(item.name != ".lock" for item in store.iterdir()):
+    others = {item.name for item in store.iterdir()} - {".lock"}
+    if others and DATASET_FILE not in others:
         raise DgaugError(f"{store} holds something else than a store; --force does not empty it, choose another --out")
     for item in store.iterdir():
         if item.is_dir():

@@ -86,6 +86,8 @@ class DGNet:
                 weight_decay=rates.weight_decay,
             ),
         }
+        if settings.behaviour.compile:
+            networks.generator.decoder.compile()
         self.base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
 
     def step(self, batch: Batch, iteration: int) -> dict[str, float]:
@@ -98,9 +100,10 @@ class DGNet:
         schedule.seed_torch(self.settings.seed, iteration)
         rng = schedule.draws(self.settings.seed, iteration)
         weights = schedule.weights(self.settings.loss, self.settings.schedule, iteration)
-        scene = self._draw(batch)
-        report = self._train_discriminator(batch.pictures, scene.fakes.detach())
-        terms = self._terms(batch, scene, weights, rng)
+        with self._precision(batch.pictures.device):
+            scene = self._draw(batch)
+            report = self._train_discriminator(batch.pictures, scene.fakes.detach())
+            terms = self._terms(batch, scene, weights, rng)
         total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         report |= {name: float(term.detach()) for name, term in terms.items()} | {"total": float(total.detach())}
         _refuse_nonfinite(report)
@@ -110,6 +113,9 @@ class DGNet:
         self.optimizers["appearance"].step()
         self._average(iteration)
         return report
+
+    def _precision(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.settings.behaviour.precision == "bf16")
 
     def appearance_codes(self, pictures: Tensor) -> Tensor:
         """Appearance codes of [2B, 3, H, W], without gradient; each side is a batch of its own for batch norm."""

@@ -21,7 +21,7 @@ def partners(rows: Tensor) -> Tensor:
 
 def reconstruction(picture: Tensor, target: Tensor) -> Tensor:
     """Mean absolute error of pictures or codes, both sides added."""
-    return SIDES * functional.l1_loss(picture, target)
+    return SIDES * functional.l1_loss(picture.float(), target.float())
 
 
 def identification(logits: Tensor, labels: Tensor) -> Tensor:

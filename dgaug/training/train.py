@@ -11,6 +11,7 @@ import torch
 from dgaug.data.records import IdentityData
 from dgaug.data.toy import write_toy
 from dgaug.data.training import fingerprint, read_data
+from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.files import read_json
 from dgaug.models import checkpoints
@@ -124,7 +125,7 @@ def _refuse_other_settings(run: Run, settings: Settings) -> None:
 def _train_in(
     run: Run, settings: Settings, *, data: str | Path | None, teacher: str | Path | None, progress: Progress
 ) -> Run:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     root = _data_root(run, settings, data)
     content = read_data(root, settings.data)
     if not run.config.is_file():
