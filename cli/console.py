@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -24,10 +23,10 @@ _PLAIN_EVERY = 10.0
 @contextmanager
 def progress_shown() -> Iterator[Listener]:
     """A listener that draws bars on a terminal and writes a line now and then elsewhere."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=NOTES, show_path=False)]
-    )
-    logging.getLogger("dgaug").setLevel(logging.INFO)
+    log = logging.getLogger("dgaug")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, NoteHandler) for handler in log.handlers):
+        log.addHandler(NoteHandler())
     if not NOTES.is_terminal:
         yield PlainProgress()
         return
@@ -43,6 +42,14 @@ def progress_shown() -> Iterator[Listener]:
         console=NOTES,
     ) as bars:
         yield BarProgress(bars)
+
+
+class NoteHandler(logging.Handler):
+    """What the library logs, as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message as one line."""
+        note(self.format(record))
 
 
 class BarProgress:

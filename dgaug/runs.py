@@ -39,11 +39,17 @@ class Run:
             raise DgaugError(f"{self.folder} is not a run folder: it has no config.yaml")
         return load_settings(self.config)
 
-    def data_root(self) -> Path:
-        """Where the run's data are, as its environment recorded it (the embedded data move with the run)."""
+    def data_description(self) -> dict[str, object]:
+        """What `environment.json` says of the run's data: root, layout, images, fingerprint."""
         recorded = read_json(self.folder / "environment.json").get("data")
-        path = str(recorded.get("root")) if isinstance(recorded, dict) else ""
-        return self.folder / "data" if path == "data" else Path(path)
+        if not isinstance(recorded, dict):
+            raise DgaugError(f"{self.folder / 'environment.json'} names no data; start the run over with --force")
+        return recorded
+
+    def data_root(self) -> Path:
+        """Where the run's data are (the embedded data move with the run)."""
+        root = str(self.data_description().get("root"))
+        return self.folder / "data" if root == "data" else Path(root)
 
     def begin(self, settings: Settings, data: dict[str, object]) -> None:
         """Write the settings and the environment of the run."""

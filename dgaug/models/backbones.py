@@ -76,6 +76,7 @@ class TimmBackbone(Backbone):
     def __init__(self, name: str, last_stride: int) -> None:
         super().__init__()
         self.network: Any = _timm_network(name, last_stride)
+        _require_feature_maps(self.network, name)
         self.channels = int(self.network.num_features)
         statistics = self.network.pretrained_cfg
         ours = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]).view(2, 1, 3, 1, 1)
@@ -86,11 +87,6 @@ class TimmBackbone(Backbone):
     def forward(self, pictures: Tensor) -> Tensor:
         """Feature maps [B, C, h, w]."""
         maps: Tensor = self.network.forward_features(pictures * self.scale + self.shift)
-        if maps.ndim != 4:
-            raise DgaugError(
-                f"backbone {self.network.pretrained_cfg['architecture']} gives tokens, not feature maps; "
-                "choose a convolutional one (timm.list_models('*efficientnet*'))"
-            )
         return maps if maps.shape[1] == self.channels else maps.permute(0, 3, 1, 2)
 
 
@@ -107,6 +103,21 @@ def _timm_network(name: str, last_stride: int) -> Any:
         except (TypeError, NotImplementedError, AssertionError):
             pass  # this family cannot keep its resolution; it runs at its own stride
     return timm.create_model(name, pretrained=False, num_classes=0)
+
+
+@torch.no_grad()
+def _require_feature_maps(network: Any, name: str) -> None:
+    try:
+        maps = network.eval().forward_features(torch.zeros(1, 3, 64, 32))
+        found = f"{maps.ndim - 1} axes a picture"
+    except (AssertionError, RuntimeError) as error:  # what a network for one picture size raises
+        maps, found = None, str(error).splitlines()[0]
+    if maps is None or maps.ndim != 4:
+        raise DgaugError(
+            f"backbone {name!r} gives no feature maps for pictures of any size ({found}); "
+            "choose a convolutional one (timm.list_models('*efficientnet*'))"
+        )
+    network.train()
 
 
 def create_backbone(name: str, *, weights: str = "none", last_stride: int = 1) -> Backbone:

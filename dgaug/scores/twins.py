@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import statistics
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from dgaug.store.read import StoreDataset, open_store
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import StoreFeed, require_same_identities
 from dgaug.training.reid import ReidJob, train_reid_network
+
+_log = logging.getLogger("dgaug")
 
 AUGMENTED = "augmented"
 TWIN = "real only"
@@ -141,6 +144,8 @@ def _rows(study: _Study, seed: int, *, twin: bool) -> list[Row]:
 def _trained_and_evaluated(study: _Study, variant: str, seed: int) -> dict[str, Ranking]:
     folder = study.folder / f"seed{seed}-{variant.replace(' ', '-')}"
     finished = folder / "ranking.json"
+    if finished.is_file():
+        _log.info("already complete: %s", folder)
     network = train_reid_network(
         _job(study, variant, seed),
         folder / "last.pt",

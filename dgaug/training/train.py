@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 
-from dgaug.data.records import IdentityData
+from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import write_toy
 from dgaug.data.training import fingerprint, read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
-from dgaug.files import read_json
 from dgaug.models import checkpoints
 from dgaug.models.backbones import create_backbone
 from dgaug.models.checkpoints import ReidModel
@@ -24,6 +24,8 @@ from dgaug.training.batches import LabelledPictures
 from dgaug.training.log import TrainingLog
 from dgaug.training.loop import Training, train_dgnet
 from dgaug.training.reid import ReidJob, train_reid_network
+
+_log = logging.getLogger("dgaug")
 
 
 def train(
@@ -66,37 +68,40 @@ def train(
         "behaviour.compile": True if compile else None,
         "model.start": "none" if from_scratch else None,
     }
-    overrides = list(overrides)
-    given = config is not None or bool(overrides) or any(value is not None for value in flags.values())
-    run = _chosen_run(out, resume=resume)
-    if run is not None and resume and run.config.is_file() and not given:
-        settings = run.settings()
-    else:
-        settings = load_settings(config or (None if data else "toy"), overrides=overrides, flags=flags)
-    _check_before_anything_is_made(data, teacher, settings, progress)
-    if run is None:
-        run = new_run(settings.name)
+    run = Run(Path(out)) if out is not None else newest_run() if resume else None
+    begun = run is not None and run.config.is_file() and not force
+    base = run.config if run is not None and begun and resume and config is None else config
+    settings = load_settings(base or (None if data else "toy"), overrides=overrides, flags=flags)
+    root = Path(data) if data is not None else run.data_root() if run is not None and begun else None
+    content = None
+    if root is not None and not (run is not None and root == run.folder / "data"):
+        content = read_data(root, settings.data, progress=progress)
+    _check_before_anything_is_made(settings, teacher, content)
+    run = run or new_run(settings.name)
     with locked(run.folder, what="run"):
+        _refuse_other_folder(run)
         if force:
             _clear(run)
         _refuse_other_settings(run, settings)
-        return _train_in(run, settings, data=data, teacher=teacher, progress=progress)
-
-
-def _chosen_run(out: str | Path | None, *, resume: bool) -> Run | None:
-    if out is not None:
-        return Run(Path(out))
-    return newest_run() if resume else None
+        content = content or read_data(_embedded_data(run, settings), settings.data)
+        _train_in(run, settings, content, teacher=teacher, progress=progress)
+    return run
 
 
 def _check_before_anything_is_made(
-    data: str | Path | None, teacher: str | Path | None, settings: Settings, progress: Progress
+    settings: Settings, teacher: str | Path | None, content: IdentityData | None
 ) -> None:
     create_backbone(settings.model.backbone, weights=settings.model.weights)
     if teacher is not None:
-        checkpoints.load(Path(teacher), checkpoints.REID)
-    if data is not None:
-        read_data(Path(data), settings.data, progress=progress)
+        judge = checkpoints.load_reid(Path(teacher))
+        if content is not None:
+            judge.require_classes(class_names(content.splits["train"]), source=str(content.root))
+
+
+def _refuse_other_folder(run: Run) -> None:
+    found = {item.name for item in run.folder.iterdir()} - {".lock", "data", "data.part"}
+    if found and not run.config.is_file():
+        raise DgaugError(f"{run.folder} exists and is not a run folder (it holds {min(found)}); choose another --out")
 
 
 def _clear(run: Run) -> None:
@@ -108,13 +113,7 @@ def _clear(run: Run) -> None:
 
 
 def _refuse_other_settings(run: Run, settings: Settings) -> None:
-    if not run.config.is_file():
-        if any(item.name not in (".lock", "data") for item in run.folder.iterdir()):
-            raise DgaugError(
-                f"{run.folder} exists and is not a run folder; choose another --out, or --force empties it"
-            )
-        return
-    changed = differing(run.settings(), settings)
+    changed = differing(run.settings(), settings) if run.config.is_file() else []
     if changed:
         raise DgaugError(
             f"{run.folder} was made with other settings ({'; '.join(changed[:3])}"
@@ -122,42 +121,41 @@ def _refuse_other_settings(run: Run, settings: Settings) -> None:
         )
 
 
-def _train_in(
-    run: Run, settings: Settings, *, data: str | Path | None, teacher: str | Path | None, progress: Progress
-) -> Run:
-    device = default_device()
-    root = _data_root(run, settings, data)
-    content = read_data(root, settings.data)
-    if not run.config.is_file():
-        run.begin(settings, _described(run, content))
-    elif read_json(run.folder / "environment.json").get("data", {}) != _described(run, content):
-        raise DgaugError(f"the data at {root} are not those that {run.folder} was started with; --force starts over")
-    pictures = LabelledPictures.of(content, settings.data.image_size)
-    log = TrainingLog(run.log, start=_reached(run))
-    try:
-        with_teacher = _teacher(run, settings, pictures, given=teacher, device=device, progress=progress, log=log)
-        train_dgnet(Training(run, settings, pictures, with_teacher), device=device, progress=progress, log=log)
-    finally:
-        log.close()
-    return run
-
-
-def _data_root(run: Run, settings: Settings, data: str | Path | None) -> Path:
-    if data is not None:
-        return Path(data)
-    if run.config.is_file() and run.data_root() != run.folder / "data":
-        return run.data_root()
-    root = run.folder / "data"
+def _embedded_data(run: Run, settings: Settings) -> Path:
     toy = settings.toy
     write_toy(
-        root,
+        run.folder / "data",
         identities=toy.identities,
         images_per_identity=toy.images_per_identity,
         cameras=toy.cameras,
         size=settings.data.image_size,
         seed=settings.seed,
     )
-    return root
+    return run.folder / "data"
+
+
+def _train_in(
+    run: Run, settings: Settings, data: IdentityData, *, teacher: str | Path | None, progress: Progress
+) -> None:
+    device = default_device()
+    described = _described(run, data)
+    if not run.config.is_file():
+        run.begin(settings, described)
+    elif run.data_description().get("fingerprint") != described["fingerprint"]:
+        raise DgaugError(
+            f"the data at {data.root} are not those that {run.folder} was started with; --force starts over"
+        )
+    start = _reached(run)
+    if start >= settings.schedule.iterations:
+        _log.info("already complete: %s", run.folder)
+        return
+    pictures = LabelledPictures.of(data, settings.data.image_size)
+    log = TrainingLog(run.log, start=start)
+    try:
+        judge = _teacher(run, settings, pictures, given=teacher, device=device, progress=progress, log=log)
+        train_dgnet(Training(run, settings, pictures, judge), device=device, progress=progress, log=log)
+    finally:
+        log.close()
 
 
 def _described(run: Run, data: IdentityData) -> dict[str, object]:

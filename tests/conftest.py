@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from dgaug_cli.main import main
+from tiny_run import Ended, write_config
+
+from dgaug.runs import Run
+from dgaug.synthesis.job import synthesize
+from dgaug.training.train import train
+
+RunCommand = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Bits depend on the number of threads; processes that the tests start inherit it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny settings as a file."""
+    return write_config(tmp_path_factory.mktemp("config") / "tiny.yaml")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Path) -> Run:
+    """A complete run, trained and synthesized without a disturbance; the tests only read it."""
+    run = train(config=tiny_config, out=tmp_path_factory.mktemp("runs") / "tiny")
+    synthesize(run.folder, shard_size=96)
+    return run
+
+
+@pytest.fixture
+def dgaug(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunCommand:
+    """Run a command to its exit in this process."""
+
+    def run(*arguments: str | Path) -> Ended:
+        monkeypatch.setattr("sys.argv", ["dgaug", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfd.readouterr()
+        return Ended(int(ended.value.code or 0), said.out, said.err)
+
+    return run

@@ -1,0 +1,113 @@
+"""The smallest run that goes through every command, and ways to run commands on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor
+
+from dgaug.settings import Settings, parse_settings
+
+IDENTITIES, IMAGES = 6, 4
+PICTURES = IDENTITIES * IMAGES
+TINY = {
+    "name": "tiny",
+    "data": {"height": 64, "width": 32, "pad": 2},
+    "toy": {"identities": IDENTITIES, "images_per_identity": IMAGES, "cameras": 3},
+    "model": {"width": 0.25, "backbone": "small", "weights": "none", "embedding": 16},
+    "teacher": {"iterations": 24, "batch_size": 8},
+    "schedule": {"iterations": 8, "batch_size": 2, "ramp_start": 0.0, "ramp_length": 0.5},
+    "checkpoint": {"every": 1, "preview": 4, "log": 1},
+    "reid": {"iterations": 6, "batch_size": 8},
+}
+
+
+def tiny_settings(**sections: dict[str, object]) -> Settings:
+    """The tiny settings with some values of some sections replaced."""
+    values = {name: dict(value) if isinstance(value, dict) else value for name, value in TINY.items()}
+    for name, section in sections.items():
+        found = values.setdefault(name, {})
+        assert isinstance(found, dict)
+        found.update(section)
+    return parse_settings(values, source="tiny settings")
+
+
+def write_config(path: Path, **sections: dict[str, object]) -> Path:
+    """A YAML file of `tiny_settings`."""
+    path.write_text(yaml.safe_dump(tiny_settings(**sections).model_dump(mode="json")), encoding="utf-8")
+    return path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it said where."""
+
+    code: int
+    out: str
+    err: str
+
+    def error(self) -> str:
+        """The one line of an exit with code 2, which must be all there is to see."""
+        assert self.code == 2, (self.code, self.err)
+        lines = self.err.strip().splitlines()
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert len(errors) == 1, self.err
+        assert lines[-1] == errors[0], self.err
+        assert "Traceback" not in self.err
+        assert self.out == ""
+        return errors[0]
+
+
+def start_process(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+    """A real `dgaug` process."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "dgaug", *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish_process(process: subprocess.Popen[str]) -> Ended:
+    """Wait for a process; its end."""
+    out, err = process.communicate(timeout=300)
+    return Ended(process.returncode, out, err)
+
+
+def signal_when(process: subprocess.Popen[str], file: Path, number: int) -> Ended:
+    """Send a signal as soon as a file is there; the process must still be running then."""
+    while not file.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.002)
+    process.send_signal(number)
+    return finish_process(process)
+
+
+def tensors_of(content: object, name: str = "") -> dict[str, Tensor]:
+    """Every tensor in nested dictionaries and lists, by its place."""
+    if isinstance(content, Tensor):
+        return {name: content}
+    if isinstance(content, dict):
+        items = list(content.items())
+    elif isinstance(content, list):
+        items = list(enumerate(content))
+    else:
+        return {}
+    return {place: tensor for key, value in items for place, tensor in tensors_of(value, f"{name}/{key}").items()}
+
+
+def assert_same_checkpoint(path: Path, other: Path) -> None:
+    """Equal to the last bit: networks and optimisers."""
+    mine, theirs = (tensors_of(torch.load(file, weights_only=True)) for file in (path, other))
+    assert mine.keys() == theirs.keys()
+    assert len(mine) > 20
+    assert [name for name in mine if not torch.equal(mine[name], theirs[name])] == []
