@@ -73,10 +73,12 @@ def train(
     base = run.config if run is not None and begun and resume and config is None else config
     settings = load_settings(base or (None if data else "toy"), overrides=overrides, flags=flags)
     root = Path(data) if data is not None else run.data_root() if run is not None and begun else None
+    create_backbone(settings.model.backbone, weights=settings.model.weights)
     content = None
     if root is not None and not (run is not None and root == run.folder / "data"):
         content = read_data(root, settings.data, progress=progress)
-    _check_before_anything_is_made(settings, teacher, content)
+    if teacher is not None:
+        _check_teacher(Path(teacher), content)
     run = run or new_run(settings.name)
     with locked(run.folder, what="run"):
         _refuse_other_folder(run)
@@ -88,14 +90,10 @@ def train(
     return run
 
 
-def _check_before_anything_is_made(
-    settings: Settings, teacher: str | Path | None, content: IdentityData | None
-) -> None:
-    create_backbone(settings.model.backbone, weights=settings.model.weights)
-    if teacher is not None:
-        judge = checkpoints.load_reid(Path(teacher))
-        if content is not None:
-            judge.require_classes(class_names(content.splits["train"]), source=str(content.root))
+def _check_teacher(path: Path, data: IdentityData | None) -> None:
+    teacher = checkpoints.load_reid(path)
+    if data is not None:
+        teacher.require_classes(class_names(data.splits["train"]), source=str(data.root))
 
 
 def _refuse_other_folder(run: Run) -> None:
