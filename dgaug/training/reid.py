@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -26,8 +27,9 @@ from dgaug.training import schedule
 from dgaug.training.batches import LabelledPictures, ShuffledBatches, TrainingPictures, endless_batches
 from dgaug.training.erasing import erase
 
+TEACHER_WEIGHT = 2.0
 FINE_WEIGHT = 0.2
-PRIM_WEIGHT = 2.0
+"""Of the fine terms, relative to the teacher's."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,6 @@ class ReidJob:
     Attributes:
         architecture: arguments of `ReidNetwork`.
         weights: of the backbone, see `create_backbone`.
-        start: tensors that replace freshly initialised ones of the same name and shape (a warm start).
         feed: generated pictures, or None for real ones only.
     """
 
@@ -60,7 +61,6 @@ class ReidJob:
     architecture: Mapping[str, Any]
     weights: str
     seed: int
-    start: Mapping[str, Tensor] | None = None
     feed: Feed | None = None
     title: str = "teacher"
 
@@ -84,8 +84,6 @@ def train_reid_network(
         return checkpoints.load_reid(path).network.to(device)
     schedule.seed_torch(job.seed)
     network = ReidNetwork(**job.architecture, weights=job.weights).to(device)
-    if job.start:
-        _warm_start(network, job.start)
     optimizer = _optimizer(network, job.settings)
     state_path = path.with_name(f"{path.stem}.state.pt")
     start = _resume(state_path, network, optimizer)
@@ -121,40 +119,46 @@ def _step(
         group["lr"] = rate * factor
     schedule.seed_torch(job.seed, iteration)
     rng = schedule.draws(job.seed, iteration)
+    weights = _weights(settings, iteration)
     network.train()
-    (pictures,), labels = batch
-    logits = network(erase(pictures, settings.erasing, rng)).logits
-    terms = {"identification": functional.cross_entropy(logits[0], labels)}
-    total = terms["identification"]
-    if isinstance(settings, FeedSettings):
-        ramp = _ramp(settings, iteration)
-        if len(logits) > 1:
-            terms["fine"] = functional.cross_entropy(logits[1], labels)
-            total = total + FINE_WEIGHT * PRIM_WEIGHT * terms["fine"]
-        if job.feed is not None and ramp > 0:
-            terms |= _generated_terms(network, job.feed(iteration), pictures.device)
-            total = total + ramp * (terms["teacher"] + FINE_WEIGHT * terms["generated_fine"])
+    terms = _real_terms(network, batch, settings.erasing, rng)
+    if job.feed is not None and weights["teacher"] > 0:
+        terms |= _generated_terms(network, job.feed(iteration), batch[1].device)
+    total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     if not torch.isfinite(total):
         raise DgaugError(f"training of {job.title} diverged at iteration {iteration}; lower the learning rate")
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(total)
     optimizer.step()
-    return {name: float(term.detach()) for name, term in terms.items()} | {"total": float(total.detach())}
+    return {name: float(term.detach()) for name, term in (terms | {"total": total}).items()}
+
+
+def _real_terms(
+    network: ReidNetwork, batch: tuple[Tensor, Tensor], erasing: float, rng: np.random.Generator
+) -> dict[str, Tensor]:
+    (pictures,), labels = batch
+    logits = network(erase(pictures, erasing, rng)).logits
+    names = ("identification", "real_fine")
+    return {name: functional.cross_entropy(head, labels) for name, head in zip(names, logits, strict=False)}
 
 
 def _generated_terms(network: ReidNetwork, batch: GeneratedBatch, device: torch.device) -> dict[str, Tensor]:
     logits = network(normalise(batch.pixels.to(device))).logits
     soft_label = batch.soft_labels.to(device)
-    return {
-        "teacher": functional.kl_div(logits[0].log_softmax(dim=1), soft_label, reduction="batchmean"),
-        "generated_fine": functional.cross_entropy(logits[-1], batch.structure_labels.to(device)),
-    }
+    terms = {"teacher": functional.kl_div(logits[0].log_softmax(dim=1), soft_label, reduction="batchmean")}
+    if len(logits) > 1:
+        terms["fine"] = functional.cross_entropy(logits[1], batch.structure_labels.to(device))
+    return terms
 
 
-def _ramp(settings: FeedSettings, iteration: int) -> float:
-    start = settings.ramp_start * settings.iterations
-    length = max(1.0, settings.ramp_length * settings.iterations)
-    return PRIM_WEIGHT * min(1.0, max(0.0, (iteration - start) / length))
+def _weights(settings: ReidSettings, iteration: int) -> dict[str, float]:
+    """Weights by term: the published ones, the fine head on real pictures from the start."""
+    teacher = 0.0
+    if isinstance(settings, FeedSettings):
+        start, length = (share * settings.iterations for share in (settings.ramp_start, settings.ramp_length))
+        teacher = TEACHER_WEIGHT * min(1.0, max(0.0, (iteration - start) / max(1.0, length)))
+    fine = FINE_WEIGHT * TEACHER_WEIGHT
+    return {"identification": 1.0, "real_fine": fine, "teacher": teacher, "fine": FINE_WEIGHT * teacher}
 
 
 def _rates(settings: ReidSettings) -> tuple[float, float]:
@@ -172,12 +176,6 @@ def _optimizer(network: ReidNetwork, settings: ReidSettings) -> torch.optim.SGD:
         nesterov=settings.momentum > 0,
         weight_decay=settings.weight_decay,
     )
-
-
-def _warm_start(network: ReidNetwork, tensors: Mapping[str, Tensor]) -> None:
-    own = network.state_dict()
-    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
-    network.load_state_dict(fitting, strict=False)
 
 
 def _save_state(path: Path, network: ReidNetwork, optimizer: torch.optim.Optimizer, iteration: int) -> None:
