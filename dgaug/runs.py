@@ -53,8 +53,9 @@ class Run:
 
     def begin(self, settings: Settings, data: dict[str, object]) -> None:
         """Write the settings and the environment of the run."""
-        write_text(self.config, f"# dgaug train --config {self.config}\n{settings.to_yaml()}")
         write_json(self.folder / "environment.json", environment(settings.seed) | {"data": data})
+        # Last, because it is what makes the folder a run.
+        write_text(self.config, f"# dgaug train --config {self.config}\n{settings.to_yaml()}")
 
 
 def new_run(name: str, parent: Path = RUNS) -> Run:

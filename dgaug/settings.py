@@ -87,7 +87,7 @@ class ReidSettings(Section):
 class FeedSettings(ReidSettings):
     """`train-reid`: the two-head model on real and stored pictures."""
 
-    ratio: Weight = 1.0
+    ratio: Positive = 1.0
     """Generated pictures for each real one in a batch."""
     ramp_start: Fraction = 0.3
     ramp_length: Fraction = 0.1
@@ -106,6 +106,8 @@ class LossSettings(Section):
     positive: Weight = 1.0
     generated_identity: Weight = 0.5
     structure_code: Weight = 1.0
+    appearance_code: Weight = 0.0
+    """The paper's appearance-code reconstruction; in the published code it gives no gradient, hence 0."""
     cycle: Weight = 2.0
     teacher: Weight = 2.0
     fine: Weight = 0.2

@@ -128,3 +128,12 @@ def test_a_teacher_for_other_identities_is_refused_before_anything_is_made(
     with pytest.raises(DgaugError, match="the teacher knows 6 identities, .* has 3"):
         train(tmp_path / "people", tiny_run.config, teacher=tiny_run.teacher)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_killed_before_its_settings_were_whole_is_begun_again(tmp_path: Path, tiny_run: Run) -> None:
+    (tmp_path / "data.part").mkdir()
+    (tmp_path / "environment.json").write_text("{}", encoding="utf-8")
+    (tmp_path / ".config.yaml.part.yaml").write_text("name: ti", encoding="utf-8")
+    config = write_config(tmp_path.parent / "a.yaml", teacher={"iterations": 2}, schedule={"iterations": 1})
+    run = train(config=config, out=tmp_path)
+    assert run.data_root() == tmp_path / "data"

@@ -22,7 +22,7 @@ class ReidOutput(NamedTuple):
     Attributes:
         logits: class scores [B, C] of each head, prim first.
         embeddings: the re-id feature [B, E] of each head, before its last linear layer.
-        appearance: appearance codes [B, 4 * channels], detached; a one-head network gives them too.
+        appearance: appearance codes [B, 4 * channels]; a one-head network gives them too.
     """
 
     logits: tuple[Tensor, ...]
@@ -90,7 +90,7 @@ class ReidNetwork(nn.Module):
         reduce = functional.adaptive_max_pool2d if self.pool == "max" else functional.adaptive_avg_pool2d
         pooled = reduce(maps, 1).flatten(1)
         logits, embeddings = zip(*(head(pooled, dropout=active) for head in self.heads), strict=True)
-        return ReidOutput(logits, embeddings, pool_stripes(maps.detach(), BLOCKS))
+        return ReidOutput(logits, embeddings, pool_stripes(maps, BLOCKS))
 
     @torch.no_grad()
     def features(self, pictures: Tensor) -> Tensor:

@@ -61,9 +61,10 @@ def contact_sheet(rows: Sequence[Sequence[Pixels]], captions: Sequence[str] = ()
 
 
 def save_sheet(sheet: Image.Image, path: Path) -> Path:
-    """Write a sheet whole; returns its path."""
+    """Write a sheet whole, as PNG unless its name says otherwise; returns its path."""
+    kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
     with whole(path) as aside:
-        sheet.save(aside)
+        sheet.save(aside, format=kind)
     return path
 
 

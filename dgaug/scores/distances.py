@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dgaug.chance import draws
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.records import IdentityData
 from dgaug.progress import Progress
@@ -17,7 +18,6 @@ from dgaug.scores.encoders import Encoder
 from dgaug.scores.frechet import Moments, frechet_distance
 from dgaug.scores.generated import GeneratedPictures
 from dgaug.scores.kernel import kernel_distance
-from dgaug.training.schedule import draws
 
 BATCH = 64
 
@@ -44,7 +44,7 @@ class Sampling:
     def real_rows(self) -> NDArray[np.int64]:
         """Rows of the real training pictures."""
         count = self.real if self.protocol == "published" else min(self.generated, self.real)
-        return np.sort(draws(self.seed).permutation(self.real)[:count])
+        return np.sort(draws("real sample", self.seed).permutation(self.real)[:count])
 
     def generated_count(self, pictures: GeneratedPictures) -> int:
         """How many generated pictures are looked at."""

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dgaug.chance import draws
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.listing import list_pictures
 from dgaug.errors import DgaugError
 from dgaug.store.read import StoreDataset, open_store
-from dgaug.training.schedule import draws
 
 Rows = NDArray[np.int64]
 
@@ -70,14 +70,14 @@ class GeneratedPictures:
         if self.store is None:
             return np.arange(len(self.files))
         pairs = self.pairs()
-        order = draws(seed).permutation(len(self))
+        order = draws("one per appearance", seed).permutation(len(self))
         _, first = np.unique(pairs[order, 0], return_index=True)
         return np.sort(order[first])
 
     def choice(self, count: int, seed: int, *, among: Rows | None = None) -> Rows:
         """At most `count` rows, drawn without repetition by the seed, in order."""
         rows = np.arange(len(self)) if among is None else among
-        return np.sort(draws(seed).choice(rows, size=min(count, len(rows)), replace=False))
+        return np.sort(draws("sample", seed).choice(rows, size=min(count, len(rows)), replace=False))
 
     def pairs(self) -> Rows:
         """Donors of every row of a store: appearance and structure [M, 2]."""

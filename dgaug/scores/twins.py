@@ -26,7 +26,7 @@ from dgaug.scores.evaluation import Ranking, evaluate_network, require_evaluatio
 from dgaug.settings import Settings, load_settings, override, parse_settings
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.training.batches import LabelledPictures
-from dgaug.training.feed import StoreFeed, require_same_identities
+from dgaug.training.feed import StoreFeed, require_policy, require_same_identities
 from dgaug.training.reid import ReidJob, train_reid_network
 
 _log = logging.getLogger("dgaug")
@@ -119,6 +119,7 @@ def train_reid(
     if feed == "stored":
         stored = open_store(store if store is not None else _store_of(found))
         require_same_identities(stored, pictures.class_names)
+        require_policy(stored, labels)
     device = default_device()
     study = _Study(settings, content, pictures, stored, model, labels, folder, device, progress)
     with locked(folder, what="re-id folder"):
@@ -169,7 +170,7 @@ def _trained_and_evaluated(study: _Study, variant: str, seed: int) -> dict[str, 
 def _job(study: _Study, variant: str, seed: int) -> ReidJob:
     settings, classes = study.settings, len(study.pictures.class_names)
     describe = appearance_architecture if study.model == "dgnet" else teacher_architecture
-    generated = round(settings.reid.batch_size * settings.reid.ratio) if study.store is not None else 0
+    generated = _generated_per_step(study)
     feed = None
     batch_size = settings.reid.batch_size
     if variant == AUGMENTED and study.store is not None:
@@ -184,8 +185,16 @@ def _job(study: _Study, variant: str, seed: int) -> ReidJob:
         weights=settings.model.weights,
         seed=seed,
         feed=feed,
+        phase="re-id",
         title=f"re-id, {variant}, seed {seed}",
     )
+
+
+def _generated_per_step(study: _Study) -> int:
+    if study.store is None:
+        return 0
+    reid = study.settings.reid
+    return max(2, round(reid.batch_size * reid.ratio))  # batch norm needs two
 
 
 def _clear_models(folder: Path) -> None:
@@ -223,7 +232,7 @@ def _write_results(study: _Study, rows: list[Row]) -> dict[str, Any]:
         "labels": study.labels if study.store is not None else None,
         "seeds": sorted({row.seed for row in rows}),
         "optimiser_steps": settings.iterations,
-        "pictures_per_step": round(settings.batch_size * (1 + (settings.ratio if study.store is not None else 0))),
+        "pictures_per_step": settings.batch_size + _generated_per_step(study),
         "twin": "same start, same steps, same pictures per step, all of them real",
         "evaluation": "single query, flip-averaged features, prim + weight x fine; junk dropped, distractors kept",
         "fine_weight": settings.fine_at_test,

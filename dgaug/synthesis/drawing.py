@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from dgaug.chance import draws
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise
 from dgaug.data.records import class_names
@@ -61,7 +62,7 @@ def _donors(run: Run, model: TrainedGenerator, count: int, seed: int) -> list[Pa
     names = class_names(records)
     if count > len(names):
         raise DgaugError(f"{run.folder} has {len(names)} identities, {count} were asked for")
-    rng = np.random.default_rng(seed)
+    rng = draws("grid", seed)
     chosen = [names[k] for k in rng.permutation(len(names))[:count]]
     by_name = {name: [record for record in records if record.identity == name] for name in chosen}
     return [data.picture_path(by_name[name][int(rng.integers(len(by_name[name])))]) for name in chosen]

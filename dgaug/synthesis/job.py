@@ -33,6 +33,7 @@ from dgaug.synthesis.pairs import Pairs, parse_pairs
 MICRO_BATCH = 32
 JPEG_QUALITY = 90
 _LABEL_BYTES = 42
+_PAIR_BYTES = 20
 _PROBE_BATCHES = 3
 
 
@@ -204,16 +205,15 @@ def _plan(job: _Job, store: Path) -> Plan:
     existing = store
     while not existing.exists():
         existing = existing.parent
-    height, width = job.spec.image_size
-    pictures = {"jpeg": 0.24, "png": 1.8, "raw": 3.0}[job.spec.codec] * height * width
+    seconds, picture = _probe(job)
     labels = {"none": 0, "top": _LABEL_BYTES, "dense": 2 * len(job.sources.class_name)}[job.spec.labels]
-    size = round(job.pairs.count * (pictures + labels + 20))
-    return Plan(job.pairs.count, size, _probe(job), shutil.disk_usage(existing).free)
+    size = round(job.pairs.count * (picture + labels + _PAIR_BYTES))
+    return Plan(job.pairs.count, size, seconds * job.pairs.count, shutil.disk_usage(existing).free)
 
 
 @torch.no_grad()
-def _probe(job: _Job) -> float:
-    """Seconds for all pairs, from a few batches of the real networks on the first source picture."""
+def _probe(job: _Job) -> tuple[float, float]:
+    """Seconds and bytes of a picture, from a few batches of the real networks on the first source picture."""
     pixels = to_pixels(open_picture(job.paths[0]), job.spec.image_size)
     batch = torch.from_numpy(np.repeat(pixels[None], MICRO_BATCH, axis=0))
     structure, adain = encode_pictures(job.model, batch.to(next(job.model.generator.parameters()).device))
@@ -221,12 +221,12 @@ def _probe(job: _Job) -> float:
     decoder = _decoder(job, codes)
     rows = np.zeros(MICRO_BATCH, np.int32)
     decoder.draw(rows, rows)
-    began = time.perf_counter()
+    began, size = time.perf_counter(), 0
     for _ in range(_PROBE_BATCHES):
         pictures, _ = decoder.draw(rows, rows)
-        for picture in pictures:
-            encode(picture, codec=job.spec.codec, quality=job.spec.quality)
-    return (time.perf_counter() - began) / (_PROBE_BATCHES * MICRO_BATCH) * job.pairs.count
+        size += sum(len(encode(picture, codec=job.spec.codec, quality=job.spec.quality)) for picture in pictures)
+    count = _PROBE_BATCHES * MICRO_BATCH
+    return (time.perf_counter() - began) / count, size / count
 
 
 def _decoder(job: _Job, codes: Codes) -> PairDecoder:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dgaug.chance import Key, draws, key
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.data.records import IdentityData, class_names
-from dgaug.training.schedule import draws
 
 CACHE_LIMIT = 1 << 29
 """Bytes of resized pictures that a process keeps; a larger data set is read from disk each time."""
@@ -44,10 +44,10 @@ class LabelledPictures:
 
 
 class Draw(NamedTuple):
-    """Which picture comes next, and the seed of everything random about it."""
+    """Which picture comes next, and the key of everything random about it."""
 
     row: int
-    seed: tuple[int, ...]
+    key: Key
 
 
 class TrainingPictures(Dataset[tuple[Pixels, int]]):
@@ -66,7 +66,7 @@ class TrainingPictures(Dataset[tuple[Pixels, int]]):
         return len(self.pictures.paths)
 
     def __getitem__(self, draw: Draw) -> tuple[Pixels, int]:
-        rng = np.random.default_rng(draw.seed)
+        rng = np.random.default_rng(draw.key)
         label = int(self.pictures.labels[draw.row])
         rows = [draw.row, self._positive(draw.row, label, rng)] if self.positives else [draw.row]
         return np.stack([self._augmented(row, rng) for row in rows]), label
@@ -100,12 +100,13 @@ class TrainingPictures(Dataset[tuple[Pixels, int]]):
 class ShuffledBatches(Sampler[list[Draw]]):
     """Endless batches in epochs: each epoch a fresh order of all rows, the remainder dropped.
 
-    The batch of an iteration depends on (seed, stream, iteration) alone, so a run goes on anywhere.
+    The batch of an iteration depends on (phase, seed, stream, iteration) alone, so a run goes on anywhere.
     """
 
-    def __init__(self, rows: int, batch_size: int, *, seed: int, streams: int = 1, start: int = 0) -> None:
+    def __init__(self, rows: int, batch_size: int, *, phase: str, seed: int, streams: int = 1, start: int = 0) -> None:
         self.rows = rows
         self.batch_size = batch_size
+        self.phase = phase
         self.seed = seed
         self.streams = streams
         self.start = start
@@ -119,15 +120,15 @@ class ShuffledBatches(Sampler[list[Draw]]):
                 for position in range(first, first + self.batch_size):
                     epoch, place = divmod(position, self._epoch_length)
                     if epoch not in orders:
-                        orders = {
-                            epoch: [draws(self.seed, s, epoch).permutation(self.rows) for s in range(self.streams)]
-                        }
-                    batch.append(Draw(int(orders[epoch][stream][place]), (self.seed, stream, position)))
+                        orders = {epoch: self._orders(epoch)}
+                    augment = key(f"{self.phase}: augment", self.seed, stream, position)
+                    batch.append(Draw(int(orders[epoch][stream][place]), augment))
             yield batch
             iteration += 1
 
     def _orders(self, epoch: int) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-        return [draws(self.seed, stream, epoch).permutation(self.rows) for stream in range(self.streams)]
+        order = f"{self.phase}: order"
+        return [draws(order, self.seed, stream, epoch).permutation(self.rows) for stream in range(self.streams)]
 
     @property
     def _epoch_length(self) -> int:

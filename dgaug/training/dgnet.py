@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from dgaug.chance import draws, seed_torch
 from dgaug.models.checkpoints import appearance_network
 from dgaug.models.discriminator import Discriminator
 from dgaug.models.generator import Generator
@@ -97,8 +98,8 @@ class DGNet:
             FloatingPointError: a term is not finite; nothing was updated by it.
         """
         self._set_rates(iteration)
-        schedule.seed_torch(self.settings.seed, iteration)
-        rng = schedule.draws(self.settings.seed, iteration)
+        seed_torch("dgnet: dropout", self.settings.seed, iteration)
+        rng = draws("dgnet: erasing and branch", self.settings.seed, iteration)
         weights = schedule.weights(self.settings.loss, self.settings.schedule, iteration)
         with self._precision(batch.pictures.device):
             scene = self._draw(batch)
@@ -131,10 +132,12 @@ class DGNet:
     def _draw(self, batch: Batch) -> Scene:
         generator = self.networks.generator
         structure = generator.structure(batch.pictures)
-        adain = generator.adain(self.appearance_codes(batch.pictures))
+        appearance = self.appearance_codes(batch.pictures)
+        adain = generator.adain(appearance)
         positive_adain = generator.adain(self.appearance_codes(batch.positives))
         return Scene(
             structure=structure,
+            appearance=appearance,
             fakes=generator.decoder(partners(structure), adain),
             reconstruction=generator.decoder(structure, adain),
             same_identity=generator.decoder(structure, positive_adain),
@@ -196,6 +199,8 @@ class DGNet:
         generator, terms = self.networks.generator, {}
         seen = self._frozen_appearance(scene.fakes)
         terms["generated_identity"] = objectives.identification(seen.logits[0], batch.labels)
+        if "appearance_code" in weights:
+            terms["appearance_code"] = objectives.reconstruction(seen.appearance, scene.appearance)
         if "structure_code" in weights or "cycle" in weights:
             if encoder_learns:
                 seen_structure = generator.structure(scene.fakes.detach())
@@ -204,7 +209,7 @@ class DGNet:
                 seen_structure = functional_call(encoder, frozen_state(encoder), (grey(scene.fakes),))
             donor_structure = partners(scene.structure).detach()
             terms["structure_code"] = objectives.reconstruction(seen_structure, donor_structure)
-            cycle = generator(partners(seen_structure), seen.appearance)
+            cycle = generator(partners(seen_structure), seen.appearance.detach())
             terms["cycle"] = objectives.reconstruction(cycle, batch.pictures)
         return terms
 
@@ -254,6 +259,7 @@ class Scene(NamedTuple):
     """What the generator drew: row k of `fakes` is appearance k on the structure of its partner."""
 
     structure: Tensor
+    appearance: Tensor
     fakes: Tensor
     reconstruction: Tensor
     same_identity: Tensor

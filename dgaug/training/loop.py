@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from dgaug.chance import seed_torch
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
 from dgaug.models import checkpoints
@@ -46,7 +47,12 @@ def train_dgnet(training: Training, *, device: torch.device, progress: Progress,
         TrainingPictures(training.pictures, pad=settings.data.pad, positives=True),
         settings.data.workers,
         ShuffledBatches(
-            len(training.pictures.paths), settings.schedule.batch_size, seed=settings.seed, streams=2, start=start
+            len(training.pictures.paths),
+            settings.schedule.batch_size,
+            phase="dgnet",
+            seed=settings.seed,
+            streams=2,
+            start=start,
         ),
         device,
     )
@@ -74,7 +80,7 @@ def train_dgnet(training: Training, *, device: torch.device, progress: Progress,
 
 def _model(training: Training, device: torch.device) -> tuple[DGNet, int]:
     settings = training.settings
-    schedule.seed_torch(settings.seed)
+    seed_torch("dgnet: weights", settings.seed)
     resumed = training.run.checkpoint.is_file()
     weights = "none" if resumed else None
     networks = build_networks(settings, len(training.pictures.class_names), weights=weights)

@@ -6,15 +6,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dgaug.chance import draws
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise, normalise
 from dgaug.pictures.sheet import nxn_sheet
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.dgnet import Networks
-from dgaug.training.schedule import draws
 
 DONORS = 6
-_PREVIEW = 0x9E3779B9
 
 
 def preview(networks: Networks, pictures: LabelledPictures, *, seed: int) -> Image.Image:
@@ -33,7 +32,7 @@ def preview(networks: Networks, pictures: LabelledPictures, *, seed: int) -> Ima
 
 
 def _donors(pictures: LabelledPictures, seed: int) -> list[int]:
-    rng = draws(seed, _PREVIEW)
+    rng = draws("preview", seed)
     labels = pictures.labels.numpy()
     chosen = rng.permutation(len(pictures.class_names))[:DONORS]
     return [int(rng.choice(np.flatnonzero(labels == label))) for label in chosen]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dgaug.chance import draws, seed_torch
 from dgaug.data.pixels import normalise
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
@@ -53,6 +54,8 @@ class ReidJob:
         architecture: arguments of `ReidNetwork`.
         weights: of the backbone, see `create_backbone`.
         feed: generated pictures, or None for real ones only.
+        phase: names the random streams, so that a teacher and a later model do not share them.
+        title: what the progress shows.
     """
 
     pictures: LabelledPictures
@@ -62,6 +65,7 @@ class ReidJob:
     weights: str
     seed: int
     feed: Feed | None = None
+    phase: str = "teacher"
     title: str = "teacher"
 
 
@@ -82,7 +86,7 @@ def train_reid_network(
     """
     if path.is_file():
         return checkpoints.load_reid(path).network.to(device)
-    schedule.seed_torch(job.seed)
+    seed_torch(f"{job.phase}: weights", job.seed)
     network = ReidNetwork(**job.architecture, weights=job.weights).to(device)
     optimizer = _optimizer(network, job.settings)
     state_path = path.with_name(f"{path.stem}.state.pt")
@@ -105,7 +109,7 @@ def train_reid_network(
 
 def _real_batches(job: ReidJob, start: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     dataset = TrainingPictures(job.pictures, pad=job.data.pad, positives=False)
-    sampler = ShuffledBatches(len(dataset), job.settings.batch_size, seed=job.seed, start=start)
+    sampler = ShuffledBatches(len(dataset), job.settings.batch_size, phase=job.phase, seed=job.seed, start=start)
     return endless_batches(dataset, job.data.workers, sampler, device)
 
 
@@ -117,8 +121,8 @@ def _step(
     factor *= schedule.warmup(settings.warmup, iteration, settings.iterations)
     for group, rate in zip(optimizer.param_groups, _rates(settings), strict=True):
         group["lr"] = rate * factor
-    schedule.seed_torch(job.seed, iteration)
-    rng = schedule.draws(job.seed, iteration)
+    seed_torch(f"{job.phase}: dropout", job.seed, iteration)
+    rng = draws(f"{job.phase}: erasing", job.seed, iteration)
     weights = _weights(settings, iteration)
     network.train()
     terms = _real_terms(network, batch, settings.erasing, rng)

@@ -5,9 +5,6 @@ Nothing here has a state, so a resumed run is where it was.
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-
 from dgaug.settings import LossSettings, ScheduleSettings
 
 FULL_RAMP = 2.0
@@ -39,6 +36,7 @@ def weights(loss: LossSettings, schedule: ScheduleSettings, iteration: int) -> d
         "positive": loss.positive,
         "generated_identity": loss.generated_identity,
         "structure_code": ramp(loss.structure_code),
+        "appearance_code": ramp(loss.appearance_code),
         "cycle": ramp(loss.cycle),
         "teacher": ramp(loss.teacher),
         "fine": loss.fine * ramp(loss.teacher),
@@ -56,13 +54,3 @@ def warmup(share: float, iteration: int, iterations: int) -> float:
     """Learning-rate factor that rises linearly from 0.1 to 1 in the first `share` of the run."""
     length = round(share * iterations)
     return min(1.0, 0.1 + 0.9 * iteration / length) if length else 1.0
-
-
-def draws(seed: int, *purpose: int) -> np.random.Generator:
-    """Random numbers that belong to (seed, purpose, ...) alone: an iteration, an epoch, a picture's position."""
-    return np.random.default_rng([seed, *purpose])
-
-
-def seed_torch(seed: int, *purpose: int) -> None:
-    """Make torch's own draws (dropout) belong to (seed, purpose) alone."""
-    torch.manual_seed(int(draws(seed, *purpose).integers(2**62)))

@@ -25,6 +25,9 @@ from dgaug.training.log import TrainingLog
 from dgaug.training.loop import Training, train_dgnet
 from dgaug.training.reid import ReidJob, train_reid_network
 
+_BEFORE_CONFIG = {"data", "data.part", "environment.json"}
+"""What a run that was killed at its very start may hold."""
+
 _log = logging.getLogger("dgaug")
 
 
@@ -97,7 +100,7 @@ def _check_teacher(path: Path, data: IdentityData | None) -> None:
 
 
 def _refuse_other_folder(run: Run) -> None:
-    found = {item.name for item in run.folder.iterdir()} - {".lock", "data", "data.part"}
+    found = {item.name for item in run.folder.iterdir() if not item.name.startswith(".")} - _BEFORE_CONFIG
     if found and not run.config.is_file():
         raise DgaugError(f"{run.folder} exists and is not a run folder (it holds {min(found)}); choose another --out")
 

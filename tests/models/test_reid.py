@@ -1,0 +1,87 @@
+"""Re-id networks: what the heads, features and soft labels are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dgaug.models.reid import ReidNetwork, soft_labels
+
+
+@pytest.fixture(scope="module")
+def network() -> ReidNetwork:
+    """Two heads, with statistics of its own in every batch norm."""
+    torch.manual_seed(0)
+    found = ReidNetwork("small", 5, dropouts=(0.5, 0.75), pool="max", embedding=8)
+    for head in found.heads:
+        torch.nn.init.normal_(head.classify.weight)
+    for _ in range(3):
+        found(torch.randn(8, 3, 64, 32))
+    return found.eval()
+
+
+@pytest.fixture(scope="module")
+def pictures() -> torch.Tensor:
+    return torch.randn(4, 3, 64, 32)
+
+
+def test_two_heads_give_two_logits_two_embeddings_and_one_code(network: ReidNetwork, pictures: torch.Tensor) -> None:
+    output = network(pictures)
+    assert [tuple(logits.shape) for logits in output.logits] == [(4, 5), (4, 5)]
+    assert [tuple(embedding.shape) for embedding in output.embeddings] == [(4, 8), (4, 8)]
+    assert output.appearance.shape == (4, network.code_length) == (4, 1024)
+    assert not torch.equal(output.logits[0], output.logits[1])
+
+
+def test_no_gradient_reaches_the_encoder_through_a_code(network: ReidNetwork, pictures: torch.Tensor) -> None:
+    output = network(pictures)
+    assert not output.appearance.requires_grad
+    assert output.logits[0].requires_grad
+
+
+@pytest.mark.parametrize(("pool", "reduce"), [("max", torch.amax), ("avg", torch.mean)])
+def test_the_head_reads_the_maps_pooled_as_named(pool: str, reduce: object, pictures: torch.Tensor) -> None:
+    teacher = ReidNetwork("small", 5, dropouts=(0.5,), pool=pool, embedding=8).eval()
+    assert callable(reduce)
+    logits, _ = teacher.heads[0](reduce(teacher.backbone(pictures), dim=(2, 3)), dropout=False)
+    assert torch.allclose(teacher(pictures).logits[0], logits, atol=1e-5)
+
+
+def test_dropout_follows_the_mode_unless_it_is_asked_for(network: ReidNetwork, pictures: torch.Tensor) -> None:
+    assert torch.equal(network(pictures).logits[0], network(pictures).logits[0])
+    assert not torch.equal(network(pictures, dropout=True).logits[0], network(pictures, dropout=True).logits[0])
+    network.train()
+    try:
+        calm = [network(pictures, dropout=False).logits[0] for _ in range(2)]
+    finally:
+        network.eval()
+    assert torch.equal(*calm)
+
+
+def test_each_head_drops_its_own_share() -> None:
+    network = ReidNetwork("small", 5, dropouts=(0.0, 0.75), pool="max", embedding=64).eval()
+    pictures = torch.randn(2, 3, 64, 32)
+    first, second = network(pictures, dropout=True), network(pictures, dropout=True)
+    assert torch.equal(first.logits[0], second.logits[0])
+    assert not torch.equal(first.logits[1], second.logits[1])
+
+
+def test_features_have_unit_length_in_each_half_and_do_not_see_the_mirror(
+    network: ReidNetwork, pictures: torch.Tensor
+) -> None:
+    features = network.features(pictures)
+    assert features.shape == (4, network.feature_length) == (4, 16)
+    assert torch.allclose(features.view(4, 2, 8).norm(dim=2), torch.ones(4, 2), atol=1e-5)
+    assert torch.allclose(features, network.features(pictures.flip(3)), atol=1e-5)
+    views = [torch.nn.functional.normalize(network(view).embeddings[1], dim=1) for view in (pictures, pictures.flip(3))]
+    assert torch.allclose(features[:, 8:], torch.nn.functional.normalize(views[0] + views[1], dim=1), atol=1e-5)
+
+
+def test_a_soft_label_is_the_mean_softmax_of_a_picture_and_its_mirror(
+    network: ReidNetwork, pictures: torch.Tensor
+) -> None:
+    label = soft_labels(network, pictures)
+    mirrored = network(pictures.flip(3)).logits[0].softmax(1)
+    assert torch.allclose(label, (network(pictures).logits[0].softmax(1) + mirrored) / 2, atol=1e-6)
+    assert torch.allclose(label.sum(dim=1), torch.ones(4), atol=1e-6)
+    assert not label.requires_grad

@@ -1,0 +1,98 @@
+"""From pairs to pictures: each depends on its pair alone, labels belong to their picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+
+from dgaug.data.pixels import denormalise, normalise
+from dgaug.data.training import read_data
+from dgaug.models.checkpoints import load_generator, load_reid
+from dgaug.models.reid import soft_labels
+from dgaug.progress import silent
+from dgaug.runs import Run
+from dgaug.store.codecs import decode
+from dgaug.store.shards import PictureBatch
+from dgaug.synthesis.codes import make_codes
+from dgaug.synthesis.decoding import PairDecoder, finished_batches
+
+MICRO_BATCH = 8
+
+
+@pytest.fixture(scope="module")
+def decoder(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> PairDecoder:
+    model = load_generator(tiny_run.checkpoint)
+    data = read_data(tiny_run.data_root(), model.settings.data)
+    paths = [data.picture_path(record) for record in data.splits["train"]]
+    codes = make_codes(tmp_path_factory.mktemp("codes"), paths, model, micro_batch=8, progress=silent)
+    return PairDecoder(codes, model.generator.decoder, load_reid(tiny_run.teacher).network, MICRO_BATCH)
+
+
+def rows(*values: int) -> np.ndarray:
+    return np.array(values, np.int32)
+
+
+def test_pictures_are_the_decoders_rounded_to_grey_levels(decoder: PairDecoder) -> None:
+    appearance, structure = rows(3, 0, 7), rows(1, 2, 7)
+    pixels, _ = decoder.draw(appearance, structure)
+    with torch.no_grad():
+        direct = decoder.decoder(*decoder.codes.rows(appearance, structure))
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (3, 64, 32, 3)
+    assert np.abs(pixels.astype(int) - denormalise(direct).numpy()).max() <= 1
+
+
+def test_a_picture_and_its_label_do_not_depend_on_the_batch(decoder: PairDecoder) -> None:
+    alone = decoder.draw(rows(3), rows(5))
+    crowd = decoder.draw(rows(0, 9, 3, 4, 4, 4, 1, 2), rows(1, 2, 5, 0, 5, 9, 3, 5))
+    assert np.array_equal(alone[0][0], crowd[0][2])
+    assert alone[1] is not None
+    assert crowd[1] is not None
+    assert np.array_equal(alone[1][0], crowd[1][2])
+
+
+def test_labels_are_the_teachers_of_the_rounded_picture(decoder: PairDecoder) -> None:
+    pixels, labels = decoder.draw(rows(*range(8)), rows(*range(8, 16)))
+    assert decoder.teacher is not None
+    expected = soft_labels(decoder.teacher, normalise(torch.from_numpy(pixels)))
+    assert labels is not None
+    assert np.allclose(labels, expected, atol=1e-6)
+    assert np.allclose(labels.sum(axis=1), 1, atol=1e-5)
+
+
+def test_without_a_teacher_there_is_no_label(decoder: PairDecoder) -> None:
+    unlabelled = PairDecoder(decoder.codes, decoder.decoder, None, MICRO_BATCH)
+    pixels, labels = unlabelled.draw(rows(3), rows(5))
+    assert labels is None
+    assert np.array_equal(pixels, decoder.draw(rows(3), rows(5))[0])
+
+
+@pytest.mark.parametrize(("codec", "tolerance"), [("png", 0), ("jpeg", 6)])
+def test_batches_come_in_order_and_encoded(decoder: PairDecoder, codec: str, tolerance: int) -> None:
+    appearance, structure = rows(*range(20)), rows(*reversed(range(20)))
+    batches = list(finished_batches(decoder, appearance, structure, codec=codec, quality=90, least=0))
+    assert [len(batch.pictures) for batch in batches] == [8, 8, 4]
+    assert np.concatenate([batch.appearance for batch in batches]).tolist() == appearance.tolist()
+    assert np.concatenate([batch.structure for batch in batches]).tolist() == structure.tolist()
+    drawn = np.concatenate([decoder.draw(appearance[k : k + 8], structure[k : k + 8])[0] for k in (0, 8, 16)])
+    for picture, pixels in zip((one for batch in batches for one in batch.pictures), drawn, strict=True):
+        error = np.abs(decode(picture, codec=codec, image_size=(64, 32)).astype(int) - pixels)
+        assert error.mean() <= tolerance
+
+
+def confidence(batches: Iterable[PictureBatch]) -> np.ndarray:
+    return np.array([label.max() for batch in batches for label in np.asarray(batch.probabilities)])
+
+
+def test_pictures_that_the_teacher_is_unsure_of_are_left_out_with_their_labels(decoder: PairDecoder) -> None:
+    appearance, structure = np.repeat(rows(*range(24)), 2), np.tile(rows(0, 1), 24)
+    sure = confidence(finished_batches(decoder, appearance, structure, codec="png", quality=0, least=0))
+    least = float(np.median(sure))
+    kept = list(finished_batches(decoder, appearance, structure, codec="png", quality=0, least=least))
+    assert np.concatenate([batch.appearance for batch in kept]).tolist() == appearance[sure >= least].tolist()
+    assert np.concatenate([batch.structure for batch in kept]).tolist() == structure[sure >= least].tolist()
+    assert sum(len(batch.pictures) for batch in kept) == (sure >= least).sum() < 48
+    assert (confidence(kept) >= least).all()

@@ -1,0 +1,149 @@
+"""Batches: an order that belongs to the iteration, positives of the same identity, crops of the padded picture."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dgaug.data.pixels import normalise
+from dgaug.data.records import IdentityData, Record, Role
+from dgaug.training.batches import (
+    Draw,
+    LabelledPictures,
+    ShuffledBatches,
+    TrainingPictures,
+    endless_batches,
+)
+
+SIZE = (64, 32)
+IDENTITIES = ["anna"] * 4 + ["ben"] * 3 + ["cleo"]
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> LabelledPictures:
+    """Eight plain pictures, each of a grey of its own; cleo has only one."""
+    records = []
+    for row, identity in enumerate(IDENTITIES):
+        name = f"{row}.png"
+        Image.new("RGB", (SIZE[1], SIZE[0]), (grey_of(row),) * 3).save(tmp_path / name)
+        records.append(Record(name, identity))
+    return LabelledPictures.of(IdentityData(tmp_path, "test", {"train": records}), SIZE)
+
+
+def grey_of(row: int) -> int:
+    return 20 * (row + 1)
+
+
+def rows_of(views: torch.Tensor) -> list[int]:
+    """Which pictures normalised views [B, 3, H, W] show."""
+    greys = normalise(torch.tensor([grey_of(row) for row in range(8)]).view(8, 1, 1, 1).expand(8, 1, 1, 3))
+    return [int((greys[:, 0, 0, 0] - view[0, 0, 0]).abs().argmin()) for view in views]
+
+
+def drawn(rows: int, batch_size: int, count: int, *, start: int = 0, streams: int = 1) -> list[list[Draw]]:
+    sampler = ShuffledBatches(rows, batch_size, seed=5, streams=streams, start=start)
+    return list(itertools.islice(sampler, count))
+
+
+def test_the_batch_of_an_iteration_is_the_same_wherever_one_starts() -> None:
+    whole = drawn(10, 3, 12, streams=2)
+    for start in (1, 3, 7):
+        assert drawn(10, 3, 12 - start, start=start, streams=2) == whole[start:]
+
+
+def test_an_epoch_shows_no_picture_twice_and_drops_the_remainder() -> None:
+    batches = drawn(10, 3, 9)
+    epochs = [[draw.row for batch in batches[first : first + 3] for draw in batch] for first in (0, 3, 6)]
+    for rows in epochs:
+        assert len(set(rows)) == 9
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_the_two_streams_are_shuffled_apart_from_each_other() -> None:
+    batches = drawn(40, 4, 10, streams=2)
+    first, second = ([draw.row for batch in batches for draw in batch[side]] for side in (slice(4), slice(4, 8)))
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert first != second
+
+
+def test_every_draw_has_randomness_of_its_own() -> None:
+    seeds = [draw.seed for batch in drawn(6, 4, 20, streams=2) for draw in batch]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_fewer_pictures_than_a_batch_go_round_in_whole_orders() -> None:
+    rows = [draw.row for batch in drawn(3, 8, 3) for draw in batch]
+    assert len(rows) == 24
+    for first in range(0, 24, 3):
+        assert sorted(rows[first : first + 3]) == [0, 1, 2]
+
+
+def test_labels_are_ranks_of_the_names_and_junk_has_none(tmp_path: Path) -> None:
+    records = [Record("b.png", "10"), Record("a.png", "9"), Record("c.png", "10")]
+    found = LabelledPictures.of(IdentityData(tmp_path, "test", {"train": records}), SIZE)
+    assert found.class_names == ["10", "9"]
+    assert found.labels.tolist() == [0, 1, 0]
+    assert [path.name for path in found.paths] == ["b.png", "a.png", "c.png"]
+    assert Role.JUNK not in {record.role for record in records}
+
+
+def test_a_positive_is_any_other_picture_of_the_identity_or_itself_if_alone(pictures: LabelledPictures) -> None:
+    dataset = TrainingPictures(pictures, pad=0, positives=True)
+    for row, identity in enumerate(IDENTITIES):
+        met = set()
+        for position in range(60):
+            views, label = dataset[Draw(row, (0, 0, position))]
+            anchor, positive = rows_of(normalise(torch.from_numpy(views)))
+            assert anchor == row
+            assert pictures.class_names[label] == identity
+            met.add(positive)
+        others = {other for other, name in enumerate(IDENTITIES) if name == identity} - {row}
+        assert met == (others or {row})
+
+
+def test_without_positives_an_item_is_one_view(pictures: LabelledPictures) -> None:
+    views, _ = TrainingPictures(pictures, pad=2, positives=False)[Draw(0, (0,))]
+    assert views.shape == (1, *SIZE, 3)
+    assert views.dtype == np.uint8
+
+
+def test_a_view_is_a_crop_of_the_edge_padded_picture_or_of_its_mirror(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    data = IdentityData(tmp_path, "test", {"train": [Record("a.png", "anna")]})
+    dataset = TrainingPictures(LabelledPictures.of(data, SIZE), pad=3, positives=False)
+    crops = {}
+    for mirrored in (False, True):
+        padded = np.pad(pixels[:, ::-1] if mirrored else pixels, ((3, 3), (3, 3), (0, 0)), mode="edge")
+        for top, left in itertools.product(range(7), repeat=2):
+            crops[padded[top : top + 64, left : left + 32].tobytes()] = (mirrored, top, left)
+    met = {crops[dataset[Draw(0, (1, number))][0].tobytes()] for number in range(600)}
+    assert {mirrored for mirrored, _, _ in met} == {False, True}
+    assert {top for _, top, _ in met} == {left for _, _, left in met} == set(range(7))
+
+
+def test_pictures_of_another_size_are_resized(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 90), "red").save(tmp_path / "a.png")
+    data = IdentityData(tmp_path, "test", {"train": [Record("a.png", "anna")]})
+    views, _ = TrainingPictures(LabelledPictures.of(data, SIZE), pad=2, positives=False)[Draw(0, (0,))]
+    assert views.shape == (1, *SIZE, 3)
+    assert (views == [255, 0, 0]).all()
+
+
+def test_worker_processes_change_nothing(pictures: LabelledPictures) -> None:
+    def first_batches(workers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        dataset = TrainingPictures(pictures, pad=2, positives=True)
+        sampler = ShuffledBatches(len(dataset), 4, seed=1, streams=2, start=3)
+        return list(itertools.islice(endless_batches(dataset, workers, sampler, torch.device("cpu")), 4))
+
+    alone, helped = first_batches(0), first_batches(2)
+    for (views, labels), (other_views, other_labels) in zip(alone, helped, strict=True):
+        assert views.shape == (2, 8, 3, *SIZE)
+        assert torch.equal(views, other_views)
+        assert torch.equal(labels, other_labels)
+        assert pictures.labels[rows_of(views[0])].tolist() == labels.tolist()

@@ -1,0 +1,69 @@
+"""What a store feeds a re-id model: rows by iteration, targets by policy, and only its own identities."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dgaug.errors import DgaugError
+from dgaug.runs import Run
+from dgaug.store.policies import POLICIES
+from dgaug.store.read import StoreDataset, open_store
+from dgaug.training.feed import StoreFeed, require_same_identities
+
+
+@pytest.fixture(scope="module")
+def store(tiny_run: Run) -> StoreDataset:
+    return open_store(tiny_run.store)
+
+
+def test_the_batch_of_an_iteration_is_always_the_same(store: StoreDataset) -> None:
+    feed, again = StoreFeed(store, 6, seed=1), StoreFeed(store, 6, seed=1)
+    feed(0)
+    first, second = feed(5), again(5)
+    assert torch.equal(first.pixels, second.pixels)
+    assert torch.equal(first.soft_labels, second.soft_labels)
+    assert not torch.equal(first.pixels, feed(6).pixels)
+    assert not torch.equal(first.pixels, StoreFeed(store, 6, seed=2)(5).pixels)
+
+
+def test_a_batch_holds_pictures_of_the_store_with_their_labels(store: StoreDataset) -> None:
+    batch = StoreFeed(store, 5, seed=0)(0)
+    assert batch.pixels.shape == (5, 64, 32, 3)
+    assert batch.soft_labels.shape == (5, 6)
+    assert torch.allclose(batch.soft_labels.sum(dim=1), torch.ones(5), atol=2e-3)
+    pictures = {store[row].picture.tobytes(): row for row in range(len(store))}
+    for pixels, label, structure in zip(batch.pixels, batch.soft_labels, batch.structure_labels, strict=True):
+        row = pictures[pixels.numpy().tobytes()]
+        assert torch.equal(label, torch.from_numpy(store.dense_label(row)))
+        assert structure == store[row].structure_identity
+
+
+def test_a_policy_makes_the_target_from_the_label_and_the_donors() -> None:
+    label = torch.tensor([[0.1, 0.2, 0.7], [0.6, 0.4, 0.0], [0.0, 0.0, 1.0]])
+    appearance, structure = torch.tensor([0, 1, 0]), torch.tensor([1, 1, 1])
+    targets = {name: policy(label, appearance, structure) for name, policy in POLICIES.items()}
+    assert torch.equal(targets["soft"], label)
+    assert targets["appearance"].tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+    assert targets["pseudo"].tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1]]
+    assert torch.allclose(targets["lsro"], torch.full((3, 3), 1 / 3))
+    expected = torch.tensor([[1 / 3, 2 / 3, 0], [0, 1, 0], [0.5, 0.5, 0]])
+    assert torch.allclose(targets["two-soft"], expected, atol=1e-6)
+
+
+def test_the_feed_applies_its_policy(store: StoreDataset) -> None:
+    batch = StoreFeed(store, 4, seed=0, policy="appearance")(3)
+    assert set(batch.soft_labels.flatten().tolist()) == {0.0, 1.0}
+
+
+def test_an_unknown_policy_is_refused_with_the_known_ones(store: StoreDataset) -> None:
+    with pytest.raises(DgaugError, match="unknown label policy 'hard'; known are soft, appearance"):
+        StoreFeed(store, 4, seed=0, policy="hard")
+
+
+def test_a_store_of_other_identities_is_refused(store: StoreDataset) -> None:
+    names = list(store.sources.class_name)
+    require_same_identities(store, names)
+    for others in (names[:-1], [*names[:-1], "other"]):
+        with pytest.raises(DgaugError, match="made from 6 identities that are not the"):
+            require_same_identities(store, others)
