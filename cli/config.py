@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import click
+from dgaug_cli.group import Group
 
 
-@click.group("config")
+@click.group("config", cls=Group)
 def command() -> None:
     """List the presets, or show one whole.
 

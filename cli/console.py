@@ -14,8 +14,8 @@ from rich.table import Table
 
 from dgaug.progress import Progress as Listener
 
-RESULTS = Console()
-NOTES = Console(stderr=True)
+RESULTS = Console(markup=False, emoji=False)
+NOTES = Console(stderr=True, markup=False, emoji=False)
 _PLAIN_EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
 

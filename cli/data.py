@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 from dgaug_cli.console import note, progress_shown, show_json, show_table
+from dgaug_cli.group import Group
 
 
-@click.group("data")
+@click.group("data", cls=Group)
 def command() -> None:
     """Write the embedded data set, check any data set, or convert it to a manifest.
 
@@ -25,7 +26,7 @@ def command() -> None:
 @click.option("--images-per-identity", default=8, show_default=True, type=int, help="Training pictures of each.")
 @click.option("--cameras", default=6, show_default=True, type=int)
 @click.option("--size", default="128x64", show_default=True, metavar="HxW", help="Height x width in pixels.")
-@click.option("--seed", default=0, show_default=True, type=int)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
 def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size: str, seed: int) -> None:
     """Draw procedural pedestrians in Market-1501 layout.
 

@@ -11,7 +11,7 @@ from dgaug_cli.console import note
 @click.command("grid")
 @click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
 @click.option("--count", default=8, show_default=True, type=click.IntRange(min=1), help="Identities, one picture each.")
-@click.option("--seed", default=0, show_default=True, type=int, help="Which identities and pictures.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which identities and pictures.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="PNG; default: samples/ in the run.")
 def command(run: str, count: int, seed: int, out: Path | None) -> None:
     """Draw the N x N picture of a run: row i wears appearance i, column j stands in structure j.

@@ -9,6 +9,7 @@ import sys
 
 import click
 from dgaug_cli import config, data, demo, eval_reid, grid, score_fid, swap, synthesize, train, train_reid, verify
+from dgaug_cli.group import Group
 from dgaug_cli.memory import keep_freed_memory
 
 from dgaug.errors import DgaugError, Interrupted
@@ -16,7 +17,7 @@ from dgaug.errors import DgaugError, Interrupted
 WRONG = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dgaug")
 def cli() -> None:
     """From N labelled pictures of identities make N x N, measure them, and see whether re-id gets better.
@@ -59,11 +60,13 @@ def _ended() -> int:
         code = cli.main(prog_name="dgaug", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Interrupted as stopped:
-        _say(f"interrupted, everything is saved; {stopped}")
+        _say(str(stopped))
         return 128 + stopped.signal_number
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         return 128 + signal.SIGINT
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
     except click.ClickException as error:
         _say(f"error: {error.format_message()}")
     except DgaugError as error:

@@ -17,7 +17,7 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option("--inception-weights", metavar="FILE|download", help="FID Inception weights; download: fetch and check.")
 @click.option("--encoder", metavar="NAME=FILE", help="A timm model and its weights, for a Fréchet distance of its own.")
 @click.option("--teacher", type=click.Path(path_type=Path), help="Re-id checkpoint that judges identity.")
-@click.option("--seed", default=0, show_default=True, type=int, help="Seed of the samples.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the samples.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: scores/ in the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(target: Path | None, metrics: str | None, protocol: str, as_json: bool, **options: object) -> None:

@@ -25,7 +25,9 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option("--labels-dense", is_flag=True, help="Store the probability of every class, not the top ten.")
 @click.option("--min-confidence", default=0.0, type=click.FloatRange(0, 1), help="Leave out less certain pictures.")
 @click.option("--shard-size", type=click.IntRange(min=1), metavar="N", help="Pictures per shard.")
-@click.option("--seed", default=0, show_default=True, type=int, help="Seed of the designs that choose.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the designs that choose."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The store; default: store/ in the run.")
 @click.option("--dry-run", is_flag=True, help="Only say how many pictures, how large, how long.")
 @click.option("--yes", is_flag=True, help="Go on although the disk looks too small.")

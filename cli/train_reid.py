@@ -51,8 +51,14 @@ def show_reid(results: dict[str, Any]) -> None:
     """The table of `train-reid`: a row a variant, mean and spread over seeds."""
     names = list(next(iter(results["summary"].values())))
     rows = [[variant, *(_percent(figures[name]) for name in names)] for variant, figures in results["summary"].items()]
-    show_table("re-identification (%, mean ± spread over seeds)", ("training pictures", *names), rows)
+    show_table(f"re-identification (%, {_seeds(results)})", ("training pictures", *names), rows)
 
 
-def _percent(figure: dict[str, float]) -> str:
-    return f"{100 * figure['mean']:.1f} ± {100 * figure['spread']:.1f}"
+def _percent(figure: dict[str, Any]) -> str:
+    spread = "" if figure["spread"] is None else f" ± {100 * figure['spread']:.1f}"
+    return f"{100 * figure['mean']:.1f}{spread}"
+
+
+def _seeds(results: dict[str, Any]) -> str:
+    seeds = results["protocol"]["seeds"]
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"mean ± standard deviation over {len(seeds)} seeds"

@@ -51,6 +51,11 @@ class Run:
         root = str(self.data_description().get("root"))
         return self.folder / "data" if root == "data" else Path(root)
 
+    def record_data(self, data: dict[str, object]) -> None:
+        """The same data lie elsewhere now."""
+        path = self.folder / "environment.json"
+        write_json(path, read_json(path) | {"data": data})
+
     def begin(self, settings: Settings, data: dict[str, object]) -> None:
         """Write the settings and the environment of the run."""
         write_json(self.folder / "environment.json", environment(settings.seed) | {"data": data})
@@ -60,12 +65,13 @@ class Run:
 
 def new_run(name: str, parent: Path = RUNS) -> Run:
     """The next number under `parent`, created."""
+    number = 1 + max((number for number, _ in _numbered(parent)), default=0)
     while True:
-        number = 1 + max((number for number, _ in _numbered(parent)), default=0)
         folder = parent / f"{number:05d}-{name}"
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
+            number += 1  # another process was faster
             continue
         return Run(folder)
 

@@ -32,6 +32,8 @@ class Section(BaseModel):
 class DataSettings(Section):
     """What is read and how it becomes a batch."""
 
+    root: str | None = None
+    """The data set; unset: the embedded one, drawn into the run folder."""
     height: int = Field(256, ge=64, multiple_of=16)
     width: int = Field(128, ge=32, multiple_of=16)
     pad: int = Field(10, ge=0)
@@ -81,16 +83,27 @@ class ReidSettings(Section):
     milestones: tuple[float, ...] = (0.667,)
     gamma: float = Field(0.1, gt=0, le=1)
     erasing: Fraction = 0.5
+
+
+class TeacherSettings(ReidSettings):
+    """The teacher: one head, average pooling."""
+
+    checkpoint: str | None = None
+    """A re-id checkpoint to use as it is; unset: one is trained."""
     last_stride: Literal[1, 2] = 1
 
 
 class FeedSettings(ReidSettings):
-    """`train-reid`: the two-head model on real and stored pictures."""
+    """`train-reid`: models on real and stored pictures."""
 
     ratio: Positive = 1.0
     """Generated pictures for each real one in a batch."""
-    ramp_start: Fraction = 0.3
+    ramp_start: Fraction = 0.0
     ramp_length: Fraction = 0.1
+    teacher: Weight = 2.0
+    """Of the soft-label term on generated pictures, at the end of the ramp."""
+    fine: Weight = 0.2
+    """Of the fine terms, relative to `teacher`."""
     fine_at_test: Weight = 0.5
     """Weight of the fine half in the ranking score."""
 
@@ -173,12 +186,12 @@ class ToySettings(Section):
 class Settings(Section):
     """Every setting of a run, as `config.yaml` records it."""
 
-    name: str = "custom"
+    name: str = Field("custom", pattern=r"^[A-Za-z0-9][\w.-]*$")
     seed: int = Field(0, ge=0, lt=2**31)
     data: DataSettings = DataSettings()
     toy: ToySettings = ToySettings()
     model: ModelSettings = ModelSettings()
-    teacher: ReidSettings = ReidSettings()
+    teacher: TeacherSettings = TeacherSettings()
     loss: LossSettings = LossSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
@@ -230,9 +243,10 @@ def parse_settings(values: object, *, source: str) -> Settings:
 
 
 def differing(left: Settings, right: Settings) -> list[str]:
-    """Dotted names whose values differ, each with both values."""
+    """Dotted names whose values differ, each with both values; where the data lie is no difference."""
     mine, theirs = _flat(left.model_dump(mode="json")), _flat(right.model_dump(mode="json"))
-    return [f"{name}: {mine[name]} -> {theirs[name]}" for name in mine if mine[name] != theirs[name]]
+    changed = [name for name in mine if mine[name] != theirs[name] and name != "data.root"]
+    return [f"{name}: {mine[name]} -> {theirs[name]}" for name in changed]
 
 
 def _read(config: str | Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_one(text: str, unknown: str
 
 
 def test_a_name_like_no_other_is_refused_without_a_guess() -> None:
-    with pytest.raises(DgaugError, match="unknown setting 'zzzzzz'$"):
+    with pytest.raises(DgaugError, match=r"unknown setting 'zzzzzz'$"):
         load_settings(overrides=["zzzzzz=1"])
 
 

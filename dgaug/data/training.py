@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from dgaug.data.damage import usable_data
 from dgaug.data.layouts import open_data
 from dgaug.data.limit import limit_identities
-from dgaug.data.records import IdentityData, class_names
+from dgaug.data.records import IdentityData, Role, class_names
 from dgaug.errors import DgaugError
 from dgaug.progress import Progress, silent
 from dgaug.settings import DataSettings
@@ -28,8 +29,10 @@ def read_data(
     data = open_data(root, layout=settings.layout, pattern=settings.pattern, cameras=settings.cameras)
     if settings.limit_identities is not None:
         data = limit_identities(data, settings.limit_identities)
-    identities = len(class_names(data.splits.get("train", [])))
-    if identities < 2:
+    train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
+    data = replace(data, splits=data.splits | {"train": train})
+    identities = len(class_names(train))
+    if "train" in splits and identities < 2:
         raise DgaugError(
             f"{root}: {identities} training {'identity' if identities == 1 else 'identities'} found, at least two are "
             "needed to learn what tells them apart; dgaug data check shows what was read"

@@ -33,12 +33,17 @@ class ReidModel:
     image_size: tuple[int, int]
     sha256: str
 
-    def require_classes(self, names: list[str], *, source: str) -> None:
-        """Refuse a network that was trained for other identities.
+    def require(self, names: list[str], image_size: tuple[int, int], *, source: str) -> None:
+        """Refuse a network that was trained for other identities or another picture size.
 
         Raises:
-            DgaugError: the identities differ in number or by name.
+            DgaugError: the identities differ in number or by name, or the sizes differ.
         """
+        if self.image_size != image_size:
+            raise DgaugError(
+                f"the teacher sees pictures of {self.image_size[0]} x {self.image_size[1]} (height x width), "
+                f"{source} has {image_size[0]} x {image_size[1]}; train a teacher at that size (leave --teacher out)"
+            )
         if len(self.class_names) != len(names):
             raise DgaugError(
                 f"the teacher knows {len(self.class_names)} identities, {source} has {len(names)}; "
@@ -75,6 +80,15 @@ def copy(source: Path, path: Path) -> None:
         shutil.copyfile(source, aside)
 
 
+def keep(path: Path, numbered: Path) -> None:
+    """Keep this state of a checkpoint under a name of its own: a second link to the same bytes where possible."""
+    numbered.unlink(missing_ok=True)
+    try:
+        os.link(path, numbered)
+    except OSError:  # a file system without hard links
+        copy(path, numbered)
+
+
 def load(path: Path, kind: str) -> dict[str, Any]:
     """Read a checkpoint of ours.
 
@@ -85,7 +99,7 @@ def load(path: Path, kind: str) -> dict[str, Any]:
     found = content.get("format")
     if found != kind:
         name = found if isinstance(found, str) else "something else"
-        raise DgaugError(f"{path} holds {name}, expected {kind}; published files are read with dgaug import")
+        raise DgaugError(f"{path} holds {name}, expected {kind}")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise DgaugError(f"{path} was written by a newer dgaug (version {content.get('version')}); update dgaug")
     return content
@@ -118,16 +132,20 @@ def reid_content(
 
 
 def load_reid(path: Path) -> ReidModel:
-    """A re-id network from its checkpoint, in eval mode."""
+    """A re-id network from its checkpoint, in eval mode; of a DG-Net checkpoint, its appearance encoder."""
+    if read_checkpoint(path).get("format") == DGNET:
+        trained = load_generator(path)
+        return ReidModel(trained.appearance, trained.class_names, trained.settings.data.image_size, trained.sha256)
     content = load(path, REID)
     try:
         architecture = dict(content["architecture"])
         architecture["dropouts"] = tuple(architecture["dropouts"])
         network = ReidNetwork(**architecture)
         names, size = [str(name) for name in content["class_names"]], tuple(map(int, content["image_size"]))
+        state = content["network"]
     except (KeyError, TypeError, ValueError) as error:
         raise DgaugError(f"{path}: not a whole re-id checkpoint ({error})") from error
-    load_state(network, content["network"], source=path)
+    load_state(network, state, source=path)
     return ReidModel(network.eval().requires_grad_(False), names, (size[0], size[1]), file_sha256(path))
 
 

@@ -20,6 +20,7 @@ from dgaug.scores.generated import GeneratedPictures
 from dgaug.scores.kernel import kernel_distance
 
 BATCH = 64
+KERNEL_SUBSET = 1000
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def distances(
     """The encoder's Fréchet distance, and its kernel distance with spread, named after it."""
     real_features = _features(encoder, _real_batches(real, sampling, generated.image_size), progress)
     fake_features = _features(encoder, _generated_batches(generated, sampling), progress)
-    kernel = kernel_distance(real_features, fake_features, seed=sampling.seed)
+    subset = max(2, min(KERNEL_SUBSET, len(real_features) // 2, len(fake_features) // 2))
+    kernel = kernel_distance(real_features, fake_features, subset_size=subset, seed=sampling.seed)
     return {
         encoder.frechet_key: frechet_distance(_moments(real_features), _moments(fake_features)),
         encoder.kernel_key: kernel.mean,

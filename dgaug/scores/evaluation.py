@@ -21,7 +21,7 @@ from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import ReidNetwork
 from dgaug.progress import Progress, silent
 from dgaug.scores.retrieval import DISTRACTOR_IDENTITY, JUNK_IDENTITY, evaluate_ranking
-from dgaug.settings import DataSettings
+from dgaug.settings import parse_settings
 
 BATCH = 64
 FINE_WEIGHT = 0.5
@@ -43,7 +43,9 @@ def evaluate_reid(
     checkpoint: str | Path,
     data: str | Path,
     *,
-    settings: DataSettings | None = None,
+    layout: str = "auto",
+    pattern: str | None = None,
+    cameras: str = "auto",
     fine_weight: float = FINE_WEIGHT,
     progress: Progress = silent,
 ) -> dict[str, Ranking]:
@@ -54,7 +56,8 @@ def evaluate_reid(
     """
     device = default_device()
     model = load_reid(Path(checkpoint))
-    content = read_data(Path(data), settings or DataSettings(), splits=("query", "gallery"), progress=progress)
+    settings = parse_settings({"data": {"layout": layout, "pattern": pattern, "cameras": cameras}}, source="eval-reid")
+    content = read_data(Path(data), settings.data, splits=("query", "gallery"), progress=progress)
     return evaluate_network(
         model.network.to(device), content, image_size=model.image_size, fine_weight=fine_weight, progress=progress
     )

@@ -43,6 +43,8 @@ class GeneratedPictures:
         """
         if (path / "dataset.h5").is_file() or path.name == "dataset.h5":
             store = open_store(path)
+            if len(store) == 0:
+                raise DgaugError(f"the store {path} holds no picture: --min-confidence left all of them out")
             return cls(store, [], store.spec.image_size)
         if not path.is_dir():
             raise DgaugError(f"{path} is neither a store nor a folder of pictures; run dgaug synthesize first")

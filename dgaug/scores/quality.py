@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -27,7 +28,7 @@ from dgaug.runs import Run, find_run
 from dgaug.scores.consistency import diversity, donor_pictures, identity_consistency, self_reconstruction
 from dgaug.scores.distances import Sampling, distances
 from dgaug.scores.encoders import Encoder, fid_inception, timm_encoder
-from dgaug.scores.generated import GeneratedPictures
+from dgaug.scores.generated import GeneratedPictures, Sample
 from dgaug.scores.oracle import oracle_error, true_pictures
 from dgaug.scores.weights import inception_cached
 from dgaug.settings import DataSettings
@@ -48,6 +49,7 @@ class _Subject:
 
     generated: GeneratedPictures
     real: IdentityData
+    donors: Path | None
     judge: ReidModel | None
     folder: Path | None
 
@@ -98,10 +100,12 @@ def score_fid(
         found = distances(subject.generated, subject.real, distance, sample, progress=progress)
         scores |= {name: value for name, value in found.items() if _wanted(metrics, name)}
         used[distance.name] = {"sha256": distance.sha256, "dimension": distance.dimension}
-    if subject.generated.store is not None:
-        scores |= _donor_scores(subject, metrics, seed)
-    elif metrics and (impossible := [name for name in metrics if name in OF_DONORS]):
-        raise DgaugError(f"--metrics {impossible[0]} needs to know the donors: score a store, not a folder")
+    for name, compute in _donor_scores(subject, seed).items():
+        if isinstance(compute, str):
+            if metrics is not None and name in metrics:
+                raise DgaugError(f"--metrics {name}: {compute}")
+        elif _wanted(metrics, name):
+            scores |= compute()
     result = {"protocol": _described(subject, sample, used), "scores": scores}
     if subject.folder is not None:
         _write(subject, result, seed)
@@ -127,11 +131,14 @@ def _subject(
         raise DgaugError("nothing to score: give a STORE or FOLDER")
     settings = found.settings().data if found is not None else None
     generated = GeneratedPictures.open(path, settings.image_size if settings else None)
-    root = Path(real) if real is not None else found.data_root() if found else Path()
-    content = read_data(root, settings if settings and real is None else DataSettings(), progress=progress)
+    home = found.data_root() if found is not None else None
+    root = Path(real) if real is not None else home
+    if root is None:
+        raise DgaugError("nothing to compare with: give --real DIR, the data set of real pictures")
+    content = read_data(root, settings if settings and root == home else DataSettings(), progress=progress)
     judge = Path(teacher) if teacher is not None else found.teacher if found and found.teacher.is_file() else None
     folder = Path(out) if out is not None else found.scores if found else None
-    return _Subject(generated, content, None if judge is None else _judge(judge), folder)
+    return _Subject(generated, content, home or content.root, None if judge is None else _judge(judge), folder)
 
 
 def _run_of(target: str | Path | None, run: str | Path, *, needed: bool) -> Run | None:
@@ -188,25 +195,41 @@ def _judge_encoder(judge: ReidModel) -> Encoder:
     return Encoder("teacher", judge.network.feature_length, judge.sha256, extract)
 
 
-def _donor_scores(subject: _Subject, metrics: Sequence[str] | None, seed: int) -> dict[str, Any]:
-    generated, root, store = subject.generated, subject.real.root, subject.generated.store
-    if store is None:
-        return {}
-    scores: dict[str, Any] = {}
-    pairs = generated.pairs()
-    identity = store.sources.identity
-    crossed = np.flatnonzero(identity[pairs[:, 0]] != identity[pairs[:, 1]])
+def _donor_scores(subject: _Subject, seed: int) -> dict[str, Callable[[], dict[str, Any]] | str]:
+    """How to compute each score that needs the donors, or why it cannot be."""
+    generated, store, root, judge = subject.generated, subject.generated.store, subject.donors, subject.judge
+    if store is None or root is None:
+        return dict.fromkeys(OF_DONORS, "needs to know the donors: score a store, not a folder")
+    pairs, sources = generated.pairs(), store.sources
+    crossed = np.flatnonzero(sources.identity[pairs[:, 0]] != sources.identity[pairs[:, 1]])
     own = np.flatnonzero(pairs[:, 0] == pairs[:, 1])
-    crossed_sample = generated.at(generated.choice(SAMPLE, seed, among=crossed)) if len(crossed) else None
-    if _wanted(metrics, "ssim") and len(own):
-        scores |= self_reconstruction(generated.at(generated.choice(SAMPLE, seed, among=own)), store.sources, root)
-    if _wanted(metrics, "diversity"):
-        scores["diversity_dssim"] = diversity(generated, seed)
-    if _wanted(metrics, "identity") and subject.judge is not None and crossed_sample is not None:
-        scores |= identity_consistency(crossed_sample, store.sources, subject.judge)
-    if _wanted(metrics, "oracle") and crossed_sample is not None and is_toy(root):
-        scores["oracle"] = oracle_error(crossed_sample, store.sources, root)
-    return scores
+    _, counts = np.unique(sources.identity[pairs[:, 0]], return_counts=True)
+
+    def sample(among: NDArray[np.int64]) -> Sample:
+        return generated.at(generated.choice(SAMPLE, seed, among=among))
+
+    found: dict[str, Callable[[], dict[str, Any]] | str] = {
+        "ssim": lambda: self_reconstruction(sample(own), sources, root),
+        "diversity": lambda: {"diversity_dssim": diversity(generated, seed)},
+        "identity": "needs a judge: a run with a teacher, or --teacher",
+        "oracle": lambda: {"oracle": oracle_error(sample(crossed), sources, root)},
+    }
+    if judge is not None:
+        known = judge.class_names == sources.class_name and judge.image_size == generated.image_size
+        found["identity"] = (
+            (lambda: identity_consistency(sample(crossed), sources, judge))
+            if known
+            else "the judge was trained for other identities or another picture size"
+        )
+    if not len(own):
+        found["ssim"] = "the store has no picture of an appearance on its own structure"
+    if counts.max() < 2:
+        found["diversity"] = "needs two pictures of one appearance identity"
+    if not len(crossed):
+        found["identity"] = found["oracle"] = "the store has no pair of two identities"
+    if not is_toy(root):
+        found["oracle"] = "only the embedded data have true pictures"
+    return found
 
 
 def _described(subject: _Subject, sample: Sampling, encoders: dict[str, dict[str, object]]) -> dict[str, object]:
@@ -241,17 +264,17 @@ def _write(subject: _Subject, result: dict[str, Any], seed: int) -> None:
     with whole(folder / "scores.csv") as aside:
         pd.DataFrame(rows).to_csv(aside, index=False)
     store = subject.generated.store
-    if store is None:
+    if store is None or subject.donors is None:
         return
     sample = subject.generated.at(subject.generated.choice(SHEET_ROWS, seed))
     rows_of = {"appearance donors": sample.appearance, "structure donors": sample.structure}
     sheet = {
-        name: donor_pictures(store.sources, donors, subject.real.root, store.spec.image_size)
+        name: donor_pictures(store.sources, donors, subject.donors, store.spec.image_size)
         for name, donors in rows_of.items()
         if donors is not None
     } | {"generated": sample.pixels}
-    if is_toy(subject.real.root):
-        sheet["true picture"] = true_pictures(sample, store.sources, subject.real.root)
+    if is_toy(subject.donors):
+        sheet["true picture"] = true_pictures(sample, store.sources, subject.donors)
     save_sheet(contact_sheet(list(map(list, sheet.values())), list(sheet)), folder / "pairs.png")
 
 

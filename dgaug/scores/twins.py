@@ -26,14 +26,17 @@ from dgaug.scores.evaluation import Ranking, evaluate_network, require_evaluatio
 from dgaug.settings import Settings, load_settings, override, parse_settings
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.training.batches import LabelledPictures
-from dgaug.training.feed import StoreFeed, require_policy, require_same_identities
+from dgaug.training.feed import StoreFeed, require_fitting, require_policy
 from dgaug.training.reid import ReidJob, train_reid_network
 
 _log = logging.getLogger("dgaug")
 
 AUGMENTED = "augmented"
 TWIN = "real only"
+FEEDS = ("none", "stored")
 MODELS = ("dgnet", "baseline")
+STUDY = "study.json"
+"""What the models in the folder were trained with."""
 HEADLINE = {
     "rank-1": "sum_valid_queries/R1",
     "mAP (sum, valid queries)": "sum_valid_queries/mAP",
@@ -101,32 +104,33 @@ def train_reid(
     Raises:
         DgaugError: wrong use or bad input. Interrupted: a signal arrived; everything was saved.
     """
-    if feed not in ("none", "stored"):
-        raise DgaugError(f"unknown feed {feed!r}; known are none and stored")
+    if feed not in FEEDS:
+        raise DgaugError(f"unknown feed {feed!r}; known are {', '.join(FEEDS)}")
     if model not in MODELS:
         raise DgaugError(f"unknown model {model!r}; known are {', '.join(MODELS)}")
-    found = None if data is not None else find_run(str(run))
+    require_policy(labels)
+    found = find_run(str(run)) if data is None or run != "latest" else None
     base = found.settings() if found is not None and config is None else load_settings(config)
     settings = parse_settings(override(base, overrides), source="settings")
     folder = Path(out) if out is not None else found.reid if found is not None else None
-    if folder is None:
+    root = Path(data) if data is not None else found.data_root() if found is not None else None
+    if folder is None or root is None:
         raise DgaugError("--data needs --out: there is no run folder to put the results in")
-    root = Path(data) if data is not None else found.data_root() if found is not None else Path()
-    content = read_data(root, settings.data, splits=("train", "query", "gallery"), progress=progress)
-    require_evaluation(content)
-    pictures = LabelledPictures.of(content, settings.data.image_size)
     stored = None
     if feed == "stored":
         stored = open_store(store if store is not None else _store_of(found))
-        require_same_identities(stored, pictures.class_names)
-        require_policy(stored, labels)
-    device = default_device()
-    study = _Study(settings, content, pictures, stored, model, labels, folder, device, progress)
+    content = read_data(root, settings.data, splits=("train", "query", "gallery"), progress=progress)
+    require_evaluation(content)
+    pictures = LabelledPictures.of(content, settings.data.image_size)
+    if stored is not None:
+        require_fitting(stored, pictures)
+    study = _Study(settings, content, pictures, stored, model, labels, folder, default_device(), progress)
     with locked(folder, what="re-id folder"):
         if force:
             _clear_models(folder)
         _refuse_other_study(study)
-        return _write_results(study, [row for seed in range(seeds) for row in _rows(study, seed, twin=twin)])
+        numbers = range(settings.seed, settings.seed + seeds)
+        return _write_results(study, [row for seed in numbers for row in _rows(study, seed, twin=twin)])
 
 
 def _store_of(run: Run | None) -> Path:
@@ -198,23 +202,26 @@ def _generated_per_step(study: _Study) -> int:
 
 
 def _clear_models(folder: Path) -> None:
-    for item in folder.glob("seed*-*"):
-        shutil.rmtree(item)
-    (folder / "study.json").unlink(missing_ok=True)
+    if (folder / STUDY).is_file():
+        for item in folder.glob("seed*-*"):
+            shutil.rmtree(item)
+        (folder / STUDY).unlink()
 
 
 def _refuse_other_study(study: _Study) -> None:
     store = None if study.store is None else file_sha256(study.store.path / "dataset.h5")
+    settings = study.settings.model_dump(mode="json")
     described: dict[str, object] = {
         "model": study.model,
         "labels": study.labels,
         "store_sha256": store,
         "data": fingerprint(study.data),
-        "reid": study.settings.reid.model_dump(mode="json"),
-        "network": study.settings.model.model_dump(mode="json"),
+        "image_size": list(study.settings.data.image_size),
+        "reid": settings["reid"],
+        "network": settings["model"],
     }
-    path = study.folder / "study.json"
-    if path.is_file():
+    path = study.folder / STUDY
+    if path.is_file() and any(study.folder.glob("seed*-*/last.pt")):
         before = read_json(path)
         changed = [name for name in described if before.get(name) != described[name]]
         if changed:
@@ -249,15 +256,15 @@ def _write_results(study: _Study, rows: list[Row]) -> dict[str, Any]:
     return results
 
 
-def summary(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean and sample spread over seeds of the headline figures, by variant."""
-    table: dict[str, dict[str, dict[str, float]]] = {}
+def summary(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Mean and sample standard deviation over seeds (None for one seed) of the headline figures, by variant."""
+    table: dict[str, dict[str, dict[str, float | None]]] = {}
     for variant in dict.fromkeys(row.variant for row in rows):
         rankings = [row.ranking.get("both", row.ranking["prim"]) for row in rows if row.variant == variant]
         table[variant] = {}
         for name, key in HEADLINE.items():
             values = [float(ranking[key]) for ranking in rankings]
-            spread = statistics.stdev(values) if len(values) > 1 else 0.0
+            spread = statistics.stdev(values) if len(values) > 1 else None
             table[variant][name] = {"mean": statistics.fmean(values), "spread": spread, "seeds": len(values)}
     return table
 

@@ -133,6 +133,7 @@ def synthesize(
         DgaugError: wrong use or bad input.
         Interrupted: a signal arrived; finished shards stay.
     """
+    parsed = parse_pairs(pairs)
     origin = _origin(run, checkpoint, data, teacher)
     store = Path(out) if out else origin.store
     if store is None:
@@ -141,10 +142,10 @@ def synthesize(
     content = read_data(origin.data, model.settings.data, progress=progress)
     sources = Sources.of(content.splits["train"])
     if labels is not None:
-        labels.require_classes(sources.class_name, source=str(origin.data))
+        labels.require(sources.class_name, model.settings.data.image_size, source=str(origin.data))
     elif min_confidence > 0:
         raise DgaugError("--min-confidence needs a teacher; leave --teacher none out")
-    design = parse_pairs(pairs).over(sources, seed=seed)
+    design = parsed.over(sources, seed=seed)
     spec = StoreSpec(
         pairs=design.text,
         planned=design.count,

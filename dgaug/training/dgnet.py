@@ -249,7 +249,9 @@ class DGNet:
 
     @torch.no_grad()
     def _average(self, iteration: int) -> None:
-        decay = min(self.settings.optimizer.ema, (1 + iteration) / (10 + iteration))
+        decay = self.settings.optimizer.ema
+        if self.settings.model.start == "none":
+            decay = min(decay, (1 + iteration) / (10 + iteration))  # forget the random start sooner
         averaged = self.networks.averaged.parameters()
         for mean, value in zip(averaged, self.networks.generator.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)

@@ -11,6 +11,7 @@ from dgaug.chance import draws
 from dgaug.errors import DgaugError
 from dgaug.store.policies import POLICIES
 from dgaug.store.read import StoreDataset
+from dgaug.training.batches import LabelledPictures
 from dgaug.training.reid import GeneratedBatch
 
 
@@ -23,9 +24,6 @@ class StoreFeed:
     seed: int
     policy: str = "soft"
 
-    def __post_init__(self) -> None:
-        require_policy(self.store, self.policy)
-
     def __call__(self, iteration: int) -> GeneratedBatch:
         """The batch of an iteration; the same for the same seed, whatever came before."""
         rows = draws("feed", self.seed, iteration).integers(len(self.store), size=self.batch_size)
@@ -37,26 +35,30 @@ class StoreFeed:
         return GeneratedBatch(pixels, POLICIES[self.policy](label, appearance, structure), structure)
 
 
-def require_same_identities(store: StoreDataset, class_names: list[str]) -> None:
-    """Refuse a store that was made from other identities.
+def require_policy(name: str) -> None:
+    """Refuse a label policy that does not exist.
 
     Raises:
-        DgaugError: their names or order differ.
+        DgaugError: names those that do.
     """
-    if store.sources.class_name != class_names:
+    if name not in POLICIES:
+        raise DgaugError(f"unknown label policy {name!r}; known are {', '.join(POLICIES)}")
+
+
+def require_fitting(store: StoreDataset, pictures: LabelledPictures) -> None:
+    """Refuse a store that these real pictures cannot be trained beside.
+
+    Raises:
+        DgaugError: other identities, another picture size, no labels, or no pictures.
+    """
+    if store.sources.class_name != pictures.class_names:
         raise DgaugError(
             f"the store {store.path} was made from {len(store.sources.class_name)} identities that are not the "
-            f"{len(class_names)} of these data; synthesize a store from them, or give the data it was made from"
+            f"{len(pictures.class_names)} of these data; synthesize one from them, or give the data it was made from"
         )
-
-
-def require_policy(store: StoreDataset, policy: str) -> None:
-    """Refuse a label policy that is not known, or a store without the soft labels that every policy starts from.
-
-    Raises:
-        DgaugError: names the known policies, or the way to labels.
-    """
-    if policy not in POLICIES:
-        raise DgaugError(f"unknown label policy {policy!r}; known are {', '.join(POLICIES)}")
-    if store.spec.labels == "none":
-        raise DgaugError(f"the store {store.path} has no soft labels to learn from; synthesize it with a teacher")
+    if store.spec.image_size != pictures.image_size:
+        theirs, ours = ("x".join(map(str, size)) for size in (store.spec.image_size, pictures.image_size))
+        raise DgaugError(f"the store {store.path} holds pictures of {theirs}, the settings say {ours}; use its run")
+    if store.spec.labels == "none" or len(store) == 0:
+        what = "pictures" if len(store) == 0 else "labels"
+        raise DgaugError(f"the store {store.path} has no {what}; synthesize one with a teacher")

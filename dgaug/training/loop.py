@@ -22,6 +22,8 @@ from dgaug.training.log import TrainingLog
 from dgaug.training.preview import preview
 from dgaug.training.start import start_from
 
+SHOWN = ("total", "reconstruction")
+
 
 @dataclass(frozen=True)
 class Training:
@@ -67,7 +69,7 @@ def train_dgnet(training: Training, *, device: torch.device, progress: Progress,
                     "is kept; lower optimizer.* or lengthen schedule.ramp_length"
                 ) from error
             done = iteration + 1
-            progress("DG-Net", done, total, {"total": terms["total"], "reconstruction": terms["reconstruction"]})
+            progress("DG-Net", done, total, {name: terms[name] for name in SHOWN if name in terms})
             if iteration % settings.checkpoint.log == 0 or done == total:
                 log.write("dgnet", iteration, terms, schedule.weights(settings.loss, settings.schedule, iteration))
             if done % settings.checkpoint.preview == 0 or done == total:
@@ -108,7 +110,10 @@ def _save(training: Training, model: DGNet, iteration: int) -> None:
         "networks": {name: network.state_dict() for name, network in _saved_networks(model.networks).items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
     }
-    checkpoints.save(training.run.checkpoint, content)
+    path = training.run.checkpoint
+    checkpoints.save(path, content)
+    if iteration % training.settings.checkpoint.every == 0:
+        checkpoints.keep(path, path.with_name(f"{iteration:08d}.pt"))
 
 
 def _saved_networks(networks: Networks) -> dict[str, torch.nn.Module]:

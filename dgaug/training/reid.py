@@ -28,17 +28,13 @@ from dgaug.training import schedule
 from dgaug.training.batches import LabelledPictures, ShuffledBatches, TrainingPictures, endless_batches
 from dgaug.training.erasing import erase
 
-TEACHER_WEIGHT = 2.0
-FINE_WEIGHT = 0.2
-"""Of the fine terms, relative to the teacher's."""
-
 
 @dataclass(frozen=True)
 class GeneratedBatch:
-    """Generated pictures uint8 [S, H, W, 3], the teacher's soft labels [S, C], the structure donors' classes [S]."""
+    """Generated pictures uint8 [S, H, W, 3], their targets [S, C], the structure donors' classes [S]."""
 
     pixels: Tensor
-    soft_labels: Tensor
+    targets: Tensor
     structure_labels: Tensor
 
 
@@ -148,8 +144,8 @@ def _real_terms(
 
 def _generated_terms(network: ReidNetwork, batch: GeneratedBatch, device: torch.device) -> dict[str, Tensor]:
     logits = network(normalise(batch.pixels.to(device))).logits
-    soft_label = batch.soft_labels.to(device)
-    terms = {"teacher": functional.kl_div(logits[0].log_softmax(dim=1), soft_label, reduction="batchmean")}
+    targets = batch.targets.to(device)
+    terms = {"teacher": functional.kl_div(logits[0].log_softmax(dim=1), targets, reduction="batchmean")}
     if len(logits) > 1:
         terms["fine"] = functional.cross_entropy(logits[1], batch.structure_labels.to(device))
     return terms
@@ -157,12 +153,16 @@ def _generated_terms(network: ReidNetwork, batch: GeneratedBatch, device: torch.
 
 def _weights(settings: ReidSettings, iteration: int) -> dict[str, float]:
     """Weights by term: the published ones, the fine head on real pictures from the start."""
-    teacher = 0.0
-    if isinstance(settings, FeedSettings):
-        start, length = (share * settings.iterations for share in (settings.ramp_start, settings.ramp_length))
-        teacher = TEACHER_WEIGHT * min(1.0, max(0.0, (iteration - start) / max(1.0, length)))
-    fine = FINE_WEIGHT * TEACHER_WEIGHT
-    return {"identification": 1.0, "real_fine": fine, "teacher": teacher, "fine": FINE_WEIGHT * teacher}
+    if not isinstance(settings, FeedSettings):
+        return {"identification": 1.0}
+    start, length = (share * settings.iterations for share in (settings.ramp_start, settings.ramp_length))
+    teacher = settings.teacher * min(1.0, max(0.0, (iteration + 1 - start) / max(1.0, length)))
+    return {
+        "identification": 1.0,
+        "real_fine": settings.fine * settings.teacher,
+        "teacher": teacher,
+        "fine": settings.fine * teacher,
+    }
 
 
 def _rates(settings: ReidSettings) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import resources
 from pathlib import Path
@@ -16,6 +17,7 @@ from dgaug.settings import Settings
 from dgaug.training.dgnet import Networks
 
 SHIPPED = "toy.safetensors"
+_log = logging.getLogger("dgaug")
 _PARTS = ("generator", "appearance", "discriminator")
 _CLASS_DEPENDENT = ".classify."
 
@@ -26,12 +28,29 @@ def start_from(networks: Networks, settings: Settings) -> None:
     Raises:
         DgaugError: a file that is missing or does not fit these networks.
     """
-    if settings.model.start != "none":
-        _load_pretrained(networks, _pretrained_path(settings.model.start))
+    path = pretrained_path(settings.model.start)
+    if path is not None:
+        _load_pretrained(networks, path)
     elif settings.behaviour.appearance_start == "teacher" and networks.teacher is not None:
-        ours, theirs = networks.appearance.backbone, networks.teacher.backbone
-        if ours.state_dict().keys() == theirs.state_dict().keys():
-            ours.load_state_dict(theirs.state_dict())
+        ours, theirs = (network.backbone.state_dict() for network in (networks.appearance, networks.teacher))
+        if {name: tensor.shape for name, tensor in ours.items()} == {name: t.shape for name, t in theirs.items()}:
+            networks.appearance.backbone.load_state_dict(theirs)
+        else:
+            _log.info("the teacher has another backbone: the appearance encoder starts from model.weights")
+
+
+def pretrained_path(start: str) -> Path | None:
+    """The file that `settings.model.start` means; None for a fresh start.
+
+    Raises:
+        DgaugError: there is no such file.
+    """
+    if start == "none":
+        return None
+    path = Path(str(resources.files("dgaug_configs") / SHIPPED)) if start == "toy" else Path(start).expanduser()
+    if not path.is_file():
+        raise DgaugError(f"pretrained generator not found: {path}; use --from-scratch or --set model.start=none")
+    return path
 
 
 def _load_pretrained(networks: Networks, path: Path) -> None:
@@ -54,13 +73,6 @@ def _load_pretrained(networks: Networks, path: Path) -> None:
 
 def _by_part(networks: Networks) -> dict[str, nn.Module]:
     return {part: getattr(networks, part) for part in _PARTS}
-
-
-def _pretrained_path(start: str) -> Path:
-    path = Path(str(resources.files("dgaug_configs") / SHIPPED)) if start == "toy" else Path(start).expanduser()
-    if not path.is_file():
-        raise DgaugError(f"pretrained generator not found: {path}; use --from-scratch or --set model.start=none")
-    return path
 
 
 def ship(run: Path, path: Path) -> None:

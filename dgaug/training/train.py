@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from dgaug.data.records import IdentityData, class_names
-from dgaug.data.toy import write_toy
+from dgaug.data.toy import is_toy, write_toy
 from dgaug.data.training import fingerprint, read_data
 from dgaug.device import default_device
-from dgaug.errors import DgaugError
+from dgaug.errors import DgaugError, Interrupted
 from dgaug.models import checkpoints
 from dgaug.models.backbones import create_backbone
 from dgaug.models.checkpoints import ReidModel
@@ -24,9 +24,25 @@ from dgaug.training.batches import LabelledPictures
 from dgaug.training.log import TrainingLog
 from dgaug.training.loop import Training, train_dgnet
 from dgaug.training.reid import ReidJob, train_reid_network
+from dgaug.training.start import pretrained_path
 
 _BEFORE_CONFIG = {"data", "data.part", "environment.json"}
 """What a run that was killed at its very start may hold."""
+
+_OURS = [
+    "config.yaml",
+    "environment.json",
+    "log.jsonl",
+    "report.html",
+    "checkpoints",
+    "teacher",
+    "samples",
+    "tensorboard",
+    "store",
+    "scores",
+    "reid",
+]
+"""What a run folder holds, apart from its data (design: run folder)."""
 
 _log = logging.getLogger("dgaug")
 
@@ -67,21 +83,18 @@ def train(
     """
     flags = {
         "seed": seed,
+        "data.root": None if data is None else str(Path(data).resolve()),
         "data.limit_identities": limit_identities,
+        "teacher.checkpoint": None if teacher is None else str(Path(teacher).resolve()),
         "behaviour.compile": True if compile else None,
         "model.start": "none" if from_scratch else None,
     }
     run = Run(Path(out)) if out is not None else newest_run() if resume else None
-    begun = run is not None and run.config.is_file() and not force
-    base = run.config if run is not None and begun and resume and config is None else config
-    settings = load_settings(base or (None if data else "toy"), overrides=overrides, flags=flags)
-    root = Path(data) if data is not None else run.data_root() if run is not None and begun else None
-    create_backbone(settings.model.backbone, weights=settings.model.weights)
-    content = None
-    if root is not None and not (run is not None and root == run.folder / "data"):
-        content = read_data(root, settings.data, progress=progress)
-    if teacher is not None:
-        _check_teacher(Path(teacher), content)
+    base = config or (None if data else "toy")
+    if run is not None and run.config.is_file() and resume and config is None and not force:
+        base = run.config
+    settings = load_settings(base, overrides=overrides, flags=flags)
+    content = _checked_before_anything_is_made(settings, progress)
     run = run or new_run(settings.name)
     with locked(run.folder, what="run"):
         _refuse_other_folder(run)
@@ -89,14 +102,26 @@ def train(
             _clear(run)
         _refuse_other_settings(run, settings)
         content = content or read_data(_embedded_data(run, settings), settings.data)
-        _train_in(run, settings, content, teacher=teacher, progress=progress)
+        try:
+            _train_in(run, settings, content, progress=progress)
+        except Interrupted as stopped:
+            remedy = f"dgaug train --resume --out {run.folder} goes on"
+            raise Interrupted(stopped.signal_number, remedy) from None
     return run
 
 
-def _check_teacher(path: Path, data: IdentityData | None) -> None:
-    teacher = checkpoints.load_reid(path)
-    if data is not None:
-        teacher.require_classes(class_names(data.splits["train"]), source=str(data.root))
+def _checked_before_anything_is_made(settings: Settings, progress: Progress) -> IdentityData | None:
+    """Weights, pretrained generator, data and teacher fit; returns the data, None where they will be drawn."""
+    create_backbone(settings.model.backbone, weights=settings.model.weights)
+    pretrained_path(settings.model.start)
+    teacher = settings.teacher.checkpoint
+    judge = None if teacher is None else checkpoints.load_reid(Path(teacher))
+    if settings.data.root is None:
+        return None
+    data = read_data(Path(settings.data.root), settings.data, progress=progress)
+    if judge is not None:
+        judge.require(class_names(data.splits["train"]), settings.data.image_size, source=settings.data.root)
+    return data
 
 
 def _refuse_other_folder(run: Run) -> None:
@@ -106,11 +131,15 @@ def _refuse_other_folder(run: Run) -> None:
 
 
 def _clear(run: Run) -> None:
-    for item in run.folder.iterdir():
+    """Remove what a run folder holds, by name; data that dgaug did not draw stay."""
+    for name in _OURS:
+        item = run.folder / name
         if item.is_dir():
             shutil.rmtree(item)
-        elif item.name != ".lock":
-            item.unlink()
+        else:
+            item.unlink(missing_ok=True)
+    if is_toy(run.folder / "data"):
+        shutil.rmtree(run.folder / "data")
 
 
 def _refuse_other_settings(run: Run, settings: Settings) -> None:
@@ -135,17 +164,15 @@ def _embedded_data(run: Run, settings: Settings) -> Path:
     return run.folder / "data"
 
 
-def _train_in(
-    run: Run, settings: Settings, data: IdentityData, *, teacher: str | Path | None, progress: Progress
-) -> None:
+def _train_in(run: Run, settings: Settings, data: IdentityData, *, progress: Progress) -> None:
     device = default_device()
     described = _described(run, data)
     if not run.config.is_file():
         run.begin(settings, described)
     elif run.data_description().get("fingerprint") != described["fingerprint"]:
-        raise DgaugError(
-            f"the data at {data.root} are not those that {run.folder} was started with; --force starts over"
-        )
+        raise DgaugError(f"the data at {data.root} are not those {run.folder} was started with; --force starts over")
+    elif run.data_description() != described:
+        run.record_data(described)
     start = _reached(run)
     if start >= settings.schedule.iterations:
         _log.info("already complete: %s", run.folder)
@@ -153,7 +180,7 @@ def _train_in(
     pictures = LabelledPictures.of(data, settings.data.image_size)
     log = TrainingLog(run.log, start=start)
     try:
-        judge = _teacher(run, settings, pictures, given=teacher, device=device, progress=progress, log=log)
+        judge = _teacher(run, settings, pictures, device=device, progress=progress, log=log)
         train_dgnet(Training(run, settings, pictures, judge), device=device, progress=progress, log=log)
     finally:
         log.close()
@@ -180,13 +207,12 @@ def _teacher(
     settings: Settings,
     pictures: LabelledPictures,
     *,
-    given: str | Path | None,
     device: torch.device,
     progress: Progress,
     log: TrainingLog,
 ) -> ReidModel:
+    given = settings.teacher.checkpoint
     if given is not None and not run.teacher.is_file():
-        checkpoints.load_reid(Path(given)).require_classes(pictures.class_names, source=str(run.data_root()))
         checkpoints.copy(Path(given), run.teacher)
     architecture = checkpoints.teacher_architecture(settings, len(pictures.class_names))
     job = ReidJob(
@@ -202,5 +228,5 @@ def _teacher(
         job, run.teacher, device=device, save_every=settings.checkpoint.every, progress=progress, on_log=on_log
     )
     teacher = checkpoints.load_reid(run.teacher)
-    teacher.require_classes(pictures.class_names, source=str(run.data_root()))
+    teacher.require(pictures.class_names, pictures.image_size, source=str(run.folder))
     return teacher

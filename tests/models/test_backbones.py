@@ -52,7 +52,7 @@ def test_a_network_of_tokens_or_of_one_picture_size_is_refused_at_once(name: str
 def test_an_unknown_backbone_is_refused_with_names_like_it() -> None:
     with pytest.raises(DgaugError, match="unknown backbone 'resnet51'"):
         create_backbone("resnet51")
-    with pytest.raises(DgaugError, match="did you mean .*efficientnet"):
+    with pytest.raises(DgaugError, match=r"did you mean .*efficientnet"):
         create_backbone("efficientnet_b99")
 
 

@@ -54,11 +54,20 @@ def test_a_generator_comes_back_with_its_settings_and_the_average(tiny_run: Run)
     assert any(not torch.equal(loaded[name], tensor) for name, tensor in networks["generator"].items())
 
 
-def test_one_kind_of_checkpoint_is_not_taken_for_the_other(tiny_run: Run) -> None:
+def test_one_kind_of_checkpoint_is_not_taken_for_the_other(tiny_run: Run, tmp_path: Path) -> None:
     with pytest.raises(DgaugError, match=r"holds dgaug\.reid, expected dgaug\.dgnet"):
         checkpoints.load_generator(tiny_run.teacher)
-    with pytest.raises(DgaugError, match=r"holds dgaug\.dgnet, expected dgaug\.reid"):
-        checkpoints.load_reid(tiny_run.checkpoint)
+    save_reid(tmp_path / "a.pt")
+    rewrite(tmp_path / "a.pt", format="dgaug.reid-state")
+    with pytest.raises(DgaugError, match=r"holds dgaug\.reid-state, expected dgaug\.reid"):
+        checkpoints.load_reid(tmp_path / "a.pt")
+
+
+def test_the_appearance_encoder_of_a_generator_is_a_reid_network(tiny_run: Run) -> None:
+    encoder, trained = checkpoints.load_reid(tiny_run.checkpoint), checkpoints.load_generator(tiny_run.checkpoint)
+    pictures = torch.randn(2, 3, 64, 32)
+    assert torch.equal(encoder.network(pictures).logits[1], trained.appearance(pictures).logits[1])
+    assert (encoder.image_size, encoder.class_names) == ((64, 32), trained.class_names)
 
 
 def test_weights_of_other_tools_are_refused(tmp_path: Path) -> None:
@@ -107,11 +116,13 @@ def test_a_generator_checkpoint_with_a_part_missing_is_refused(tiny_run: Run, tm
 def test_a_teacher_of_other_identities_is_refused_by_number_and_by_name(tmp_path: Path) -> None:
     save_reid(tmp_path / "a.pt")
     model = checkpoints.load_reid(tmp_path / "a.pt")
-    model.require_classes(NAMES, source="people")
+    model.require(NAMES, (64, 32), source="people")
     with pytest.raises(DgaugError, match="knows 3 identities, people has 2"):
-        model.require_classes(NAMES[:2], source="people")
+        model.require(NAMES[:2], (64, 32), source="people")
     with pytest.raises(DgaugError, match="'cleo' against 'dora'"):
-        model.require_classes(["anna", "ben", "dora"], source="people")
+        model.require(["anna", "ben", "dora"], (64, 32), source="people")
+    with pytest.raises(DgaugError, match=r"sees pictures of 64 x 32 .* people has 128 x 64"):
+        model.require(NAMES, (128, 64), source="people")
 
 
 def test_saving_replaces_a_checkpoint_whole(tmp_path: Path) -> None:

@@ -33,12 +33,6 @@ def test_two_heads_give_two_logits_two_embeddings_and_one_code(network: ReidNetw
     assert not torch.equal(output.logits[0], output.logits[1])
 
 
-def test_no_gradient_reaches_the_encoder_through_a_code(network: ReidNetwork, pictures: torch.Tensor) -> None:
-    output = network(pictures)
-    assert not output.appearance.requires_grad
-    assert output.logits[0].requires_grad
-
-
 @pytest.mark.parametrize(("pool", "reduce"), [("max", torch.amax), ("avg", torch.mean)])
 def test_the_head_reads_the_maps_pooled_as_named(pool: str, reduce: object, pictures: torch.Tensor) -> None:
     teacher = ReidNetwork("small", 5, dropouts=(0.5,), pool=pool, embedding=8).eval()

@@ -13,7 +13,6 @@ from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
-from dgaug.models import checkpoints
 from dgaug.models.reid import ReidNetwork
 from dgaug.runs import Run
 from dgaug.scores.evaluation import evaluate_network, evaluate_reid, features_of
@@ -82,7 +81,7 @@ def test_a_gallery_with_the_queries_in_it_is_ranked_perfectly(tiny_run: Run, tmp
 
 def test_pictures_of_the_queries_own_camera_count_where_cameras_are_not_used(tiny_run: Run) -> None:
     with_cameras = evaluate_reid(tiny_run.teacher, tiny_run.data_root())["prim"]
-    without = evaluate_reid(tiny_run.teacher, tiny_run.data_root(), settings=DataSettings(cameras="none"))["prim"]
+    without = evaluate_reid(tiny_run.teacher, tiny_run.data_root(), cameras="none")["prim"]
     assert with_cameras != without
     assert without["valid_queries"] == 18
 
@@ -94,6 +93,7 @@ def test_data_without_a_query_split_are_refused_with_what_is_missing(tiny_run: R
         evaluate_reid(tiny_run.teacher, data)
 
 
-def test_a_generator_is_no_reid_checkpoint(tiny_run: Run) -> None:
-    with pytest.raises(DgaugError, match=f"expected {checkpoints.REID}"):
-        evaluate_reid(tiny_run.checkpoint, tiny_run.data_root())
+def test_the_appearance_encoder_of_a_run_is_evaluated_too(tiny_run: Run) -> None:
+    tables = evaluate_reid(tiny_run.checkpoint, tiny_run.data_root())
+    assert list(tables) == ["prim", "fine", "both"]
+    assert len({table["sum_valid_queries/mAP"] for table in tables.values()}) > 1

@@ -81,9 +81,7 @@ def test_a_store_says_what_made_it_and_nothing_about_when_and_where(tiny_run: Ru
 
 
 @pytest.mark.parametrize(("codec", "tolerance"), [("png", 0), ("raw", 0), ("jpeg", 6)])
-def test_pictures_are_those_that_the_networks_draw(
-    tiny_run: Run, tmp_path: Path, codec: str, tolerance: float
-) -> None:
+def test_pictures_are_those_that_the_networks_draw(tiny_run: Run, tmp_path: Path, codec: str, tolerance: float) -> None:
     store = tmp_path / "store"
     synthesize(tiny_run.folder, pairs="random:40", codec=codec, teacher="none", out=store)
     assert not (store / "codes").exists()

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from dgaug.data.pixels import normalise
-from dgaug.data.records import IdentityData, Record, Role
+from dgaug.data.records import IdentityData, Record
 from dgaug.training.batches import (
     Draw,
     LabelledPictures,
@@ -46,7 +46,7 @@ def rows_of(views: torch.Tensor) -> list[int]:
 
 
 def drawn(rows: int, batch_size: int, count: int, *, start: int = 0, streams: int = 1) -> list[list[Draw]]:
-    sampler = ShuffledBatches(rows, batch_size, seed=5, streams=streams, start=start)
+    sampler = ShuffledBatches(rows, batch_size, phase="test", seed=5, streams=streams, start=start)
     return list(itertools.islice(sampler, count))
 
 
@@ -76,6 +76,14 @@ def test_every_draw_has_randomness_of_its_own() -> None:
     assert len(set(seeds)) == len(seeds)
 
 
+def test_another_seed_or_phase_orders_otherwise() -> None:
+    def order(phase: str, seed: int) -> list[int]:
+        return [draw.row for draw in next(iter(ShuffledBatches(40, 40, phase=phase, seed=seed)))]
+
+    assert order("teacher", 0) == order("teacher", 0)
+    assert order("teacher", 0) != order("teacher", 1) != order("dgnet", 1)
+
+
 def test_fewer_pictures_than_a_batch_go_round_in_whole_orders() -> None:
     rows = [draw.row for batch in drawn(3, 8, 3) for draw in batch]
     assert len(rows) == 24
@@ -83,13 +91,12 @@ def test_fewer_pictures_than_a_batch_go_round_in_whole_orders() -> None:
         assert sorted(rows[first : first + 3]) == [0, 1, 2]
 
 
-def test_labels_are_ranks_of_the_names_and_junk_has_none(tmp_path: Path) -> None:
+def test_labels_are_ranks_of_the_names_as_text(tmp_path: Path) -> None:
     records = [Record("b.png", "10"), Record("a.png", "9"), Record("c.png", "10")]
     found = LabelledPictures.of(IdentityData(tmp_path, "test", {"train": records}), SIZE)
     assert found.class_names == ["10", "9"]
     assert found.labels.tolist() == [0, 1, 0]
     assert [path.name for path in found.paths] == ["b.png", "a.png", "c.png"]
-    assert Role.JUNK not in {record.role for record in records}
 
 
 def test_a_positive_is_any_other_picture_of_the_identity_or_itself_if_alone(pictures: LabelledPictures) -> None:
@@ -138,7 +145,7 @@ def test_pictures_of_another_size_are_resized(tmp_path: Path) -> None:
 def test_worker_processes_change_nothing(pictures: LabelledPictures) -> None:
     def first_batches(workers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         dataset = TrainingPictures(pictures, pad=2, positives=True)
-        sampler = ShuffledBatches(len(dataset), 4, seed=1, streams=2, start=3)
+        sampler = ShuffledBatches(len(dataset), 4, phase="test", seed=1, streams=2, start=3)
         return list(itertools.islice(endless_batches(dataset, workers, sampler, torch.device("cpu")), 4))
 
     alone, helped = first_batches(0), first_batches(2)

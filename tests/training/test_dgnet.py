@@ -62,6 +62,7 @@ def taught(model: DGNet) -> set[str]:
         ({"generated_identity": 0.5}, DRAWS),
         ({"structure_code": 1, "structure_branch": 1}, {"structure"}),
         ({"structure_code": 1, "structure_branch": 0}, DRAWS),
+        ({"appearance_code": 1}, DRAWS),
         ({"cycle": 2, "structure_branch": 1}, DRAWS),
         ({"cycle": 2, "structure_branch": 0}, DRAWS),
         ({"teacher": 2}, {"backbone", "prim"}),
@@ -209,9 +210,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_updates_anything() -> None:
 
 
 def test_half_precision_trains_to_nearly_the_same_terms() -> None:
-    exact, half = (
-        make_model({"precision": precision}).step(make_batch(), ITERATION) for precision in ("fp32", "bf16")
-    )
+    exact, half = (make_model({"precision": precision}).step(make_batch(), ITERATION) for precision in ("fp32", "bf16"))
     assert exact.keys() == half.keys()
     assert half["reconstruction"] == pytest.approx(exact["reconstruction"], rel=0.05)
     assert half != exact

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
 from dgaug.store.policies import POLICIES
 from dgaug.store.read import StoreDataset, open_store
-from dgaug.training.feed import StoreFeed, require_same_identities
+from dgaug.training.batches import LabelledPictures
+from dgaug.training.feed import StoreFeed, require_fitting, require_policy
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,7 @@ def test_the_batch_of_an_iteration_is_always_the_same(store: StoreDataset) -> No
     feed(0)
     first, second = feed(5), again(5)
     assert torch.equal(first.pixels, second.pixels)
-    assert torch.equal(first.soft_labels, second.soft_labels)
+    assert torch.equal(first.targets, second.targets)
     assert not torch.equal(first.pixels, feed(6).pixels)
     assert not torch.equal(first.pixels, StoreFeed(store, 6, seed=2)(5).pixels)
 
@@ -30,10 +34,10 @@ def test_the_batch_of_an_iteration_is_always_the_same(store: StoreDataset) -> No
 def test_a_batch_holds_pictures_of_the_store_with_their_labels(store: StoreDataset) -> None:
     batch = StoreFeed(store, 5, seed=0)(0)
     assert batch.pixels.shape == (5, 64, 32, 3)
-    assert batch.soft_labels.shape == (5, 6)
-    assert torch.allclose(batch.soft_labels.sum(dim=1), torch.ones(5), atol=2e-3)
+    assert batch.targets.shape == (5, 6)
+    assert torch.allclose(batch.targets.sum(dim=1), torch.ones(5), atol=2e-3)
     pictures = {store[row].picture.tobytes(): row for row in range(len(store))}
-    for pixels, label, structure in zip(batch.pixels, batch.soft_labels, batch.structure_labels, strict=True):
+    for pixels, label, structure in zip(batch.pixels, batch.targets, batch.structure_labels, strict=True):
         row = pictures[pixels.numpy().tobytes()]
         assert torch.equal(label, torch.from_numpy(store.dense_label(row)))
         assert structure == store[row].structure_identity
@@ -53,17 +57,21 @@ def test_a_policy_makes_the_target_from_the_label_and_the_donors() -> None:
 
 def test_the_feed_applies_its_policy(store: StoreDataset) -> None:
     batch = StoreFeed(store, 4, seed=0, policy="appearance")(3)
-    assert set(batch.soft_labels.flatten().tolist()) == {0.0, 1.0}
+    assert set(batch.targets.flatten().tolist()) == {0.0, 1.0}
 
 
-def test_an_unknown_policy_is_refused_with_the_known_ones(store: StoreDataset) -> None:
+def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
+    require_policy("two-soft")
     with pytest.raises(DgaugError, match="unknown label policy 'hard'; known are soft, appearance"):
-        StoreFeed(store, 4, seed=0, policy="hard")
+        require_policy("hard")
 
 
-def test_a_store_of_other_identities_is_refused(store: StoreDataset) -> None:
-    names = list(store.sources.class_name)
-    require_same_identities(store, names)
-    for others in (names[:-1], [*names[:-1], "other"]):
+def test_a_store_is_refused_beside_pictures_it_does_not_fit(tiny_run: Run, store: StoreDataset) -> None:
+    settings = tiny_run.settings()
+    pictures = LabelledPictures.of(read_data(tiny_run.data_root(), settings.data), settings.data.image_size)
+    require_fitting(store, pictures)
+    for names in (pictures.class_names[:-1], [*pictures.class_names[:-1], "other"]):
         with pytest.raises(DgaugError, match="made from 6 identities that are not the"):
-            require_same_identities(store, others)
+            require_fitting(store, replace(pictures, class_names=names))
+    with pytest.raises(DgaugError, match="holds pictures of 64x32, the settings say 128x64"):
+        require_fitting(store, replace(pictures, image_size=(128, 64)))

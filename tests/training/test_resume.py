@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,6 +60,13 @@ def test_an_interruption_in_every_phase_changes_nothing(tmp_path: Path, tiny_run
     assert_same_run(run, tiny_run)
 
 
+def test_checkpoints_are_kept_by_number(tmp_path: Path, tiny_run: Run) -> None:
+    run = train(config=write_config(tmp_path / "a.yaml", checkpoint={"every": 3}), out=tmp_path / "run")
+    folder = run.checkpoint.parent
+    assert sorted(path.name for path in folder.iterdir()) == ["00000003.pt", "00000006.pt", "last.pt"]
+    assert_same_checkpoint(folder / "00000006.pt", tiny_run.checkpoint.with_name("00000006.pt"))
+
+
 def test_checkpoints_between_iterations_change_nothing(tmp_path: Path, tiny_run: Run) -> None:
     rare = write_config(tmp_path / "rare.yaml", checkpoint={"every": 1000})
     run = train(config=rare, out=tmp_path / "run")
@@ -88,7 +96,8 @@ def test_sigterm_saves_and_exits_with_143(tmp_path: Path, tiny_run: Run, tiny_co
     assert "saved" in ended.err
     assert "Traceback" not in ended.err
     assert 1 <= iteration_of(run) < 8
-    assert dgaug("train", "--config", tiny_config, "--out", run.folder).code == 0
+    assert f"dgaug train --resume --out {run.folder}" in ended.err
+    assert dgaug("train", "--resume", "--out", run.folder).code == 0
     assert_same_checkpoint(run.checkpoint, tiny_run.checkpoint)
 
 
@@ -125,6 +134,17 @@ def test_resume_with_another_setting_is_refused(tmp_path: Path, tiny_config: Pat
         train(config=tiny_config, out=tmp_path, progress=StopAt("teacher", 2))
     with pytest.raises(DgaugError, match=r"other settings \(seed: 0 -> 5\)"):
         train(out=tmp_path, resume=True, seed=5)
+
+
+def test_data_that_moved_are_found_where_they_are_given_now(tmp_path: Path, tiny_config: Path, tiny_run: Run) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    shutil.copytree(tiny_run.data_root(), before)
+    with pytest.raises(Interrupted):
+        train(before, tiny_config, out=tmp_path / "run", progress=StopAt("teacher", 2))
+    before.rename(after)
+    run = train(after, out=tmp_path / "run", resume=True)
+    assert run.data_root() == after
+    assert_same_checkpoint(run.checkpoint, tiny_run.checkpoint)
 
 
 def test_data_that_changed_since_are_refused(tmp_path: Path, tiny_config: Path, tiny_run: Run) -> None:

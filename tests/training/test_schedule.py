@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from dgaug.settings import LossSettings, ScheduleSettings, load_settings
-from dgaug.training.schedule import decay, draws, ramped, seed_torch, warmup, weights
+from dgaug.training.schedule import decay, ramped, warmup, weights
 
 PUBLISHED = ScheduleSettings()
 CONSTANT = {
@@ -96,18 +95,3 @@ def test_warm_up_rises_from_a_tenth_to_one() -> None:
     assert rates[20:] == [1.0] * 5
     assert np.diff(rates[:21]) == pytest.approx(np.full(20, 0.045))
     assert warmup(0, 0, 100) == 1.0
-
-
-def test_draws_belong_to_their_purpose_alone() -> None:
-    assert draws(1, 2, 3).random() == draws(1, 2, 3).random()
-    assert len({draws(*purpose).random() for purpose in ((1, 2, 3), (1, 2, 4), (1, 3, 3), (2, 2, 3), (1, 2))}) == 5
-
-
-def test_torch_is_seeded_by_purpose_whatever_came_before() -> None:
-    seed_torch(5, 7)
-    first = torch.rand(3)
-    torch.rand(100)
-    seed_torch(5, 7)
-    assert torch.equal(torch.rand(3), first)
-    seed_torch(5, 8)
-    assert not torch.equal(torch.rand(3), first)
