@@ -30,7 +30,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# How the pretrained generator of the embedded data is made: about an hour on two CPU cores.
+# How the pretrained generator of the embedded data is made: about half an hour on two CPU cores.
 toy-generator: install
 	$(BIN)/dgaug train --config toy-generator --out build/toy-generator
 	$(BIN)/python -m dgaug.training.start build/toy-generator configs/toy.safetensors

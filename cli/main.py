@@ -65,8 +65,6 @@ def _ended() -> int:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         return 128 + signal.SIGINT
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
     except click.ClickException as error:
         _say(f"error: {error.format_message()}")
     except DgaugError as error:

@@ -124,15 +124,19 @@ def test_a_killed_synthesis_goes_on_to_the_same_bytes(tiny_run: Run, tmp_path: P
     assert files_of(store) == files_of(tmp_path / "undisturbed")
 
 
-def test_sigterm_leaves_whole_shards_and_exits_with_143(tiny_run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_whole_shards_and_its_exit_code(
+    tiny_run: Run, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     store = tmp_path / "store"
     process = start_process("synthesize", "--run", tiny_run.folder, "--shard-size", "32", "--out", store)
     while not (store / "shards" / "000001.h5").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.002)
-    process.terminate()
+    process.send_signal(number)
     ended = finish_process(process)
-    assert ended.code == 143
+    assert ended.code == code
+    assert "Traceback" not in ended.err
     assert "run the same command again" in ended.err
     assert 2 <= len(list((store / "shards").glob("*.h5"))) < 18
 

@@ -72,7 +72,7 @@ def test_the_two_streams_are_shuffled_apart_from_each_other() -> None:
 
 
 def test_every_draw_has_randomness_of_its_own() -> None:
-    seeds = [draw.seed for batch in drawn(6, 4, 20, streams=2) for draw in batch]
+    seeds = [draw.key for batch in drawn(6, 4, 20, streams=2) for draw in batch]
     assert len(set(seeds)) == len(seeds)
 
 
