@@ -100,8 +100,9 @@ class FeedSettings(ReidSettings):
     """Generated pictures for each real one in a batch."""
     ramp_start: Fraction = 0.0
     ramp_length: Fraction = 0.1
-    teacher: Weight = 2.0
-    """Of the soft-label term on generated pictures, at the end of the ramp."""
+    teacher: Weight = 1.0
+    """Of the soft-label term on generated pictures, at the end of the ramp; real pictures have 1, as published (there
+    2 against 2: anchor and positive)."""
     fine: Weight = 0.2
     """Of the fine terms, relative to `teacher`."""
     fine_at_test: Weight = 0.5
