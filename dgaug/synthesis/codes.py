@@ -27,25 +27,37 @@ Half = NDArray[np.float16]
 
 @dataclass(frozen=True)
 class Codes:
-    """Structure codes [N, C, h, w] and AdaIN parameters [N, 4, 2, 2, C] of N sources, memory-mapped."""
+    """Structure codes [R, C, h, w] and AdaIN parameters [R, 4, 2, 2, C] of R sources, memory-mapped.
 
+    `sources` int64 [R], ascending, are the rows of the source table they belong to.
+    """
+
+    sources: NDArray[np.int64]
     structure: Half
     adain: Half
 
     def rows(self, appearance: NDArray[np.int32], structure: NDArray[np.int32]) -> tuple[Tensor, Tensor]:
         """Structure codes and AdaIN parameters of pairs, float32 on CPU."""
-        chosen = self.structure[structure].astype(np.float32), self.adain[appearance].astype(np.float32)
+        places = np.searchsorted(self.sources, structure), np.searchsorted(self.sources, appearance)
+        chosen = self.structure[places[0]].astype(np.float32), self.adain[places[1]].astype(np.float32)
         return torch.from_numpy(chosen[0]), torch.from_numpy(chosen[1])
 
 
 def make_codes(
-    folder: Path, paths: Sequence[Path], model: TrainedGenerator, *, micro_batch: int, progress: Progress
+    folder: Path,
+    paths: Sequence[Path],
+    model: TrainedGenerator,
+    *,
+    sources: NDArray[np.int64] | None = None,
+    micro_batch: int,
+    progress: Progress,
 ) -> Codes:
-    """Encode every source picture into `folder`, or take what is there from an earlier start."""
+    """Encode the pictures of `sources` (rows; None: all) into `folder`, or take what an earlier start left there."""
+    sources = np.arange(len(paths)) if sources is None else sources
     files = [folder / "structure.npy", folder / "adain.npy"]
     if not all(file.is_file() for file in files):
-        _encode(files, paths, model, micro_batch=micro_batch, progress=progress)
-    return Codes(*(np.load(file, mmap_mode="r") for file in files))
+        _encode(files, [paths[row] for row in sources], model, micro_batch=micro_batch, progress=progress)
+    return Codes(sources, *(np.load(file, mmap_mode="r") for file in files))
 
 
 def drop_codes(folder: Path) -> None:

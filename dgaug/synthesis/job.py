@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.training import read_data
@@ -206,19 +208,34 @@ def _plan(job: _Job, store: Path) -> Plan:
     existing = store
     while not existing.exists():
         existing = existing.parent
-    seconds, picture = _probe(job)
+    probe = _probe(job)
     labels = {"none": 0, "top": _LABEL_BYTES, "dense": 2 * len(job.sources.class_name)}[job.spec.labels]
-    size = round(job.pairs.count * (picture + labels + _PAIR_BYTES))
-    return Plan(job.pairs.count, size, seconds * job.pairs.count, shutil.disk_usage(existing).free)
+    size = round(job.pairs.count * (probe.picture_bytes + labels + _PAIR_BYTES))
+    seconds = probe.source_seconds * len(_used_sources(job)) + probe.picture_seconds * job.pairs.count
+    return Plan(job.pairs.count, size, seconds, shutil.disk_usage(existing).free)
+
+
+class _Probe(NamedTuple):
+    """What one source costs to encode, and one picture to decode, label and compress."""
+
+    source_seconds: float
+    picture_seconds: float
+    picture_bytes: float
 
 
 @torch.no_grad()
-def _probe(job: _Job) -> tuple[float, float]:
-    """Seconds and bytes of a picture, from a few batches of the real networks on the first source picture."""
+def _probe(job: _Job) -> _Probe:
+    """Costs measured on a few batches of the real networks and the first source picture."""
     pixels = to_pixels(open_picture(job.paths[0]), job.spec.image_size)
     batch = torch.from_numpy(np.repeat(pixels[None], MICRO_BATCH, axis=0))
-    structure, adain = encode_pictures(job.model, batch.to(next(job.model.generator.parameters()).device))
-    codes = Codes(structure.cpu().numpy().astype(np.float16), adain.cpu().numpy().astype(np.float16))
+    batch = batch.to(next(job.model.generator.parameters()).device)
+    encode_pictures(job.model, batch)
+    began = time.perf_counter()
+    structure, adain = encode_pictures(job.model, batch)
+    source_seconds = (time.perf_counter() - began) / MICRO_BATCH
+    codes = Codes(
+        np.arange(MICRO_BATCH), structure.cpu().numpy().astype(np.float16), adain.cpu().numpy().astype(np.float16)
+    )
     decoder = _decoder(job, codes)
     rows = np.zeros(MICRO_BATCH, np.int32)
     decoder.draw(rows, rows)
@@ -227,7 +244,7 @@ def _probe(job: _Job) -> tuple[float, float]:
         pictures, _ = decoder.draw(rows, rows)
         size += sum(len(encode(picture, codec=job.spec.codec, quality=job.spec.quality)) for picture in pictures)
     count = _PROBE_BATCHES * MICRO_BATCH
-    return (time.perf_counter() - began) / count, size / count
+    return _Probe(source_seconds, (time.perf_counter() - began) / count, size / count)
 
 
 def _decoder(job: _Job, codes: Codes) -> PairDecoder:
@@ -251,7 +268,8 @@ def _write(job: _Job, store: Path, plan: Plan, progress: Progress) -> Synthesis:
     if state.complete:
         return Synthesis(store, plan, state.count, already_complete=True)
     working = store / "codes"
-    codes = make_codes(working, job.paths, job.model, micro_batch=MICRO_BATCH, progress=progress)
+    used = _used_sources(job)
+    codes = make_codes(working, job.paths, job.model, sources=used, micro_batch=MICRO_BATCH, progress=progress)
     decoder = _decoder(job, codes)
     with stop_requests() as stop:
         for number in sorted(set(range(job.spec.shard_count)) - finished_shards(store)):
@@ -261,6 +279,14 @@ def _write(job: _Job, store: Path, plan: Plan, progress: Progress) -> Synthesis:
     count = finish_store(store, on_progress=lambda done, total: progress("assembling", done, total))
     drop_codes(working)
     return Synthesis(store, plan, count, already_complete=False)
+
+
+def _used_sources(job: _Job) -> NDArray[np.int64]:
+    """Rows whose codes the pairs need; where there are more pairs than sources, all of them."""
+    count = len(job.sources)
+    if job.pairs.count >= count:
+        return np.arange(count)
+    return np.unique(np.concatenate(job.pairs.slice(0, job.pairs.count))).astype(np.int64)
 
 
 def _shard(

@@ -56,6 +56,18 @@ def test_an_uneven_last_batch_is_padded_not_dropped(tmp_path: Path, model: Train
     assert np.array_equal(seven.structure, all_of_them.structure[:7])
 
 
+def test_only_the_sources_that_pairs_use_are_encoded(
+    tmp_path: Path, model: TrainedGenerator, paths: list[Path]
+) -> None:
+    everything = encode(tmp_path / "a", paths, model)
+    chosen = np.array([2, 5])
+    few = make_codes(tmp_path / "b", paths, model, sources=chosen, micro_batch=8, progress=silent)
+    assert few.structure.shape[0] == 2
+    pair = np.array([5], np.int32), np.array([2], np.int32)
+    for ours, theirs in zip(few.rows(*pair), everything.rows(*pair), strict=True):
+        assert torch.equal(ours, theirs)
+
+
 def test_codes_that_are_there_are_taken_and_half_written_ones_are_not(
     tmp_path: Path, model: TrainedGenerator, paths: list[Path]
 ) -> None:
