@@ -1,18 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from dgaug_cli.main import main
-from tiny_run import Ended, write_config
+from tiny_run import Ended, RunCommand, write_config
 
 from dgaug.runs import Run
 from dgaug.synthesis.job import synthesize
 from dgaug.training.train import train
-
-RunCommand = Callable[..., Ended]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,10 @@ class Ended:
         assert "Traceback" not in self.err
         assert self.out == ""
         return errors[0]
+
+
+RunCommand = Callable[..., Ended]
+"""Runs a command to its exit in this process; the fixture `dgaug`."""
 
 
 def start_process(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:

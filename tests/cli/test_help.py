@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import click
 import pytest
-from conftest import RunCommand
 from dgaug_cli.main import cli
+from tiny_run import RunCommand
 
 
 def paths_of(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

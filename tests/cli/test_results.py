@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import RunCommand
 from PIL import Image
-from tiny_run import finish_process, start_process, write_config
+from tiny_run import RunCommand, finish_process, start_process, write_config
 
 from dgaug.runs import Run
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import RunCommand
 from PIL import Image
-from tiny_run import finish_process, start_process, write_config
+from tiny_run import RunCommand, finish_process, start_process, write_config
 
 from dgaug.data.toy import write_toy
 from dgaug.runs import Run

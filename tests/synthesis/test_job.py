@@ -15,8 +15,7 @@ import h5py
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import RunCommand
-from tiny_run import PICTURES, finish_process, start_process
+from tiny_run import PICTURES, RunCommand, finish_process, start_process
 
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models.checkpoints import load_generator

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import RunCommand
-from tiny_run import assert_same_checkpoint, finish_process, signal_when, start_process, write_config
+from tiny_run import RunCommand, assert_same_checkpoint, finish_process, signal_when, start_process, write_config
 
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.runs import Run
