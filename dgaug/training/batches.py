@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -137,8 +137,11 @@ class ShuffledBatches(Sampler[list[Draw]]):
 
 def endless_batches(
     dataset: TrainingPictures, workers: int | None, sampler: ShuffledBatches, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Views [V, B, 3, H, W], normalised, and labels [B], in the sampler's order, on `device`."""
+) -> Generator[tuple[Tensor, Tensor], None, None]:
+    """Views [V, B, 3, H, W], normalised, and labels [B], in the sampler's order, on `device`.
+
+    Close it when it is no longer needed: that ends the workers.
+    """
     if workers is None:
         workers = 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
     loader = DataLoader(

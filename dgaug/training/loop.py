@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -58,7 +59,7 @@ def train_dgnet(training: Training, *, device: torch.device, progress: Progress,
         ),
         device,
     )
-    with stop_requests() as stop:
+    with closing(batches), stop_requests() as stop:
         for iteration in range(start, total):
             (pictures, positives), labels = next(batches)
             try:

@@ -6,7 +6,8 @@ fed, learn from a store with the published losses: prim from the teacher's soft 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def train_reid_network(
     state_path = path.with_name(f"{path.stem}.state.pt")
     start = _resume(state_path, network, optimizer)
     batches = _real_batches(job, start, device)
-    with stop_requests() as stop:
+    with closing(batches), stop_requests() as stop:
         for iteration in range(start, job.settings.iterations):
             terms = _step(job, network, optimizer, next(batches), iteration)
             progress(job.title, iteration + 1, job.settings.iterations, {"loss": terms["total"]})
@@ -103,7 +104,7 @@ def train_reid_network(
     return network.eval()
 
 
-def _real_batches(job: ReidJob, start: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def _real_batches(job: ReidJob, start: int, device: torch.device) -> Generator[tuple[Tensor, Tensor], None, None]:
     dataset = TrainingPictures(job.pictures, pad=job.data.pad, positives=False)
     sampler = ShuffledBatches(len(dataset), job.settings.batch_size, phase=job.phase, seed=job.seed, start=start)
     return endless_batches(dataset, job.data.workers, sampler, device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,8 @@ def test_worker_processes_change_nothing(pictures: LabelledPictures) -> None:
     def first_batches(workers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         dataset = TrainingPictures(pictures, pad=2, positives=True)
         sampler = ShuffledBatches(len(dataset), 4, phase="test", seed=1, streams=2, start=3)
-        return list(itertools.islice(endless_batches(dataset, workers, sampler, torch.device("cpu")), 4))
+        with closing(endless_batches(dataset, workers, sampler, torch.device("cpu"))) as batches:
+            return list(itertools.islice(batches, 4))
 
     alone, helped = first_batches(0), first_batches(2)
     for (views, labels), (other_views, other_labels) in zip(alone, helped, strict=True):
