@@ -140,6 +140,13 @@ def test_a_perfect_generator_makes_no_error_and_copies_do(tiny_run: Run, sources
     assert errors[COPY_STRUCTURE] == pytest.approx(oracle_error(blank, sources, root)[COPY_STRUCTURE])
 
 
+def test_the_true_picture_stands_like_its_structure_and_wears_its_appearance(tiny_run: Run, sources: Sources) -> None:
+    pairs = np.arange(0, 24, 2), np.roll(np.arange(0, 24, 2), 5)
+    errors = oracle_error(Sample(np.zeros((12, 64, 32, 3), np.uint8), *pairs), sources, tiny_run.data_root())
+    assert errors[COPY_STRUCTURE]["picture"] < errors[COPY_APPEARANCE]["picture"], "its background is the structure's"
+    assert errors[COPY_STRUCTURE]["ssim"] > errors[COPY_APPEARANCE]["ssim"]
+
+
 def test_the_true_picture_of_a_pair_of_one_is_its_own_picture(tiny_run: Run, sources: Sources) -> None:
     own = Sample(np.zeros((3, 64, 32, 3), np.uint8), rows(0, 7, 20), rows(0, 7, 20))
     true = true_pictures(own, sources, tiny_run.data_root())
