@@ -10,10 +10,7 @@ _KEPT = 1 << 30
 
 
 def keep_freed_memory() -> None:
-    """Stop glibc from handing large freed buffers back to the system, which then faults in every page again.
-
-    Measured on two cores: a training iteration of the embedded preset at batch 8 takes 14 % less time.
-    """
+    """Stop glibc from handing large freed buffers back to the system, which then faults in every page again."""
     if not sys.platform.startswith("linux"):
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
