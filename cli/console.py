@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ from rich.table import Table
 
 from dgaug.progress import Progress as Listener
 
-RESULTS = Console(markup=False, emoji=False)
-NOTES = Console(stderr=True, markup=False, emoji=False)
+PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
+RANK = int(os.environ.get("RANK", "0"))
+"""Of several processes under torchrun, the first one talks; the others only say what stops them."""
+RESULTS = Console(markup=False, emoji=False, quiet=RANK > 0)
+NOTES = Console(stderr=True, markup=False, emoji=False, quiet=RANK > 0)
 _PLAIN_EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
 
@@ -94,7 +98,7 @@ def note(text: str) -> None:
 
 def show_json(content: object) -> None:
     """The one JSON object of `--json`, on stdout."""
-    print(json.dumps(content, indent=2))
+    RESULTS.print(json.dumps(content, indent=2), highlight=False, soft_wrap=True)
 
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -8,18 +8,35 @@ import signal
 import sys
 
 import click
-from dgaug_cli import config, data, demo, eval_reid, grid, score_fid, swap, synthesize, train, train_reid, verify
+from dgaug_cli import (
+    config,
+    data,
+    demo,
+    eval_reid,
+    grid,
+    import_,
+    score_fid,
+    swap,
+    synthesize,
+    train,
+    train_reid,
+    verify,
+)
+from dgaug_cli.console import PROCESSES, RANK
 from dgaug_cli.group import Group
 from dgaug_cli.memory import keep_freed_memory
 
 from dgaug.errors import DgaugError, Interrupted
 
 WRONG = 2
+SHARED = ("train",)
+"""Commands that several processes can work on together."""
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dgaug")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """From N labelled pictures of identities make N x N, measure them, and see whether re-id gets better.
 
     \b
@@ -31,6 +48,8 @@ def cli() -> None:
     and with your own:
         dgaug train --data ../Market-1501 --config market1501
     """
+    if PROCESSES > 1 and context.invoked_subcommand not in SHARED:
+        raise click.UsageError(f"dgaug {context.invoked_subcommand} runs in one process; start it without torchrun")
 
 
 for command in (
@@ -44,6 +63,7 @@ for command in (
     verify.command,
     grid.command,
     swap.command,
+    import_.command,
     config.command,
 ):
     cli.add_command(command)
@@ -78,4 +98,5 @@ def _ended() -> int:
 
 
 def _say(text: str) -> None:
-    print(" ".join(text.split()), file=sys.stderr)
+    rank = f"process {RANK}: " if RANK else ""
+    print(rank + " ".join(text.split()), file=sys.stderr)

@@ -13,7 +13,13 @@ from dgaug_cli.console import note, progress_shown, show_json
 @click.option("--config", metavar="NAME|FILE", help="Preset (dgaug config list) or YAML file.")
 @click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; default: the next number under runs/.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="Re-id checkpoint to use as teacher.")
+@click.option(
+    "--teacher",
+    "teachers",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Re-id checkpoint to use as teacher; repeat to average the soft labels of several.",
+)
 @click.option("--resume", is_flag=True, help="Go on with --out, or with the newest run.")
 @click.option("--seed", type=int, help="Seed of the run.")
 @click.option("--limit-identities", type=int, metavar="N", help="Use the first N training identities only.")
@@ -26,7 +32,7 @@ def command(
     config: str | None,
     overrides: tuple[str, ...],
     out: Path | None,
-    teacher: Path | None,
+    teachers: tuple[Path, ...],
     resume: bool,
     seed: int | None,
     limit_identities: int | None,
@@ -42,6 +48,7 @@ def command(
         dgaug train
         dgaug train --data ../Market-1501 --config market1501
         dgaug train --resume --out runs/00001-market1501
+        torchrun --nproc-per-node 4 -m dgaug train --data ../Market-1501 --config market1501
     """
     from dgaug.training.train import train
 
@@ -51,7 +58,7 @@ def command(
             config,
             overrides=overrides,
             out=out,
-            teacher=teacher,
+            teacher=teachers or None,
             resume=resume,
             seed=seed,
             limit_identities=limit_identities,

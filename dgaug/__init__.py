@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from dgaug.store.verify import verify
     from dgaug.synthesis.drawing import draw_grid, swap
     from dgaug.synthesis.job import synthesize
+    from dgaug.training.importing import import_published
     from dgaug.training.train import train
 
 __all__ = [
     "draw_grid",
     "evaluate_reid",
+    "import_published",
     "open_store",
     "score_fid",
     "swap",
@@ -33,6 +35,7 @@ __all__ = [
 _HOME = {
     "draw_grid": "dgaug.synthesis.drawing",
     "evaluate_reid": "dgaug.scores.evaluation",
+    "import_published": "dgaug.training.importing",
     "open_store": "dgaug.store.read",
     "score_fid": "dgaug.scores.quality",
     "swap": "dgaug.synthesis.drawing",

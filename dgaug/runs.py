@@ -16,6 +16,20 @@ from dgaug.files import read_json, write_json, write_text
 from dgaug.settings import Settings, load_settings
 
 RUNS = Path("runs")
+PARTS = {
+    "config.yaml",
+    "environment.json",
+    "log.jsonl",
+    "report.html",
+    "checkpoints",
+    "teacher",
+    "samples",
+    "tensorboard",
+    "store",
+    "scores",
+    "reid",
+}
+"""What a run folder holds, apart from its data (design: run folder)."""
 _NUMBERED = re.compile(r"(\d+)-.+")
 
 
@@ -41,15 +55,23 @@ class Run:
 
     def data_description(self) -> dict[str, object]:
         """What `environment.json` says of the run's data: root, layout, images, fingerprint."""
-        recorded = read_json(self.folder / "environment.json").get("data")
+        path = self.folder / "environment.json"
+        recorded = read_json(path).get("data")
         if not isinstance(recorded, dict):
-            raise DgaugError(f"{self.folder / 'environment.json'} names no data; start the run over with --force")
+            raise DgaugError(
+                f"{self.folder} knows no data set ({path.name} names none); give one with --data DIR, --real DIR in "
+                "score-fid"
+            )
         return recorded
 
     def data_root(self) -> Path:
         """Where the run's data are (the embedded data move with the run)."""
         root = str(self.data_description().get("root"))
         return self.folder / "data" if root == "data" else Path(root)
+
+    def knows_data(self) -> bool:
+        """Whether `environment.json` names data: an imported run may have none."""
+        return isinstance(read_json(self.folder / "environment.json").get("data"), dict)
 
     def record_data(self, data: dict[str, object]) -> None:
         """The same data lie elsewhere now."""
@@ -60,6 +82,10 @@ class Run:
         """Write the settings and the environment of the run."""
         write_json(self.folder / "environment.json", environment(settings.seed) | {"data": data})
         # Last, because it is what makes the folder a run.
+        self.record_settings(settings)
+
+    def record_settings(self, settings: Settings) -> None:
+        """Write `config.yaml`."""
         write_text(self.config, f"# dgaug train --config {self.config}\n{settings.to_yaml()}")
 
 

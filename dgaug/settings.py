@@ -21,6 +21,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+Sampler = Literal["shuffled", "balanced"]
+"""Every picture equally often, or every identity."""
 
 
 class Section(BaseModel):
@@ -73,6 +75,12 @@ class ReidSettings(Section):
 
     iterations: Count = 24000
     batch_size: int = Field(32, ge=2)
+    """Pictures in an update, over all processes and micro-batches."""
+    accumulation: Count = 1
+    """Micro-batches whose gradients are added up for one update."""
+    sampler: Sampler = "shuffled"
+    per_identity: Count = 4
+    """Pictures of an identity in a batch of the balanced sampler."""
     learning_rate: Positive = 0.05
     """Of the heads; the backbone learns at `backbone_factor` of it."""
     backbone_factor: float = Field(0.1, gt=0, le=1)
@@ -88,8 +96,8 @@ class ReidSettings(Section):
 class TeacherSettings(ReidSettings):
     """The teacher: one head, average pooling."""
 
-    checkpoint: str | None = None
-    """A re-id checkpoint to use as it is; unset: one is trained."""
+    checkpoints: tuple[str, ...] = ()
+    """Re-id checkpoints to use as they are, their soft labels averaged; none: a teacher is trained."""
     last_stride: Literal[1, 2] = 1
 
 
@@ -136,6 +144,12 @@ class ScheduleSettings(Section):
 
     iterations: Count = 100_000
     batch_size: int = Field(8, ge=2)
+    """Pictures on each side of an update, over all processes and micro-batches."""
+    accumulation: Count = 1
+    """Micro-batches whose gradients are added up for one update."""
+    sampler: Sampler = "shuffled"
+    per_identity: Count = 1
+    """Pictures of an identity in a batch of the balanced sampler."""
     ramp_start: Fraction = 0.3
     ramp_length: float = Field(0.04, gt=0, le=1)
     """From weight 0 to weight 2; a term of weight 1 is there in half of it."""
@@ -151,6 +165,10 @@ class OptimizerSettings(Section):
     backbone: Weight = 0.002
     heads: Weight = 0.02
     weight_decay: Weight = 5e-4
+    warmup: Fraction = 0.0
+    """Share of the iterations in which every learning rate rises from a tenth."""
+    clip: Weight = 0.0
+    """Largest gradient norm of an optimiser's step; 0 leaves gradients as they are."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay of the averaged generator that `synthesize` uses; 0 uses the last one."""
 
@@ -162,8 +180,12 @@ class BehaviourSettings(Section):
     """Batch norm and dropout of the teacher: running = eval mode, so a label depends on its picture only."""
     code_statistics: Literal["running", "batch"] = "running"
     """Batch norm of the passes that give appearance codes; running = what synthesis uses."""
+    appearance_statistics: Literal["batch", "frozen"] = "batch"
+    """Batch norm of the passes that train the appearance encoder; frozen = as it started, for small batches."""
     appearance_start: Literal["teacher", "weights"] = "teacher"
     """Where the appearance encoder's backbone starts: from the trained teacher, or from `model.weights`."""
+    arithmetic: Literal["fast", "published"] = "fast"
+    """How layers are computed: equal but for rounding; `published` takes every step as published, to the last bit."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
 
@@ -243,10 +265,14 @@ def parse_settings(values: object, *, source: str) -> Settings:
         raise DgaugError(f"{source}: {_explain(error)}") from error
 
 
+FREE = ("data.root", "data.workers", "checkpoint.every", "checkpoint.preview", "checkpoint.log")
+"""Settings that no weight depends on: a run may go on with others."""
+
+
 def differing(left: Settings, right: Settings) -> list[str]:
-    """Dotted names whose values differ, each with both values; where the data lie is no difference."""
+    """Dotted names of settings that weights depend on and whose values differ, each with both values."""
     mine, theirs = _flat(left.model_dump(mode="json")), _flat(right.model_dump(mode="json"))
-    changed = [name for name in mine if mine[name] != theirs[name] and name != "data.root"]
+    changed = [name for name in mine if mine[name] != theirs[name] and name not in FREE]
     return [f"{name}: {mine[name]} -> {theirs[name]}" for name in changed]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import nn
 
 from dgaug.errors import DgaugError
 from dgaug.files import whole
+from dgaug.models.ensemble import Ensemble
 from dgaug.models.generator import Generator
 from dgaug.models.reid import ReidNetwork
 from dgaug.models.weights import file_sha256, read_checkpoint
@@ -26,12 +27,16 @@ REID = "dgaug.reid"
 
 @dataclass(frozen=True)
 class ReidModel:
-    """A trained re-id network with what is needed to use it."""
+    """A trained re-id network with what is needed to use it; `class_names` None: only their number is known."""
 
-    network: ReidNetwork
-    class_names: list[str]
+    network: ReidNetwork | Ensemble
+    class_names: list[str] | None
     image_size: tuple[int, int]
     sha256: str
+
+    def knows(self, names: list[str]) -> bool:
+        """Whether these are the identities it was trained for, as far as can be told."""
+        return self.network.classes == len(names) and self.class_names in (None, names)
 
     def require(self, names: list[str], image_size: tuple[int, int], *, source: str) -> None:
         """Refuse a network that was trained for other identities or another picture size.
@@ -44,24 +49,24 @@ class ReidModel:
                 f"the teacher sees pictures of {self.image_size[0]} x {self.image_size[1]} (height x width), "
                 f"{source} has {image_size[0]} x {image_size[1]}; train a teacher at that size (leave --teacher out)"
             )
-        if len(self.class_names) != len(names):
+        if self.network.classes != len(names):
             raise DgaugError(
-                f"the teacher knows {len(self.class_names)} identities, {source} has {len(names)}; "
+                f"the teacher knows {self.network.classes} identities, {source} has {len(names)}; "
                 "train a teacher on these data (leave --teacher out) or use the data it was trained on"
             )
-        if self.class_names != names:
+        if self.class_names is not None and self.class_names != names:
             ours, theirs = next((a, b) for a, b in zip(names, self.class_names, strict=True) if a != b)
             raise DgaugError(f"the teacher's identities are others than those of {source}: {theirs!r} against {ours!r}")
 
 
 @dataclass(frozen=True)
 class TrainedGenerator:
-    """What synthesis needs of a DG-Net checkpoint."""
+    """What synthesis needs of a DG-Net checkpoint; `class_names` None: only their number is known."""
 
     generator: Generator
     appearance: ReidNetwork
     settings: Settings
-    class_names: list[str]
+    class_names: list[str] | None
     iteration: int
     sha256: str
 
@@ -117,15 +122,28 @@ def load_state(network: nn.Module, state: Mapping[str, Any], *, source: Path) ->
         raise DgaugError(f"{source}: the weights do not fit ({str(error).splitlines()[-1].strip()})") from error
 
 
+def stated_classes(class_names: list[str] | None, count: int) -> list[str] | int:
+    """What a checkpoint's `class_names` says: the names in class order or, where they are unknown, their number."""
+    return count if class_names is None else class_names
+
+
+def _read_classes(stated: Any) -> tuple[list[str] | None, int]:
+    """Names and number of the classes, from what `stated_classes` gave."""
+    if isinstance(stated, int):
+        return None, stated
+    names = [str(name) for name in stated]
+    return names, len(names)
+
+
 def reid_content(
-    network: ReidNetwork, architecture: Mapping[str, Any], class_names: list[str], image_size: tuple[int, int]
+    network: ReidNetwork, architecture: Mapping[str, Any], class_names: list[str] | None, image_size: tuple[int, int]
 ) -> dict[str, Any]:
     """The content of a re-id checkpoint; `architecture` are `ReidNetwork`'s arguments."""
     return {
         "format": REID,
         "version": VERSION,
         "architecture": dict(architecture),
-        "class_names": class_names,
+        "class_names": stated_classes(class_names, network.classes),
         "image_size": list(image_size),
         "network": network.state_dict(),
     }
@@ -133,15 +151,12 @@ def reid_content(
 
 def load_reid(path: Path) -> ReidModel:
     """A re-id network from its checkpoint, in eval mode; of a DG-Net checkpoint, its appearance encoder."""
-    if read_checkpoint(path).get("format") == DGNET:
-        trained = load_generator(path)
-        return ReidModel(trained.appearance, trained.class_names, trained.settings.data.image_size, trained.sha256)
-    content = load(path, REID)
+    content = _reid_form(path)
     try:
-        architecture = dict(content["architecture"])
-        architecture["dropouts"] = tuple(architecture["dropouts"])
-        network = ReidNetwork(**architecture)
-        names, size = [str(name) for name in content["class_names"]], tuple(map(int, content["image_size"]))
+        network = _build_reid(content["architecture"])
+        (names, count), size = _read_classes(content["class_names"]), tuple(map(int, content["image_size"]))
+        if count != network.classes:
+            raise ValueError(f"{count} classes named, {network.classes} in the network")
         state = content["network"]
     except (KeyError, TypeError, ValueError) as error:
         raise DgaugError(f"{path}: not a whole re-id checkpoint ({error})") from error
@@ -149,13 +164,57 @@ def load_reid(path: Path) -> ReidModel:
     return ReidModel(network.eval().requires_grad_(False), names, (size[0], size[1]), file_sha256(path))
 
 
+def copy_teachers(sources: Sequence[Path], path: Path) -> None:
+    """One checkpoint of re-id networks of the same identities: a copy of one file, or several as an ensemble."""
+    if len(sources) == 1:
+        copy(sources[0], path)
+        return
+    contents = [_reid_form(source) for source in sources]
+    members = [architecture for content in contents for architecture in _members(content["architecture"])]
+    networks = [load_reid(source).network for source in sources]
+    ensemble = Ensemble([one for network in networks for one in _plain(network)])
+    named = [content["class_names"] for content in contents if not isinstance(content["class_names"], int)]
+    save(
+        path,
+        contents[0]
+        | {
+            "architecture": {"members": members},
+            "class_names": named[0] if named else ensemble.classes,
+            "network": ensemble.state_dict(),
+        },
+    )
+
+
+def _reid_form(path: Path) -> dict[str, Any]:
+    """The content of a re-id checkpoint, or what that of a DG-Net checkpoint's appearance encoder would be."""
+    if read_checkpoint(path).get("format") != DGNET:
+        return load(path, REID)
+    trained = load_generator(path)
+    network, settings = trained.appearance, trained.settings
+    architecture = appearance_architecture(settings, network.classes)
+    return reid_content(network, architecture, trained.class_names, settings.data.image_size)
+
+
+def _members(architecture: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(architecture["members"]) if "members" in architecture else [architecture]
+
+
+def _plain(network: ReidNetwork | Ensemble) -> list[ReidNetwork]:
+    return network.members if isinstance(network, Ensemble) else [network]
+
+
+def _build_reid(architecture: Mapping[str, Any]) -> ReidNetwork | Ensemble:
+    members = [ReidNetwork(**{**member, "dropouts": tuple(member["dropouts"])}) for member in _members(architecture)]
+    return Ensemble(members) if "members" in architecture else members[0]
+
+
 def load_generator(path: Path) -> TrainedGenerator:
     """The averaged generator and the appearance encoder of a DG-Net checkpoint, in eval mode."""
     content = load(path, DGNET)
     try:
         settings = parse_settings(content["settings"], source=str(path))
-        names, networks = [str(name) for name in content["class_names"]], content["networks"]
-        appearance = appearance_network(settings, len(names), weights="none")
+        (names, count), networks = _read_classes(content["class_names"]), content["networks"]
+        appearance = appearance_network(settings, count, weights="none")
         generator = Generator(settings.data.image_size, appearance.code_length, settings.model.width)
         load_state(generator, networks["averaged"], source=path)
         load_state(appearance, networks["appearance"], source=path)

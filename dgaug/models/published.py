@@ -6,7 +6,8 @@ apart; the eight AdaIN MLPs of the published format are stacked into ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,16 @@ from dgaug.models.reid import ReidNetwork
 Table = dict[str, str]
 MLPS = [f"mlp_{kind}{block}" for block in range(1, BLOCKS + 1) for kind in "wb"]
 """Published names of the AdaIN MLPs in our stacking order: scale and shift of each block."""
+
+_MODULE = re.compile(r"(^|\.)module\.")
+_KINDS = {
+    "that no network reads": re.compile(r"dec\.model\.1\.model\.\d\.model\.[01]\.norm\.running_(mean|var)$"),
+    "of the ImageNet classifier, which is never used": re.compile(r"model\.fc\."),
+    "of layers inside the residual blocks that this architecture has not: the released Market model has non-local "
+    "ones, and the published generation scripts drop them too": re.compile(
+        r"(enc_content\.model\.4|dec\.model\.1|cnns\.\d\.[5-8])\."
+    ),
+}
 
 
 def _convolution(ours: str, theirs: str) -> Table:
@@ -78,35 +89,53 @@ def reid_table(network: ReidNetwork) -> Table:
     return table
 
 
+def plain_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors without the `module.` that a run on several GPUs puts into names."""
+    return {_MODULE.sub(r"\1", name): tensor for name, tensor in tensors.items()}
+
+
 def load_generator(generator: Generator, tensors: Mapping[str, Tensor]) -> list[str]:
     """Load published generator tensors; returns the names of tensors that this architecture does not have."""
+    given, own = plain_names(tensors), generator.state_dict()
     stacked: dict[str, Tensor] = {}
     used: set[str] = set()
     for layer in range(3):
         names = [f"{mlp}.model.{layer}.fc" for mlp in MLPS]
-        for leaf in ("weight", "bias"):
+        for leaf, ours in (("weight", f"adain.weights.{layer}"), ("bias", f"adain.biases.{layer}")):
             used |= {f"{name}.{leaf}" for name in names}
-        weights = [_tensor(tensors, f"{name}.weight") for name in names]
-        biases = [_tensor(tensors, f"{name}.bias") for name in names]
-        stacked[f"adain.weights.{layer}"] = torch.stack([weight.T for weight in weights])
-        stacked[f"adain.biases.{layer}"] = torch.stack(biases).unsqueeze(1)
-    return _load(generator, generator_table(), tensors, stacked=stacked, used=used)
+            shape = own[ours][0].T.shape if leaf == "weight" else own[ours][0, 0].shape
+            parts = [_tensor(given, f"{name}.{leaf}", shape) for name in names]
+            stacked[ours] = torch.stack([part.T if leaf == "weight" else part.unsqueeze(0) for part in parts])
+    return _load(generator, generator_table(), given, stacked=stacked, used=used)
 
 
 def load_discriminator(discriminator: Discriminator, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Load published discriminator tensors (a `module.` prefix is dropped); returns unused names."""
-    plain = {name.replace("module.", ""): tensor for name, tensor in tensors.items()}
-    return _load(discriminator, discriminator_table(), plain)
+    """Load published discriminator tensors; returns unused names."""
+    return _load(discriminator, discriminator_table(), plain_names(tensors))
 
 
 def load_reid(network: ReidNetwork, tensors: Mapping[str, Tensor]) -> list[str]:
     """Load a published appearance encoder or teacher; returns unused names."""
-    return _load(network, reid_table(network), tensors)
+    return _load(network, reid_table(network), plain_names(tensors))
 
 
-def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+def unused_kinds(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names that a loader returned, by what the tensors are, in words."""
+    kinds: dict[str, list[str]] = {}
+    for name in names:
+        kind = next((kind for kind, pattern in _KINDS.items() if pattern.match(name)), "unknown here")
+        kinds.setdefault(kind, []).append(name)
+    return kinds
+
+
+def _tensor(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tensor:
     if name not in tensors:
         raise DgaugError(f"not a published DG-Net file: tensor {name!r} is missing")
+    found = tensors[name].shape
+    if found != shape:
+        raise DgaugError(
+            f"published tensors do not fit: {name!r} has the shape {list(found)}, the published network {list(shape)}"
+        )
     return tensors[name]
 
 
@@ -118,9 +147,10 @@ def _load(
     stacked: Mapping[str, Tensor] | None = None,
     used: set[str] | None = None,
 ) -> list[str]:
-    state = {ours: _tensor(tensors, theirs) for ours, theirs in table.items()} | dict(stacked or {})
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise DgaugError(f"published tensors do not fit: {str(error).splitlines()[-1].strip()}") from error
+    state = network.state_dict() | dict(stacked or {})
+    for ours, theirs in table.items():
+        # Old torch versions did not write this counter, and no network reads it.
+        if theirs in tensors or not theirs.endswith(".num_batches_tracked"):
+            state[ours] = _tensor(tensors, theirs, state[ours].shape)
+    network.load_state_dict(state)
     return sorted(set(tensors) - set(table.values()) - (used or set()))

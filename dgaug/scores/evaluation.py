@@ -18,6 +18,7 @@ from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
+from dgaug.models.ensemble import Ensemble
 from dgaug.models.reid import ReidNetwork
 from dgaug.progress import Progress, silent
 from dgaug.scores.retrieval import DISTRACTOR_IDENTITY, JUNK_IDENTITY, evaluate_ranking
@@ -64,7 +65,7 @@ def evaluate_reid(
 
 
 def evaluate_network(
-    network: ReidNetwork,
+    network: ReidNetwork | Ensemble,
     data: IdentityData,
     *,
     image_size: tuple[int, int],
@@ -95,7 +96,12 @@ def require_evaluation(data: IdentityData) -> None:
 
 @torch.no_grad()
 def features_of(
-    network: ReidNetwork, paths: Sequence[Path], image_size: tuple[int, int], *, title: str, progress: Progress = silent
+    network: ReidNetwork | Ensemble,
+    paths: Sequence[Path],
+    image_size: tuple[int, int],
+    *,
+    title: str,
+    progress: Progress = silent,
 ) -> Tensor:
     """Re-id features [N, D] of picture files, on CPU."""
     network.eval()
@@ -108,8 +114,8 @@ def features_of(
     return torch.cat(parts)
 
 
-def _feature_scales(network: ReidNetwork, fine_weight: float) -> dict[str, list[float]]:
-    if len(network.heads) == 1:
+def _feature_scales(network: ReidNetwork | Ensemble, fine_weight: float) -> dict[str, list[float]]:
+    if isinstance(network, Ensemble) or len(network.heads) == 1:
         return {"prim": [1.0]}
     return {"prim": [1.0, 0.0], "fine": [0.0, 1.0], "both": [1.0, fine_weight]}
 
@@ -139,7 +145,7 @@ def _number(record: Record, numbers: dict[str, int]) -> int:
 
 
 def _split(
-    network: ReidNetwork,
+    network: ReidNetwork | Ensemble,
     data: IdentityData,
     name: str,
     *,

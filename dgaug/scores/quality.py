@@ -131,7 +131,7 @@ def _subject(
         raise DgaugError("nothing to score: give a STORE or FOLDER")
     settings = found.settings().data if found is not None else None
     generated = GeneratedPictures.open(path, settings.image_size if settings else None)
-    home = found.data_root() if found is not None else None
+    home = found.data_root() if found is not None and (real is None or found.knows_data()) else None
     root = Path(real) if real is not None else home
     if root is None:
         raise DgaugError("nothing to compare with: give --real DIR, the data set of real pictures")
@@ -215,7 +215,7 @@ def _donor_scores(subject: _Subject, seed: int) -> dict[str, Callable[[], dict[s
         "oracle": lambda: {"oracle": oracle_error(sample(crossed), sources, root)},
     }
     if judge is not None:
-        known = judge.class_names == sources.class_name and judge.image_size == generated.image_size
+        known = judge.knows(sources.class_name) and judge.image_size == generated.image_size
         found["identity"] = (
             (lambda: identity_consistency(sample(crossed), sources, judge))
             if known

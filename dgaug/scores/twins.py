@@ -18,8 +18,9 @@ from dgaug.data.training import fingerprint, read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, whole, write_json
-from dgaug.models.checkpoints import appearance_architecture, teacher_architecture
+from dgaug.models.checkpoints import appearance_architecture, load_reid, teacher_architecture
 from dgaug.models.weights import file_sha256
+from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
 from dgaug.scores.evaluation import Ranking, evaluate_network, require_evaluation
@@ -151,16 +152,17 @@ def _trained_and_evaluated(study: _Study, variant: str, seed: int) -> dict[str, 
     finished = folder / "ranking.json"
     if finished.is_file():
         _log.info("already complete: %s", folder)
-    network = train_reid_network(
+    checkpoint = folder / "last.pt"
+    train_reid_network(
         _job(study, variant, seed),
-        folder / "last.pt",
-        device=study.device,
+        checkpoint,
+        processes=Processes(study.device),
         save_every=study.settings.checkpoint.every,
         progress=study.progress,
     )
     if not finished.is_file():
         ranking = evaluate_network(
-            network,
+            load_reid(checkpoint).network.to(study.device),
             study.data,
             image_size=study.settings.data.image_size,
             fine_weight=study.settings.reid.fine_at_test,

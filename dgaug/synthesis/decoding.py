@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dgaug.data.pixels import denormalise, normalise
 from dgaug.models.decoder import Decoder
+from dgaug.models.ensemble import Ensemble
 from dgaug.models.reid import ReidNetwork, soft_labels
 from dgaug.store.codecs import encode
 from dgaug.store.shards import PictureBatch
@@ -30,7 +31,7 @@ class PairDecoder:
 
     codes: Codes
     decoder: Decoder
-    teacher: ReidNetwork | None
+    teacher: ReidNetwork | Ensemble | None
     micro_batch: int
 
     @torch.no_grad()

@@ -18,21 +18,30 @@ from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.pictures.sheet import nxn_sheet, save_sheet
-from dgaug.runs import Run, find_run
+from dgaug.runs import find_run
 from dgaug.synthesis.codes import encode_pictures
 
 Pixels = NDArray[np.uint8]
 
 
-def draw_grid(run: str | Path = "latest", *, count: int = 8, seed: int = 0, out: str | Path | None = None) -> Path:
+def draw_grid(
+    run: str | Path = "latest",
+    *,
+    data: str | Path | None = None,
+    count: int = 8,
+    seed: int = 0,
+    out: str | Path | None = None,
+) -> Path:
     """Write the N x N picture of `count` identities, one seeded picture each; returns its path.
 
+    `data` is a data set whose training pictures are the donors; None: the run's.
+
     Raises:
-        DgaugError: no such run, or fewer identities than asked for.
+        DgaugError: no such run or data, or fewer identities than asked for.
     """
     found = find_run(str(run))
     model = load_generator(found.checkpoint)
-    paths = _donors(found, model, count, seed)
+    paths = _donors(Path(data) if data else found.data_root(), model, count, seed)
     donors = _pixels(paths, model)
     sheet = nxn_sheet(draw_all(model, donors, donors), donors, donors)
     return save_sheet(sheet, Path(out) if out else found.samples / f"grid-{count}x{count}.png")
@@ -56,12 +65,12 @@ def draw_all(model: TrainedGenerator, appearances: Pixels, structures: Pixels) -
     return torch.stack(rows).numpy()
 
 
-def _donors(run: Run, model: TrainedGenerator, count: int, seed: int) -> list[Path]:
-    data = read_data(run.data_root(), model.settings.data)
+def _donors(root: Path, model: TrainedGenerator, count: int, seed: int) -> list[Path]:
+    data = read_data(root, model.settings.data)
     records = data.splits["train"]
     names = class_names(records)
     if count > len(names):
-        raise DgaugError(f"{run.folder} has {len(names)} identities, {count} were asked for")
+        raise DgaugError(f"{root} has {len(names)} identities, {count} were asked for")
     rng = draws("grid", seed)
     chosen = [names[k] for k in rng.permutation(len(names))[:count]]
     by_name = {name: [record for record in records if record.identity == name] for name in chosen}

@@ -190,6 +190,8 @@ def _origin(
     if not found.checkpoint.is_file():
         raise DgaugError(f"{found.folder} has no checkpoint; run dgaug train --resume --out {found.folder} first")
     judge = None if teacher == "none" else Path(teacher) if teacher else found.teacher
+    if judge == found.teacher and not judge.is_file():
+        raise DgaugError(f"{found.folder} has no teacher; give one with --teacher FILE, or --teacher none: no labels")
     return _Origin(found.checkpoint, Path(data) if data else found.data_root(), judge, found.store)
 
 

@@ -1,22 +1,21 @@
-"""From records to batches: pictures, augmentation, positives, and an order that is a function of the iteration."""
+"""From records to batches: pictures, augmentation, positives."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
-from dgaug.chance import Key, draws, key
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.data.records import IdentityData, class_names
+from dgaug.training.sampling import Draw, OrderedBatches
 
 CACHE_LIMIT = 1 << 29
 """Bytes of resized pictures that a process keeps; a larger data set is read from disk each time."""
@@ -41,13 +40,6 @@ class LabelledPictures:
         index = {name: position for position, name in enumerate(names)}
         labels = torch.tensor([index[record.identity] for record in records])
         return cls([data.picture_path(record) for record in records], labels, names, image_size)
-
-
-class Draw(NamedTuple):
-    """Which picture comes next, and the key of everything random about it."""
-
-    row: int
-    key: Key
 
 
 class TrainingPictures(Dataset[tuple[Pixels, int]]):
@@ -97,46 +89,8 @@ class TrainingPictures(Dataset[tuple[Pixels, int]]):
         return np.ascontiguousarray(padded[top : top + height, left : left + width])
 
 
-class ShuffledBatches(Sampler[list[Draw]]):
-    """Endless batches in epochs: each epoch a fresh order of all rows, the remainder dropped.
-
-    The batch of an iteration depends on (phase, seed, stream, iteration) alone, so a run goes on anywhere.
-    """
-
-    def __init__(self, rows: int, batch_size: int, *, phase: str, seed: int, streams: int = 1, start: int = 0) -> None:
-        self.rows = rows
-        self.batch_size = batch_size
-        self.phase = phase
-        self.seed = seed
-        self.streams = streams
-        self.start = start
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        iteration = self.start
-        orders: dict[int, list[np.ndarray[tuple[int], np.dtype[np.int64]]]] = {}
-        while True:
-            first, batch = iteration * self.batch_size, []
-            for stream in range(self.streams):
-                for position in range(first, first + self.batch_size):
-                    epoch, place = divmod(position, self._epoch_length)
-                    if epoch not in orders:
-                        orders = {epoch: self._orders(epoch)}
-                    augment = key(f"{self.phase}: augment", self.seed, stream, position)
-                    batch.append(Draw(int(orders[epoch][stream][place]), augment))
-            yield batch
-            iteration += 1
-
-    def _orders(self, epoch: int) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-        order = f"{self.phase}: order"
-        return [draws(order, self.seed, stream, epoch).permutation(self.rows) for stream in range(self.streams)]
-
-    @property
-    def _epoch_length(self) -> int:
-        return self.rows // self.batch_size * self.batch_size or self.rows
-
-
 def endless_batches(
-    dataset: TrainingPictures, workers: int | None, sampler: ShuffledBatches, device: torch.device
+    dataset: TrainingPictures, workers: int | None, sampler: OrderedBatches, device: torch.device
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Views [V, B, 3, H, W], normalised, and labels [B], in the sampler's order, on `device`.
 

@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 TRIES = 100
 AREA = (0.02, 0.4)
 ASPECT = (0.3, 1 / 0.3)
 
+Box = tuple[int, int, int, int]
+"""Top, left, bottom (excluded), right (excluded)."""
+NOTHING: Box = (0, 0, 0, 0)
 
-def erase(pictures: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
-    """A copy of pictures [B, 3, H, W] in which each, with `probability`, lost one box to the mean colour (0)."""
+
+def draw_boxes(count: int, image_size: tuple[int, int], probability: float, rng: np.random.Generator) -> list[Box]:
+    """What each of `count` pictures [H, W] loses; `NOTHING` where the coin or all tries say so."""
+    return [_box(*image_size, rng) if rng.random() < probability else NOTHING for _ in range(count)]
+
+
+def erase(pictures: Tensor, boxes: list[Box]) -> Tensor:
+    """A copy of pictures [B, 3, H, W] in which each lost its box to the mean colour (0)."""
     height, width = pictures.shape[2:]
-    erased = pictures.clone()
-    for picture in erased:
-        if rng.random() >= probability:
-            continue
-        box = _box(height, width, rng)
-        if box is not None:
-            top, left, rows, columns = box
-            picture[:, top : top + rows, left : left + columns] = 0
-    return erased
+    edges = torch.tensor(boxes, device=pictures.device)[:, :, None]
+    rows, columns = (torch.arange(side, device=pictures.device) for side in (height, width))
+    vertical = (edges[:, 0] <= rows) & (rows < edges[:, 2])
+    horizontal = (edges[:, 1] <= columns) & (columns < edges[:, 3])
+    return pictures.masked_fill((vertical[:, :, None] & horizontal[:, None, :])[:, None], 0)
 
 
-def _box(height: int, width: int, rng: np.random.Generator) -> tuple[int, int, int, int] | None:
+def _box(height: int, width: int, rng: np.random.Generator) -> Box:
     for _ in range(TRIES):
         area = rng.uniform(*AREA) * height * width
         aspect = rng.uniform(*ASPECT)
         rows, columns = round((area * aspect) ** 0.5), round((area / aspect) ** 0.5)
         if rows < height and columns < width:
-            return int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1)), rows, columns
-    return None
+            top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+            return top, left, top + rows, left + columns
+    return NOTHING

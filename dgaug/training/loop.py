@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 
-import torch
+from torch import Tensor
 
 from dgaug.chance import seed_torch
 from dgaug.errors import DgaugError
@@ -13,17 +15,23 @@ from dgaug.interrupts import stop_requests
 from dgaug.models import checkpoints
 from dgaug.models.checkpoints import ReidModel
 from dgaug.pictures.sheet import save_sheet
+from dgaug.processes import Processes
 from dgaug.progress import Progress
 from dgaug.runs import Run
 from dgaug.settings import Settings
 from dgaug.training import schedule
-from dgaug.training.batches import LabelledPictures, ShuffledBatches, TrainingPictures, endless_batches
-from dgaug.training.dgnet import Batch, DGNet, Networks, build_networks
+from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
+from dgaug.training.dgnet import DGNet
 from dgaug.training.log import TrainingLog
+from dgaug.training.networks import build_networks
+from dgaug.training.objectives import SIDES
 from dgaug.training.preview import preview
+from dgaug.training.sampling import OrderedBatches, order_of
 from dgaug.training.start import start_from
+from dgaug.training.terms import Batch
 
 SHOWN = ("total", "reconstruction")
+_log = logging.getLogger("dgaug")
 
 
 @dataclass(frozen=True)
@@ -36,52 +44,71 @@ class Training:
     teacher: ReidModel
 
 
-def train_dgnet(training: Training, *, device: torch.device, progress: Progress, log: TrainingLog) -> None:
-    """Train DG-Net to the end of its schedule, from wherever the run's checkpoint is.
+def train_dgnet(training: Training, *, processes: Processes, progress: Progress, log: TrainingLog | None) -> None:
+    """Train DG-Net to the end of its schedule, from wherever the run's checkpoint is; the first process writes.
 
     Raises:
         DgaugError: a loss is not finite; the last checkpoint stays as it is.
         Interrupted: a signal arrived; everything was saved.
     """
     settings, run = training.settings, training.run
-    model, start = _model(training, device)
+    model, start = _model(training, processes)
     total = settings.schedule.iterations
-    batches = endless_batches(
-        TrainingPictures(training.pictures, pad=settings.data.pad, positives=True),
-        settings.data.workers,
-        ShuffledBatches(
-            len(training.pictures.paths),
-            settings.schedule.batch_size,
-            phase="dgnet",
-            seed=settings.seed,
-            streams=2,
-            start=start,
-        ),
-        device,
-    )
+    if start and processes.first:
+        _log.info("going on after iteration %d of %d: %s", start, total, run.folder)
+    batches = _batches(training, model, start)
     with closing(batches), stop_requests() as stop:
         for iteration in range(start, total):
-            (pictures, positives), labels = next(batches)
-            try:
-                terms = model.step(Batch(pictures, positives, labels), iteration)
-            except FloatingPointError as error:
-                raise DgaugError(
-                    f"training diverged at iteration {iteration}: {error}; the last checkpoint under {run.folder} "
-                    "is kept; lower optimizer.* or lengthen schedule.ramp_length"
-                ) from error
+            micro_batches = [_batch(*next(batches)) for _ in range(settings.schedule.accumulation)]
+            terms = _step(model, micro_batches, iteration, run)
             done = iteration + 1
-            progress("DG-Net", done, total, {name: terms[name] for name in SHOWN if name in terms})
-            if iteration % settings.checkpoint.log == 0 or done == total:
-                log.write("dgnet", iteration, terms, schedule.weights(settings.loss, settings.schedule, iteration))
-            if done % settings.checkpoint.preview == 0 or done == total:
-                sheet = preview(model.networks, training.pictures, seed=settings.seed)
-                save_sheet(sheet, run.samples / f"{done:08d}.png")
-            if stop or done % settings.checkpoint.every == 0 or done == total:
-                _save(training, model, done)
+            stop.signal_number = processes.largest(stop.signal_number or 0) or None
+            if processes.first:
+                progress("DG-Net", done, total, {name: terms[name] for name in SHOWN if name in terms})
+                if log and (iteration % settings.checkpoint.log == 0 or done == total):
+                    log.write("dgnet", iteration, terms, schedule.weights(settings.loss, settings.schedule, iteration))
+                if done % settings.checkpoint.preview == 0 or done == total:
+                    sheet = preview(model.networks, training.pictures, seed=settings.seed)
+                    save_sheet(sheet, run.samples / f"{done:08d}.png")
+                if stop or done % settings.checkpoint.every == 0 or done == total:
+                    _save(training, model, done)
             stop.leave()
 
 
-def _model(training: Training, device: torch.device) -> tuple[DGNet, int]:
+def _batches(training: Training, model: DGNet, start: int) -> Generator[tuple[Tensor, Tensor], None, None]:
+    settings = training.settings
+    return endless_batches(
+        TrainingPictures(training.pictures, pad=settings.data.pad, positives=True),
+        settings.data.workers,
+        OrderedBatches(
+            order_of(settings.schedule, training.pictures.labels),
+            settings.schedule.batch_size,
+            phase="dgnet",
+            seed=settings.seed,
+            streams=SIDES,
+            start=start,
+            share=model.share,
+        ),
+        model.processes.device,
+    )
+
+
+def _batch(views: Tensor, labels: Tensor) -> Batch:
+    pictures, positives = views
+    return Batch(pictures, positives, labels)
+
+
+def _step(model: DGNet, batches: list[Batch], iteration: int, run: Run) -> dict[str, float]:
+    try:
+        return model.step(batches, iteration)
+    except FloatingPointError as error:
+        raise DgaugError(
+            f"training diverged at iteration {iteration}: {error}; the last checkpoint under {run.folder} "
+            "is kept; lower optimizer.*, set optimizer.clip, or lengthen schedule.ramp_length"
+        ) from error
+
+
+def _model(training: Training, processes: Processes) -> tuple[DGNet, int]:
     settings = training.settings
     seed_torch("dgnet: weights", settings.seed)
     resumed = training.run.checkpoint.is_file()
@@ -91,13 +118,14 @@ def _model(training: Training, device: torch.device) -> tuple[DGNet, int]:
     if not resumed:
         start_from(networks, settings)
         networks.averaged.load_state_dict(networks.generator.state_dict())
-        return DGNet(networks.to(device), settings), 0
-    model = DGNet(networks.to(device), settings)
+        return DGNet(networks.to(processes.device), settings, processes), 0
     content = checkpoints.load(training.run.checkpoint, checkpoints.DGNET)
-    for name, network in _saved_networks(networks).items():
+    for name, network in networks.saved().items():
         checkpoints.load_state(network, content["networks"][name], source=training.run.checkpoint)
-    for name, optimizer in model.optimizers.items():
-        optimizer.load_state_dict(content["optimizers"][name])
+    model = DGNet(networks.to(processes.device), settings, processes)
+    # An imported checkpoint has none: the published files hold no usable ones.
+    for name, state in content["optimizers"].items():
+        model.optimizers[name].load_state_dict(state)
     return model, int(content["iteration"])
 
 
@@ -108,19 +136,10 @@ def _save(training: Training, model: DGNet, iteration: int) -> None:
         "iteration": iteration,
         "settings": training.settings.model_dump(mode="json"),
         "class_names": training.pictures.class_names,
-        "networks": {name: network.state_dict() for name, network in _saved_networks(model.networks).items()},
+        "networks": {name: network.state_dict() for name, network in model.networks.saved().items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
     }
     path = training.run.checkpoint
     checkpoints.save(path, content)
     if iteration % training.settings.checkpoint.every == 0:
         checkpoints.keep(path, path.with_name(f"{iteration:08d}.pt"))
-
-
-def _saved_networks(networks: Networks) -> dict[str, torch.nn.Module]:
-    return {
-        "generator": networks.generator,
-        "averaged": networks.averaged,
-        "appearance": networks.appearance,
-        "discriminator": networks.discriminator,
-    }

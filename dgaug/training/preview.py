@@ -11,7 +11,7 @@ from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise, normalise
 from dgaug.pictures.sheet import nxn_sheet
 from dgaug.training.batches import LabelledPictures
-from dgaug.training.dgnet import Networks
+from dgaug.training.networks import Networks
 
 DONORS = 6
 

@@ -6,15 +6,15 @@ fed, learn from a store with the published losses: prim from the teacher's soft 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from dgaug.chance import draws, seed_torch
@@ -23,11 +23,13 @@ from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
 from dgaug.models import checkpoints
 from dgaug.models.reid import ReidNetwork
+from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.settings import DataSettings, FeedSettings, ReidSettings
 from dgaug.training import schedule
-from dgaug.training.batches import LabelledPictures, ShuffledBatches, TrainingPictures, endless_batches
-from dgaug.training.erasing import erase
+from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
+from dgaug.training.erasing import draw_boxes, erase
+from dgaug.training.sampling import OrderedBatches, Share, order_of
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class GeneratedBatch:
     pixels: Tensor
     targets: Tensor
     structure_labels: Tensor
+
+    def part(self, rows: range) -> GeneratedBatch:
+        """Some rows."""
+        part = slice(rows.start, rows.stop)
+        return GeneratedBatch(self.pixels[part], self.targets[part], self.structure_labels[part])
 
 
 Feed = Callable[[int], GeneratedBatch]
@@ -51,6 +58,7 @@ class ReidJob:
         architecture: arguments of `ReidNetwork`.
         weights: of the backbone, see `create_backbone`.
         feed: generated pictures, or None for real ones only.
+        precision: fp32 or bf16.
         phase: names the random streams, so that a teacher and a later model do not share them.
         title: what the progress shows.
     """
@@ -62,6 +70,7 @@ class ReidJob:
     weights: str
     seed: int
     feed: Feed | None = None
+    precision: str = "fp32"
     phase: str = "teacher"
     title: str = "teacher"
 
@@ -70,86 +79,131 @@ def train_reid_network(
     job: ReidJob,
     path: Path,
     *,
-    device: torch.device,
+    processes: Processes,
     save_every: int,
     progress: Progress = silent,
     on_log: Callable[[int, Mapping[str, float]], None] | None = None,
-) -> ReidNetwork:
-    """Train, or go on with, the network whose checkpoint is `path`; a complete one is loaded and returned.
+) -> None:
+    """Train, or go on with, the network whose checkpoint is `path`; a complete one is left as it is.
+
+    The first process writes and talks.
 
     Raises:
         DgaugError: a loss is not finite.
         Interrupted: a signal arrived; the state was saved beside `path`.
     """
     if path.is_file():
-        return checkpoints.load_reid(path).network.to(device)
+        processes.wait()
+        return
     seed_torch(f"{job.phase}: weights", job.seed)
-    network = ReidNetwork(**job.architecture, weights=job.weights).to(device)
+    network = ReidNetwork(**job.architecture, weights=job.weights).to(processes.device)
     optimizer = _optimizer(network, job.settings)
     state_path = path.with_name(f"{path.stem}.state.pt")
     start = _resume(state_path, network, optimizer)
-    batches = _real_batches(job, start, device)
+    loop = _Loop(job, network, optimizer, processes)
+    batches = _real_batches(job, start, loop.share, processes.device)
     with closing(batches), stop_requests() as stop:
         for iteration in range(start, job.settings.iterations):
-            terms = _step(job, network, optimizer, next(batches), iteration)
-            progress(job.title, iteration + 1, job.settings.iterations, {"loss": terms["total"]})
-            if on_log:
-                on_log(iteration, terms)
-            if stop or (iteration + 1) % save_every == 0:
-                _save_state(state_path, network, optimizer, iteration + 1)
+            terms = loop.step([next(batches) for _ in range(job.settings.accumulation)], iteration)
+            stop.signal_number = processes.largest(stop.signal_number or 0) or None
+            if processes.first:
+                progress(job.title, iteration + 1, job.settings.iterations, {"loss": terms["total"]})
+                if on_log:
+                    on_log(iteration, terms)
+                if stop or (iteration + 1) % save_every == 0:
+                    _save_state(state_path, network, optimizer, iteration + 1)
             stop.leave()
-    content = checkpoints.reid_content(network, job.architecture, job.pictures.class_names, job.pictures.image_size)
-    checkpoints.save(path, content)
-    state_path.unlink(missing_ok=True)
-    return network.eval()
+    if processes.first:
+        content = checkpoints.reid_content(network, job.architecture, job.pictures.class_names, job.pictures.image_size)
+        checkpoints.save(path, content)
+        state_path.unlink(missing_ok=True)
+    processes.wait()
 
 
-def _real_batches(job: ReidJob, start: int, device: torch.device) -> Generator[tuple[Tensor, Tensor], None, None]:
+def _real_batches(
+    job: ReidJob, start: int, share: Share, device: torch.device
+) -> Generator[tuple[Tensor, Tensor], None, None]:
     dataset = TrainingPictures(job.pictures, pad=job.data.pad, positives=False)
-    sampler = ShuffledBatches(len(dataset), job.settings.batch_size, phase=job.phase, seed=job.seed, start=start)
+    order = order_of(job.settings, job.pictures.labels)
+    sampler = OrderedBatches(order, job.settings.batch_size, phase=job.phase, seed=job.seed, start=start, share=share)
     return endless_batches(dataset, job.data.workers, sampler, device)
 
 
-def _step(
-    job: ReidJob, network: ReidNetwork, optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor], iteration: int
-) -> dict[str, float]:
-    settings = job.settings
-    factor = schedule.decay(settings.milestones, settings.gamma, iteration, settings.iterations)
-    factor *= schedule.warmup(settings.warmup, iteration, settings.iterations)
-    for group, rate in zip(optimizer.param_groups, _rates(settings), strict=True):
-        group["lr"] = rate * factor
-    seed_torch(f"{job.phase}: dropout", job.seed, iteration)
-    rng = draws(f"{job.phase}: erasing", job.seed, iteration)
-    weights = _weights(settings, iteration)
-    network.train()
-    terms = _real_terms(network, batch, settings.erasing, rng)
-    if job.feed is not None and weights["teacher"] > 0:
-        terms |= _generated_terms(network, job.feed(iteration), batch[1].device)
-    total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-    if not torch.isfinite(total):
-        raise DgaugError(f"training of {job.title} diverged at iteration {iteration}; lower the learning rate")
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(total)
-    optimizer.step()
-    return {name: float(term.detach()) for name, term in (terms | {"total": total}).items()}
+class _Terms(nn.Module):
+    """Every term of a re-id network's loss, in one forward pass."""
+
+    def __init__(self, network: ReidNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor, labels: Tensor, generated: GeneratedBatch | None) -> dict[str, Tensor]:
+        """Terms of real pictures [B, 3, H, W] with labels [B], and of generated ones."""
+        names = ("identification", "real_fine")
+        logits = self.network(pictures).logits
+        terms = {
+            name: functional.cross_entropy(head.float(), labels) for name, head in zip(names, logits, strict=False)
+        }
+        if generated is not None:
+            logits = self.network(normalise(generated.pixels.to(labels.device))).logits
+            targets = generated.targets.to(labels.device)
+            terms["teacher"] = functional.kl_div(logits[0].float().log_softmax(dim=1), targets, reduction="batchmean")
+            if len(logits) > 1:
+                terms["fine"] = functional.cross_entropy(
+                    logits[1].float(), generated.structure_labels.to(labels.device)
+                )
+        return terms
 
 
-def _real_terms(
-    network: ReidNetwork, batch: tuple[Tensor, Tensor], erasing: float, rng: np.random.Generator
-) -> dict[str, Tensor]:
-    (pictures,), labels = batch
-    logits = network(erase(pictures, erasing, rng)).logits
-    names = ("identification", "real_fine")
-    return {name: functional.cross_entropy(head, labels) for name, head in zip(names, logits, strict=False)}
+class _Loop:
+    """One iteration after the other."""
 
+    def __init__(
+        self, job: ReidJob, network: ReidNetwork, optimizer: torch.optim.Optimizer, processes: Processes
+    ) -> None:
+        self.job = job
+        self.network = network
+        self.optimizer = optimizer
+        self.processes = processes
+        self.share = Share(processes.index, processes.count, job.settings.accumulation)
+        self.terms = processes.wrap(_Terms(network))
 
-def _generated_terms(network: ReidNetwork, batch: GeneratedBatch, device: torch.device) -> dict[str, Tensor]:
-    logits = network(normalise(batch.pixels.to(device))).logits
-    targets = batch.targets.to(device)
-    terms = {"teacher": functional.kl_div(logits[0].log_softmax(dim=1), targets, reduction="batchmean")}
-    if len(logits) > 1:
-        terms["fine"] = functional.cross_entropy(logits[1], batch.structure_labels.to(device))
-    return terms
+    def step(self, batches: Sequence[tuple[Tensor, Tensor]], iteration: int) -> dict[str, float]:
+        """Train on this process's share of a batch; terms by name, means over all shares."""
+        job, settings = self.job, self.job.settings
+        self._set_rates(iteration)
+        rng = draws(f"{job.phase}: erasing", job.seed, iteration)
+        boxes = draw_boxes(settings.batch_size, job.pictures.image_size, settings.erasing, rng)
+        weights = _weights(settings, iteration)
+        generated = job.feed(iteration) if job.feed is not None and weights["teacher"] > 0 else None
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        found = []
+        for turn, ((pictures,), labels) in enumerate(batches):
+            seed_torch(f"{job.phase}: dropout", job.seed, iteration, self.share.index * self.share.turns + turn)
+            mine = [boxes[place] for place in self.share.rows(settings.batch_size, turn)]
+            with self.processes.averaging(self.terms, now=turn + 1 == len(batches)):
+                with torch.autocast(labels.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
+                    terms = self.terms(erase(pictures, mine), labels, self._part(generated, turn))
+                total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+                torch.autograd.backward(total / len(batches))
+            found.append(torch.stack([*terms.values(), total]).detach())
+        values = self.processes.mean(torch.stack(found).mean(dim=0)).tolist()
+        said = dict(zip([*terms, "total"], values, strict=True))
+        if not math.isfinite(said["total"]):
+            raise DgaugError(f"training of {job.title} diverged at iteration {iteration}; lower the learning rate")
+        self.optimizer.step()
+        self.processes.average_statistics(self.network)
+        return said
+
+    def _part(self, generated: GeneratedBatch | None, turn: int) -> GeneratedBatch | None:
+        return None if generated is None else generated.part(self.share.rows(len(generated.pixels), turn))
+
+    def _set_rates(self, iteration: int) -> None:
+        settings = self.job.settings
+        factor = schedule.decay(settings.milestones, settings.gamma, iteration, settings.iterations)
+        factor *= schedule.warmup(settings.warmup, iteration, settings.iterations)
+        for group, rate in zip(self.optimizer.param_groups, _rates(settings), strict=True):
+            group["lr"] = rate * factor
 
 
 def _weights(settings: ReidSettings, iteration: int) -> dict[str, float]:

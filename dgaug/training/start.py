@@ -12,9 +12,10 @@ from torch import nn
 from dgaug.errors import DgaugError
 from dgaug.files import whole
 from dgaug.models import checkpoints
+from dgaug.models.ensemble import Ensemble
 from dgaug.models.weights import read_tensors
 from dgaug.settings import Settings
-from dgaug.training.dgnet import Networks
+from dgaug.training.networks import Networks
 
 SHIPPED = "toy.safetensors"
 _log = logging.getLogger("dgaug")
@@ -32,7 +33,8 @@ def start_from(networks: Networks, settings: Settings) -> None:
     if path is not None:
         _load_pretrained(networks, path)
     elif settings.behaviour.appearance_start == "teacher" and networks.teacher is not None:
-        ours, theirs = (network.backbone.state_dict() for network in (networks.appearance, networks.teacher))
+        teacher = networks.teacher.members[0] if isinstance(networks.teacher, Ensemble) else networks.teacher
+        ours, theirs = (network.backbone.state_dict() for network in (networks.appearance, teacher))
         if {name: tensor.shape for name, tensor in ours.items()} == {name: t.shape for name, t in theirs.items()}:
             networks.appearance.backbone.load_state_dict(theirs)
         else:

@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-
-import torch
 
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy, write_toy
 from dgaug.data.training import fingerprint, read_data
-from dgaug.device import default_device
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models import checkpoints
 from dgaug.models.backbones import create_backbone
 from dgaug.models.checkpoints import ReidModel
+from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
-from dgaug.runs import Run, locked, new_run, newest_run
+from dgaug.runs import PARTS, Run, locked, new_run, newest_run
 from dgaug.settings import Settings, differing, load_settings
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.log import TrainingLog
 from dgaug.training.loop import Training, train_dgnet
 from dgaug.training.reid import ReidJob, train_reid_network
+from dgaug.training.sampling import Share
 from dgaug.training.start import pretrained_path
 
 _BEFORE_CONFIG = {"data", "data.part", "environment.json"}
 """What a run that was killed at its very start may hold."""
-
-_OURS = [
-    "config.yaml",
-    "environment.json",
-    "log.jsonl",
-    "report.html",
-    "checkpoints",
-    "teacher",
-    "samples",
-    "tensorboard",
-    "store",
-    "scores",
-    "reid",
-]
-"""What a run folder holds, apart from its data (design: run folder)."""
 
 _log = logging.getLogger("dgaug")
 
@@ -53,7 +38,7 @@ def train(
     *,
     overrides: Iterable[str] = (),
     out: str | Path | None = None,
-    teacher: str | Path | None = None,
+    teacher: str | Path | Sequence[str | Path] | None = None,
     resume: bool = False,
     seed: int | None = None,
     limit_identities: int | None = None,
@@ -69,7 +54,7 @@ def train(
         config: preset or YAML file; None: the preset `toy` without data, else the defaults.
         overrides: `section.name=value` texts.
         out: the run folder; None opens the next number under `runs/`.
-        teacher: a re-id checkpoint of dgaug to use instead of training one.
+        teacher: a re-id checkpoint of dgaug to use instead of training one; of several, the soft labels are averaged.
         resume: go on with the run at `out` (or the newest one) with its own settings.
         seed: replaces the setting `seed`.
         limit_identities: use only the first so many training identities.
@@ -85,41 +70,64 @@ def train(
         "seed": seed,
         "data.root": None if data is None else str(Path(data).resolve()),
         "data.limit_identities": limit_identities,
-        "teacher.checkpoint": None if teacher is None else str(Path(teacher).resolve()),
+        "teacher.checkpoints": None if teacher is None else [str(path.resolve()) for path in _paths(teacher)],
         "behaviour.compile": True if compile else None,
         "model.start": "none" if from_scratch else None,
     }
-    run = Run(Path(out)) if out is not None else newest_run() if resume else None
+    processes = Processes.here()
+    run = processes.share(Run(Path(out)) if out is not None else newest_run() if resume else None)
     base = config or (None if data else "toy")
     if run is not None and run.config.is_file() and resume and config is None and not force:
         base = run.config
     settings = load_settings(base, overrides=overrides, flags=flags)
-    content = _checked_before_anything_is_made(settings, progress)
-    run = run or new_run(settings.name)
-    with locked(run.folder, what="run"):
-        _refuse_other_folder(run)
-        if force:
-            _clear(run)
-        _refuse_other_settings(run, settings)
-        content = content or read_data(_embedded_data(run, settings), settings.data)
+    resumed = run is not None and run.checkpoint.is_file() and not force
+    content = _checked_before_anything_is_made(settings, processes, progress, resumed=resumed)
+    if run is None:
+        run = processes.share(new_run(settings.name) if processes.first else Run(Path()))
+    with locked(run.folder, what="run") if processes.first else nullcontext():
+        if processes.first:
+            _prepare(run, settings, force=force)
+        processes.wait()
+        content = content or read_data(run.folder / "data", settings.data)
         try:
-            _train_in(run, settings, content, progress=progress)
+            _train_in(run, settings, content, processes=processes, progress=progress)
         except Interrupted as stopped:
             remedy = f"dgaug train --resume --out {run.folder} goes on"
             raise Interrupted(stopped.signal_number, remedy) from None
     return run
 
 
-def _checked_before_anything_is_made(settings: Settings, progress: Progress) -> IdentityData | None:
-    """Weights, pretrained generator, data and teacher fit; returns the data, None where they will be drawn."""
-    create_backbone(settings.model.backbone, weights=settings.model.weights)
-    pretrained_path(settings.model.start)
-    teacher = settings.teacher.checkpoint
-    judge = None if teacher is None else checkpoints.load_reid(Path(teacher))
+def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [Path(given)] if isinstance(given, (str, Path)) else [Path(path) for path in given]
+
+
+def _prepare(run: Run, settings: Settings, *, force: bool) -> None:
+    """The folder is ours and holds nothing that this run would spoil; the embedded data are in it."""
+    _refuse_other_folder(run)
+    if force:
+        _clear(run)
+    _refuse_other_settings(run, settings)
+    if settings.data.root is not None:
+        return
+    if run.config.is_file() and not run.knows_data():
+        run.data_root()  # says which option names the data
+    _draw_embedded_data(run, settings)
+
+
+def _checked_before_anything_is_made(
+    settings: Settings, processes: Processes, progress: Progress, *, resumed: bool
+) -> IdentityData | None:
+    """Weights, pretrained generator, batches, data and teachers fit; returns the data, None: they will be drawn."""
+    for plan in (settings.schedule, settings.teacher):
+        Share(processes.index, processes.count, plan.accumulation).rows(plan.batch_size, 0)
+    if not resumed:
+        create_backbone(settings.model.backbone, weights=settings.model.weights)
+        pretrained_path(settings.model.start)
+    judges = [checkpoints.load_reid(Path(path)) for path in settings.teacher.checkpoints]
     if settings.data.root is None:
         return None
-    data = read_data(Path(settings.data.root), settings.data, progress=progress)
-    if judge is not None:
+    data = read_data(Path(settings.data.root), settings.data, progress=progress if processes.first else silent)
+    for judge in judges:
         judge.require(class_names(data.splits["train"]), settings.data.image_size, source=settings.data.root)
     return data
 
@@ -132,7 +140,7 @@ def _refuse_other_folder(run: Run) -> None:
 
 def _clear(run: Run) -> None:
     """Remove what a run folder holds, by name; data that dgaug did not draw stay."""
-    for name in _OURS:
+    for name in sorted(PARTS):
         item = run.folder / name
         if item.is_dir():
             shutil.rmtree(item)
@@ -151,7 +159,7 @@ def _refuse_other_settings(run: Run, settings: Settings) -> None:
         )
 
 
-def _embedded_data(run: Run, settings: Settings) -> Path:
+def _draw_embedded_data(run: Run, settings: Settings) -> None:
     toy = settings.toy
     write_toy(
         run.folder / "data",
@@ -161,29 +169,39 @@ def _embedded_data(run: Run, settings: Settings) -> Path:
         size=settings.data.image_size,
         seed=settings.seed,
     )
-    return run.folder / "data"
 
 
-def _train_in(run: Run, settings: Settings, data: IdentityData, *, progress: Progress) -> None:
-    device = default_device()
-    described = _described(run, data)
-    if not run.config.is_file():
-        run.begin(settings, described)
-    elif run.data_description().get("fingerprint") != described["fingerprint"]:
-        raise DgaugError(f"the data at {data.root} are not those {run.folder} was started with; --force starts over")
-    elif run.data_description() != described:
-        run.record_data(described)
+def _train_in(run: Run, settings: Settings, data: IdentityData, *, processes: Processes, progress: Progress) -> None:
+    if processes.first:
+        _record(run, settings, data)
+    processes.wait()
     start = _reached(run)
     if start >= settings.schedule.iterations:
         _log.info("already complete: %s", run.folder)
         return
     pictures = LabelledPictures.of(data, settings.data.image_size)
-    log = TrainingLog(run.log, start=start)
+    log = TrainingLog(run.log, start=start) if processes.first else None
     try:
-        judge = _teacher(run, settings, pictures, device=device, progress=progress, log=log)
-        train_dgnet(Training(run, settings, pictures, judge), device=device, progress=progress, log=log)
+        judge = _teacher(run, settings, pictures, processes=processes, progress=progress, log=log)
+        train_dgnet(Training(run, settings, pictures, judge), processes=processes, progress=progress, log=log)
     finally:
-        log.close()
+        if log:
+            log.close()
+
+
+def _record(run: Run, settings: Settings, data: IdentityData) -> None:
+    """Begin the run, or see that it goes on with the same data; where they lie, and free settings, may change."""
+    described = _described(run, data)
+    if not run.config.is_file():
+        run.begin(settings, described)
+        return
+    recorded = run.data_description() if run.knows_data() else None
+    if recorded and recorded.get("fingerprint") != described["fingerprint"]:
+        raise DgaugError(f"the data at {data.root} are not those {run.folder} was started with; --force starts over")
+    if recorded != described:
+        run.record_data(described)
+    if run.settings() != settings:
+        run.record_settings(settings)
 
 
 def _described(run: Run, data: IdentityData) -> dict[str, object]:
@@ -207,25 +225,31 @@ def _teacher(
     settings: Settings,
     pictures: LabelledPictures,
     *,
-    device: torch.device,
+    processes: Processes,
     progress: Progress,
-    log: TrainingLog,
+    log: TrainingLog | None,
 ) -> ReidModel:
-    given = settings.teacher.checkpoint
-    if given is not None and not run.teacher.is_file():
-        checkpoints.copy(Path(given), run.teacher)
-    architecture = checkpoints.teacher_architecture(settings, len(pictures.class_names))
+    given = [Path(path) for path in settings.teacher.checkpoints]
+    if given and processes.first and not run.teacher.is_file():
+        checkpoints.copy_teachers(given, run.teacher)
+    processes.wait()
     job = ReidJob(
-        pictures, settings.teacher, settings.data, architecture, weights=settings.model.weights, seed=settings.seed
+        pictures,
+        settings.teacher,
+        settings.data,
+        checkpoints.teacher_architecture(settings, len(pictures.class_names)),
+        weights=settings.model.weights,
+        seed=settings.seed,
+        precision=settings.behaviour.precision,
     )
     every = settings.checkpoint.log
 
     def on_log(iteration: int, terms: Mapping[str, float]) -> None:
-        if iteration % every == 0:
+        if log and iteration % every == 0:
             log.write("teacher", iteration, terms, {})
 
     train_reid_network(
-        job, run.teacher, device=device, save_every=settings.checkpoint.every, progress=progress, on_log=on_log
+        job, run.teacher, processes=processes, save_every=settings.checkpoint.every, progress=progress, on_log=on_log
     )
     teacher = checkpoints.load_reid(run.teacher)
     teacher.require(pictures.class_names, pictures.image_size, source=str(run.folder))

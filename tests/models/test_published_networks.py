@@ -16,7 +16,9 @@ from dgaug.models import published
 from dgaug.models.reid import ReidNetwork, soft_labels
 from dgaug.settings import load_settings
 from dgaug.training import objectives
-from dgaug.training.dgnet import Batch, DGNet, Networks, build_networks
+from dgaug.training.dgnet import DGNet
+from dgaug.training.networks import Networks, build_networks
+from dgaug.training.terms import Batch
 
 PARITY = Path(__file__).parents[1] / "parity"
 CLASSES, SEED = 751, 1
@@ -161,7 +163,7 @@ def test_a_whole_iteration_returns_the_published_losses_and_gradients(
     found, model = published_networks(seeded, structure_branch=structure_branch)
     x = seeded["inputs"]
     batch = Batch(*(torch.cat([x[f"{name}_a"], x[f"{name}_b"]]) for name in ("x", "xp", "l")))
-    report = model.step(batch, AFTER_RAMPS)
+    report = model.step([batch], AFTER_RAMPS)
     losses = {
         "discriminator": (report["discriminator"] + 0.01 * report["gradient_penalty"], ["loss_dis_total"]),
         "adversarial": (report["adversarial"], ["loss_gen_adv_a", "loss_gen_adv_b"]),

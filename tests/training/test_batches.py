@@ -14,12 +14,11 @@ from PIL import Image
 from dgaug.data.pixels import normalise
 from dgaug.data.records import IdentityData, Record
 from dgaug.training.batches import (
-    Draw,
     LabelledPictures,
-    ShuffledBatches,
     TrainingPictures,
     endless_batches,
 )
+from dgaug.training.sampling import Draw, OrderedBatches, shuffled
 
 SIZE = (64, 32)
 IDENTITIES = ["anna"] * 4 + ["ben"] * 3 + ["cleo"]
@@ -47,7 +46,7 @@ def rows_of(views: torch.Tensor) -> list[int]:
 
 
 def drawn(rows: int, batch_size: int, count: int, *, start: int = 0, streams: int = 1) -> list[list[Draw]]:
-    sampler = ShuffledBatches(rows, batch_size, phase="test", seed=5, streams=streams, start=start)
+    sampler = OrderedBatches(shuffled(rows), batch_size, phase="test", seed=5, streams=streams, start=start)
     return list(itertools.islice(sampler, count))
 
 
@@ -79,7 +78,7 @@ def test_every_draw_has_randomness_of_its_own() -> None:
 
 def test_another_seed_or_phase_orders_otherwise() -> None:
     def order(phase: str, seed: int) -> list[int]:
-        return [draw.row for draw in next(iter(ShuffledBatches(40, 40, phase=phase, seed=seed)))]
+        return [draw.row for draw in next(iter(OrderedBatches(shuffled(40), 40, phase=phase, seed=seed)))]
 
     assert order("teacher", 0) == order("teacher", 0)
     assert order("teacher", 0) != order("teacher", 1) != order("dgnet", 1)
@@ -146,7 +145,7 @@ def test_pictures_of_another_size_are_resized(tmp_path: Path) -> None:
 def test_worker_processes_change_nothing(pictures: LabelledPictures) -> None:
     def first_batches(workers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         dataset = TrainingPictures(pictures, pad=2, positives=True)
-        sampler = ShuffledBatches(len(dataset), 4, phase="test", seed=1, streams=2, start=3)
+        sampler = OrderedBatches(shuffled(len(dataset)), 4, phase="test", seed=1, streams=2, start=3)
         with closing(endless_batches(dataset, workers, sampler, torch.device("cpu"))) as batches:
             return list(itertools.islice(batches, 4))
 

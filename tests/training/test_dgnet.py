@@ -11,7 +11,9 @@ from torch import nn
 
 from dgaug.models.reid import ReidNetwork
 from dgaug.settings import LossSettings
-from dgaug.training.dgnet import Batch, DGNet, build_networks
+from dgaug.training.dgnet import DGNet
+from dgaug.training.networks import build_networks
+from dgaug.training.terms import Batch
 
 CLASSES, B = 4, 2
 ITERATION = 7  # every ramp of the tiny schedule is at its end
@@ -73,7 +75,7 @@ def taught(model: DGNet) -> set[str]:
 @pytest.mark.parametrize("statistics", ["running", "batch"])
 def test_each_term_teaches_the_published_networks(loss: dict[str, float], parts: set[str], statistics: str) -> None:
     model = make_model({"code_statistics": statistics, "teacher_statistics": statistics}, **OFF | loss)
-    report = model.step(make_batch(), ITERATION)
+    report = model.step([make_batch()], ITERATION)
     assert report["total"] != 0
     assert taught(model) == parts
     assert model.networks.teacher is not None
@@ -84,9 +86,9 @@ def test_each_term_teaches_the_published_networks(loss: dict[str, float], parts:
 def test_the_fine_head_learns_from_real_anchors_once_the_ramp_began() -> None:
     model = make_model(**OFF | {"identification": 1, "teacher": 2, "fine": 0.2})
     model.networks.teacher = None
-    assert "real_fine" in model.step(make_batch(), ITERATION)
+    assert "real_fine" in model.step([make_batch()], ITERATION)
     assert taught(model) == {"backbone", "prim", "fine"}
-    assert "real_fine" not in model.step(make_batch(), 0)
+    assert "real_fine" not in model.step([make_batch()], 0)
     assert taught(model) == {"backbone", "prim"}
 
 
@@ -95,12 +97,12 @@ def test_the_generators_step_gives_the_discriminator_no_gradient() -> None:
     arrivals: list[str] = []
     for name, parameter in model.networks.discriminator.named_parameters():
         parameter.register_post_accumulate_grad_hook(lambda _, name=name: arrivals.append(name))
-    model.step(make_batch(), ITERATION)
+    model.step([make_batch()], ITERATION)
     assert len(arrivals) == len(set(arrivals)), "one gradient each, from the discriminator's own step"
 
 
 def test_a_term_that_is_switched_off_is_absent_from_the_report() -> None:
-    report = make_model(cycle=0, adversarial=0).step(make_batch(), ITERATION)
+    report = make_model(cycle=0, adversarial=0).step([make_batch()], ITERATION)
     assert not report.keys() & {"cycle", "adversarial", "discriminator", "gradient_penalty"}
     assert {"reconstruction", "structure_code", "teacher", "fine", "total"} <= report.keys()
 
@@ -108,11 +110,11 @@ def test_a_term_that_is_switched_off_is_absent_from_the_report() -> None:
 def test_no_term_is_fed_back_without_a_teacher() -> None:
     model = make_model()
     model.networks.teacher = None
-    assert not model.step(make_batch(), ITERATION).keys() & {"teacher", "fine"}
+    assert not model.step([make_batch()], ITERATION).keys() & {"teacher", "fine"}
 
 
 def test_the_total_is_the_weighted_sum_of_the_reported_terms() -> None:
-    report = make_model().step(make_batch(), ITERATION)
+    report = make_model().step([make_batch()], ITERATION)
     weights = {
         "adversarial": 1,
         "reconstruction": 5,
@@ -132,9 +134,9 @@ def test_the_total_is_the_weighted_sum_of_the_reported_terms() -> None:
 def test_a_step_is_a_function_of_networks_batch_and_iteration() -> None:
     first, second = make_model(), make_model()
     torch.manual_seed(99)
-    reports = [first.step(make_batch(), ITERATION)]
+    reports = [first.step([make_batch()], ITERATION)]
     torch.manual_seed(7)
-    reports.append(second.step(make_batch(), ITERATION))
+    reports.append(second.step([make_batch()], ITERATION))
     assert reports[0] == reports[1]
     states = [model.networks.appearance.state_dict() for model in (first, second)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -145,26 +147,25 @@ def test_running_codes_depend_on_their_picture_alone_and_leave_no_trace() -> Non
     pictures = make_batch().pictures
     encoder = model.networks.appearance
     before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
-    codes = model.appearance_codes(pictures)
-    other = model.appearance_codes(torch.cat([pictures[:1], torch.randn(3, 3, 64, 32)]))
+    codes = model.terms.appearance_codes(pictures)
+    other = model.terms.appearance_codes(torch.cat([pictures[:1], torch.randn(3, 3, 64, 32)]))
     assert torch.allclose(codes[:1], other[:1], atol=1e-6)
     assert all(torch.equal(before[name], buffer) for name, buffer in encoder.named_buffers())
-    assert encoder.training
 
 
 def test_batch_codes_take_each_side_as_a_batch_of_its_own() -> None:
     model = make_model({"code_statistics": "batch"})
     pictures = make_batch().pictures
-    codes = model.appearance_codes(pictures)
-    other = model.appearance_codes(torch.cat([pictures[:B], torch.randn(B, 3, 64, 32)]))
+    codes = model.terms.appearance_codes(pictures)
+    other = model.terms.appearance_codes(torch.cat([pictures[:B], torch.randn(B, 3, 64, 32)]))
     assert torch.allclose(codes[:B], other[:B], atol=1e-6)
-    assert not torch.allclose(codes[:1], model.appearance_codes(pictures[[0, 2, 1, 3]])[:1], atol=1e-4)
+    assert not torch.allclose(codes[:1], model.terms.appearance_codes(pictures[[0, 2, 1, 3]])[:1], atol=1e-4)
 
 
 def test_a_label_depends_on_its_picture_alone_unless_the_published_way_is_asked_for() -> None:
     for statistics, training in (("running", False), ("batch", True)):
         model = make_model({"teacher_statistics": statistics})
-        model.step(make_batch(), ITERATION)
+        model.step([make_batch()], ITERATION)
         assert model.networks.teacher is not None
         assert model.networks.teacher.training is training
 
@@ -173,7 +174,7 @@ def test_the_average_follows_the_generator_slowly_and_only_that() -> None:
     model = make_model()
     generator, averaged = model.networks.generator, model.networks.averaged
     before = [parameter.clone() for parameter in averaged.parameters()]
-    model.step(make_batch(), 0)
+    model.step([make_batch()], 0)
     decay = min(model.settings.optimizer.ema, 1 / 10)
     for old, mean, new in zip(before, averaged.parameters(), generator.parameters(), strict=True):
         assert torch.allclose(mean, decay * old + (1 - decay) * new, atol=1e-6)
@@ -184,17 +185,17 @@ def test_without_averaging_the_average_is_the_last_generator() -> None:
     model.settings = model.settings.model_copy(
         update={"optimizer": model.settings.optimizer.model_copy(update={"ema": 0.0})}
     )
-    model.step(make_batch(), 3)
+    model.step([make_batch()], 3)
     pairs = zip(model.networks.averaged.parameters(), model.networks.generator.parameters(), strict=True)
     assert all(torch.equal(mean, value) for mean, value in pairs)
 
 
 def test_learning_rates_follow_the_schedule_in_every_optimizer() -> None:
     model = make_model()
-    model.step(make_batch(), 0)
+    model.step([make_batch()], 0)
     first = {name: [group["lr"] for group in o.param_groups] for name, o in model.optimizers.items()}
     assert first == {"generator": [1e-4], "discriminator": [1e-4], "appearance": [0.002, 0.02]}
-    model.step(make_batch(), ITERATION)  # after both milestones of eight iterations
+    model.step([make_batch()], ITERATION)  # after both milestones of eight iterations
     for name, optimizer in model.optimizers.items():
         assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([rate / 100 for rate in first[name]])
 
@@ -204,13 +205,46 @@ def test_a_loss_that_is_not_finite_stops_before_it_updates_anything() -> None:
     batch = make_batch()
     before = {name: tensor.clone() for name, tensor in model.networks.generator.state_dict().items()}
     with pytest.raises(FloatingPointError, match="is not finite"):
-        model.step(batch._replace(pictures=batch.pictures * torch.nan), ITERATION)
+        model.step([batch._replace(pictures=batch.pictures * torch.nan)], ITERATION)
     after = model.networks.generator.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_half_precision_trains_to_nearly_the_same_terms() -> None:
-    exact, half = (make_model({"precision": precision}).step(make_batch(), ITERATION) for precision in ("fp32", "bf16"))
+    exact, half = (
+        make_model({"precision": precision}).step([make_batch()], ITERATION) for precision in ("fp32", "bf16")
+    )
     assert exact.keys() == half.keys()
     assert half["reconstruction"] == pytest.approx(exact["reconstruction"], rel=0.05)
     assert half != exact
+
+
+def test_clipping_shortens_the_step_of_every_optimizer() -> None:
+    model = make_model()
+    model.settings = model.settings.model_copy(
+        update={"optimizer": model.settings.optimizer.model_copy(update={"clip": 1e-3})}
+    )
+    model.step([make_batch()], ITERATION)
+    for optimizer in model.optimizers.values():
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        assert torch.stack([gradient.norm() for gradient in gradients]).norm() <= 1.001e-3
+
+
+def test_a_warm_up_starts_at_a_tenth_of_every_rate() -> None:
+    model = make_model()
+    model.settings = model.settings.model_copy(
+        update={"optimizer": model.settings.optimizer.model_copy(update={"warmup": 0.5})}
+    )
+    model.step([make_batch()], 0)
+    rates = {name: [group["lr"] for group in o.param_groups] for name, o in model.optimizers.items()}
+    assert rates["generator"] == pytest.approx([1e-5])
+    assert rates["appearance"] == pytest.approx([0.0002, 0.002])
+
+
+def test_frozen_statistics_stay_and_make_a_row_independent_of_its_batch() -> None:
+    model = make_model({"appearance_statistics": "frozen"})
+    before = {name: buffer.clone() for name, buffer in model.networks.appearance.named_buffers()}
+    model.step([make_batch()], ITERATION)
+    after = dict(model.networks.appearance.named_buffers())
+    assert len(before) > 5
+    assert all(torch.equal(before[name], after[name]) for name in before)

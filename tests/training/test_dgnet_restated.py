@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, l1_loss
 
 from dgaug.models.reid import ReidNetwork, soft_labels
-from dgaug.training.dgnet import Batch, DGNet, Networks, build_networks
+from dgaug.training.dgnet import DGNet
+from dgaug.training.networks import Networks, build_networks
+from dgaug.training.terms import Batch
 
 CLASSES, B = 4, 3
 ITERATION = 7  # every ramp of the tiny schedule is at its end
@@ -91,7 +93,7 @@ def restated(networks: Networks, batch: Batch, *, encoder_learns: bool) -> dict[
 def test_an_iteration_is_the_sum_of_both_sides_term_by_term_and_in_its_gradients(structure_branch: float) -> None:
     model, batch = make_model(structure_branch), make_batch()
     before = copy.deepcopy(model.networks)
-    report = model.step(batch, ITERATION)
+    report = model.step([batch], ITERATION)
     before.discriminator.load_state_dict(model.networks.discriminator.state_dict())
     terms = restated(before, batch, encoder_learns=structure_branch == 1)
     assert report.keys() - {"discriminator", "gradient_penalty", "total"} == terms.keys() == WEIGHTS.keys()
@@ -110,7 +112,7 @@ def test_an_iteration_is_the_sum_of_both_sides_term_by_term_and_in_its_gradients
 def test_the_discriminator_learns_from_both_sides_before_the_generator_does() -> None:
     model, batch = make_model(1.0), make_batch()
     before = copy.deepcopy(model.networks)
-    report = model.step(batch, ITERATION)
+    report = model.step([batch], ITERATION)
     g, d = before.generator, before.discriminator
     codes = before.appearance.eval()(batch.pictures).appearance.detach()
     sides, loss, penalty = zip(batch.pictures.chunk(2), codes.chunk(2), strict=True), torch.zeros(()), torch.zeros(())

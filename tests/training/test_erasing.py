@@ -6,15 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from dgaug.training.erasing import erase
+from dgaug.training.erasing import draw_boxes, erase
 
 HEIGHT, WIDTH, COUNT = 64, 32, 2000
+
+
+def erased_at_random(pictures: torch.Tensor, probability: float, rng: np.random.Generator) -> torch.Tensor:
+    return erase(pictures, draw_boxes(len(pictures), (HEIGHT, WIDTH), probability, rng))
 
 
 @pytest.fixture(scope="module")
 def boxes() -> np.ndarray:
     """Top, left, rows and columns of every box that was erased from pictures of ones."""
-    erased = erase(torch.ones(COUNT, 3, HEIGHT, WIDTH), 0.5, np.random.default_rng(0))
+    erased = erased_at_random(torch.ones(COUNT, 3, HEIGHT, WIDTH), 0.5, np.random.default_rng(0))
     assert erased.unique().tolist() == [0.0, 1.0]
     found = []
     for picture in erased.numpy():
@@ -56,13 +60,13 @@ def test_the_aspect_ratio_is_uniform_not_log_uniform(boxes: np.ndarray) -> None:
 def test_equal_draws_erase_equally_and_the_input_stays() -> None:
     pictures = torch.randn(8, 3, HEIGHT, WIDTH)
     before = pictures.clone()
-    first, second = (erase(pictures, 0.5, np.random.default_rng(3)) for _ in range(2))
+    first, second = (erased_at_random(pictures, 0.5, np.random.default_rng(3)) for _ in range(2))
     assert torch.equal(first, second)
     assert torch.equal(pictures, before)
-    assert not torch.equal(first, erase(pictures, 0.5, np.random.default_rng(4)))
+    assert not torch.equal(first, erased_at_random(pictures, 0.5, np.random.default_rng(4)))
 
 
 def test_probability_zero_erases_nothing_and_one_erases_every_picture() -> None:
     pictures = torch.ones(50, 3, HEIGHT, WIDTH)
-    assert torch.equal(erase(pictures, 0.0, np.random.default_rng(0)), pictures)
-    assert (erase(pictures, 1.0, np.random.default_rng(0)) == 0).flatten(1).any(dim=1).all()
+    assert torch.equal(erased_at_random(pictures, 0.0, np.random.default_rng(0)), pictures)
+    assert (erased_at_random(pictures, 1.0, np.random.default_rng(0)) == 0).flatten(1).any(dim=1).all()

@@ -13,6 +13,7 @@ from tiny_run import assert_same_checkpoint, tiny_settings
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.models import checkpoints
+from dgaug.processes import Processes
 from dgaug.runs import Run
 from dgaug.scores.evaluation import features_of
 from dgaug.settings import FeedSettings, ReidSettings
@@ -21,7 +22,7 @@ from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import StoreFeed
 from dgaug.training.reid import ReidJob, train_reid_network
 
-CPU = torch.device("cpu")
+ALONE = Processes(torch.device("cpu"))
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def job(tiny_run: Run) -> ReidJob:
 
 def terms_of(job: ReidJob, path: Path) -> list[dict[str, float]]:
     lines: list[dict[str, float]] = []
-    train_reid_network(job, path, device=CPU, save_every=100, on_log=lambda _, terms: lines.append(dict(terms)))
+    train_reid_network(job, path, processes=ALONE, save_every=100, on_log=lambda _, terms: lines.append(dict(terms)))
     return lines
 
 
@@ -73,23 +74,23 @@ def test_a_one_head_model_learns_from_soft_labels_only(job: ReidJob, tmp_path: P
 
 def test_training_that_stopped_goes_on_to_the_same_weights(job: ReidJob, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole.pt", tmp_path / "stopped.pt"
-    train_reid_network(job, whole, device=CPU, save_every=100)
+    train_reid_network(job, whole, processes=ALONE, save_every=100)
 
     def power_cut(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
         if done == 3:
             raise RuntimeError("power cut")
 
     with pytest.raises(RuntimeError, match="power cut"):
-        train_reid_network(job, stopped, device=CPU, save_every=2, progress=power_cut)
+        train_reid_network(job, stopped, processes=ALONE, save_every=2, progress=power_cut)
     assert not stopped.exists()
-    train_reid_network(job, stopped, device=CPU, save_every=2)
+    train_reid_network(job, stopped, processes=ALONE, save_every=2)
     assert_same_checkpoint(whole, stopped)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped.pt", "whole.pt"]
 
 
 def test_a_finished_network_is_not_trained_again(job: ReidJob, tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
-    train_reid_network(job, path, device=CPU, save_every=100)
+    train_reid_network(job, path, processes=ALONE, save_every=100)
     before = path.stat().st_mtime_ns
     assert terms_of(job, path) == []
     assert path.stat().st_mtime_ns == before
@@ -107,12 +108,14 @@ def test_learning_rates_warm_up_and_differ_between_backbone_and_heads(job: ReidJ
             groups = torch.load(state, weights_only=True)["optimizer"]["param_groups"]
             rates.append([group["lr"] for group in groups])
 
-    train_reid_network(replace(job, settings=changed), tmp_path / "last.pt", device=CPU, save_every=1, progress=stop)
+    train_reid_network(
+        replace(job, settings=changed), tmp_path / "last.pt", processes=ALONE, save_every=1, progress=stop
+    )
     assert rates == [pytest.approx([0.01, 0.02]), pytest.approx([0.055, 0.11]), pytest.approx([0.1, 0.2])]
 
 
 def test_a_learning_rate_that_is_far_too_high_ends_in_one_clear_line(job: ReidJob, tmp_path: Path) -> None:
     wild = ReidSettings(iterations=60, batch_size=8, learning_rate=1e30, warmup=0)
     with pytest.raises(DgaugError, match=r"training of teacher diverged at iteration \d+; lower the learning rate"):
-        train_reid_network(replace(job, settings=wild), tmp_path / "last.pt", device=CPU, save_every=100)
+        train_reid_network(replace(job, settings=wild), tmp_path / "last.pt", processes=ALONE, save_every=100)
     assert not (tmp_path / "last.pt").exists()

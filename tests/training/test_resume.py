@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
+import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -85,6 +88,49 @@ def test_a_run_killed_twice_without_warning_ends_the_same(
     assert 1 <= iteration_of(run) < 8
     assert dgaug("train", "--resume", "--out", run.folder).code == 0
     assert_same_run(run, tiny_run)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_killed_at_random_moments_ends_the_same(tmp_path: Path, tiny_run: Run, workers: int) -> None:
+    """SIGKILL wherever it hits: between iterations, inside one, while a checkpoint or a log line is written."""
+    run = Run(tmp_path / "run")
+    config = write_config(tmp_path / "a.yaml", data={"workers": workers})
+    moments, reached = random.Random(workers), []
+    while len(reached) < 4:
+        process = start_process("train", "--config", config, "--out", run.folder, "--teacher", tiny_run.teacher)
+        before = run.checkpoint.stat().st_mtime_ns if run.checkpoint.is_file() else None
+        wait_for_another(run.checkpoint, before, process)
+        time.sleep(moments.uniform(0, 0.15))
+        process.kill()
+        finish_process(process)
+        reached.append(iteration_of(run))
+        if reached[-1] == 8:
+            break
+    assert reached == sorted(reached)
+    assert len(set(reached)) > 1, "it went on between the kills"
+    train(config=config, out=run.folder, teacher=tiny_run.teacher)
+    assert_same_checkpoint(run.checkpoint, tiny_run.checkpoint)
+    assert [json.loads(line)["iteration"] for line in run.log.open()] == list(range(8))
+    assert not list(run.folder.rglob("*.part"))
+
+
+def wait_for_another(file: Path, before: int | None, process: subprocess.Popen[str]) -> None:
+    """Until a file was written anew."""
+    while not file.is_file() or file.stat().st_mtime_ns == before:
+        if process.poll() is not None:
+            assert process.returncode == 0, process.communicate()
+            return
+        time.sleep(0.002)
+
+
+def test_settings_that_no_weight_depends_on_may_change_and_are_recorded(
+    tmp_path: Path, tiny_config: Path, tiny_run: Run
+) -> None:
+    with pytest.raises(Interrupted):
+        train(config=tiny_config, out=tmp_path, progress=StopAt("DG-Net", 2))
+    run = train(out=tmp_path, resume=True, overrides=["checkpoint.every=4", "data.workers=1"])
+    assert_same_checkpoint(run.checkpoint, tiny_run.checkpoint)
+    assert (run.settings().checkpoint.every, run.settings().data.workers) == (4, 1)
 
 
 def test_sigterm_saves_and_exits_with_143(tmp_path: Path, tiny_run: Run, tiny_config: Path, dgaug: RunCommand) -> None:

@@ -12,7 +12,7 @@ from tiny_run import tiny_settings
 from dgaug.errors import DgaugError
 from dgaug.models import checkpoints
 from dgaug.runs import Run
-from dgaug.training.dgnet import Networks, build_networks
+from dgaug.training.networks import Networks, build_networks
 from dgaug.training.start import ship, start_from
 
 

@@ -1,0 +1,98 @@
+"""The processes of a job: this one alone, or those that torchrun started (Accelerate, torch DDP underneath)."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dgaug.device import default_device
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """One process among all that work on the same job.
+
+    Attributes:
+        device: of this process.
+        index: of this process, from 0; the first one writes files and talks.
+        count: of all processes, on every machine.
+    """
+
+    device: torch.device
+    index: int = 0
+    count: int = 1
+    accelerator: Accelerator | None = None
+
+    @classmethod
+    def here(cls) -> Processes:
+        """The processes that torchrun started, or this one alone on the default device."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls(default_device())
+        from accelerate import Accelerator
+
+        accelerator = Accelerator(cpu=default_device().type == "cpu")
+        return cls(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.index == 0
+
+    def wrap(self, module: nn.Module, *, unused: bool = False) -> nn.Module:
+        """The module whose backward pass averages gradients over all processes; `unused`: some may get none."""
+        if self.count == 1:
+            return module
+        own = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(module, device_ids=own, find_unused_parameters=unused, broadcast_buffers=False)
+
+    def averaging(self, module: nn.Module, *, now: bool) -> AbstractContextManager[Any]:
+        """Forward and backward passes of a wrapped module: average gradients now, or only add them up here."""
+        return nullcontext() if now or not isinstance(module, DistributedDataParallel) else module.no_sync()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of a tensor over all processes."""
+        if self.accelerator is None:
+            return values
+        mean: Tensor = self.accelerator.reduce(values, reduction="mean")
+        return mean
+
+    @torch.no_grad()
+    def average_statistics(self, network: nn.Module) -> None:
+        """Make running statistics of batch norm the mean over all processes, in place."""
+        statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        if self.accelerator is None or not statistics:
+            return
+        mean = self.mean(torch.cat([buffer.flatten() for buffer in statistics]))
+        for buffer, part in zip(statistics, mean.split([buffer.numel() for buffer in statistics]), strict=True):
+            buffer.copy_(part.view_as(buffer))
+
+    def largest(self, number: int) -> int:
+        """The largest of a number that each process has."""
+        if self.accelerator is None:
+            return number
+        return int(self.accelerator.gather(torch.tensor([number], device=self.device)).max())
+
+    def share(self, value: Value) -> Value:
+        """The first process's value, in every process."""
+        if self.accelerator is None:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        shared: Value = broadcast_object_list([value])[0]
+        return shared
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.accelerator is not None:
+            self.accelerator.wait_for_everyone()

@@ -1,0 +1,69 @@
+"""The networks of a DG-Net run, and the modes that an iteration runs them in."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dgaug.models.checkpoints import appearance_network
+from dgaug.models.discriminator import Discriminator
+from dgaug.models.ensemble import Ensemble
+from dgaug.models.generator import Generator
+from dgaug.models.reid import ReidNetwork
+from dgaug.settings import Settings
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@dataclass
+class Networks:
+    """The networks of a run; `teacher` is None when nothing is fed back, `averaged` is the EMA of the generator."""
+
+    generator: Generator
+    averaged: Generator
+    appearance: ReidNetwork
+    discriminator: Discriminator
+    teacher: ReidNetwork | Ensemble | None = None
+
+    def to(self, device: torch.device) -> Networks:
+        """Move every network to a device."""
+        for network in (self.generator, self.averaged, self.appearance, self.discriminator, self.teacher):
+            if network is not None:
+                network.to(device)
+        return self
+
+    def saved(self) -> dict[str, nn.Module]:
+        """What a checkpoint holds, by name; the teacher has a file of its own."""
+        return {
+            "generator": self.generator,
+            "averaged": self.averaged,
+            "appearance": self.appearance,
+            "discriminator": self.discriminator,
+        }
+
+
+def build_networks(settings: Settings, classes: int, *, weights: str | None = None) -> Networks:
+    """Fresh networks for `classes` identities; `weights` replaces the setting of the backbone's weights."""
+    model, size = settings.model, settings.data.image_size
+    appearance = appearance_network(settings, classes, weights=weights)
+    generator = Generator(size, appearance.code_length, model.width)
+    averaged = copy.deepcopy(generator).requires_grad_(False)
+    return Networks(generator, averaged, appearance, Discriminator(size, model.width))
+
+
+def frozen_state(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters detached and statistics copied: run with these, gradients reach the input only, nothing is kept."""
+    state = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return state | {name: buffer.clone() for name, buffer in network.named_buffers()}
+
+
+def training_mode(network: nn.Module, *, statistics: str) -> None:
+    """Dropout on; batch norm with the statistics of its batch or, `frozen`, with those it has."""
+    network.train()
+    if statistics == "frozen":
+        for module in network.modules():
+            if isinstance(module, _NORMS):
+                module.eval()

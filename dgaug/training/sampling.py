@@ -1,0 +1,137 @@
+"""Which pictures a batch holds: an order that is a function of the iteration, shared by processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from dgaug.chance import Key, draws, key
+from dgaug.errors import DgaugError
+from dgaug.settings import ReidSettings, ScheduleSettings
+
+SMALLEST_BATCH = 2
+"""Batch norm needs two pictures."""
+
+Rows = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+Order = Callable[[np.random.Generator], Rows]
+"""An epoch's order of rows; every epoch has the same length."""
+
+
+def shuffled(rows: int) -> Order:
+    """Each row once."""
+    return lambda rng: rng.permutation(rows)
+
+
+def balanced(labels: Tensor, per_identity: int) -> Order:
+    """Identities equally often, `per_identity` pictures of one after the other (P x K batches, Hermans et al., 2017).
+
+    The pictures of an identity come in shuffled turns; one with fewer pictures shows them again.
+    """
+    found = labels.numpy()
+    rows_of = [np.flatnonzero(found == label) for label in np.unique(found)]
+
+    def order(rng: np.random.Generator) -> Rows:
+        groups = -(-len(found) // per_identity)
+        laps = -(-groups // len(rows_of))
+        turns = np.arange(laps * per_identity).reshape(laps, per_identity)
+        shown = [rng.permutation(rows)[turns % len(rows)] for rows in rows_of]
+        lapped = [shown[identity][lap] for lap in range(laps) for identity in rng.permutation(len(rows_of))]
+        return np.concatenate(lapped[:groups])[: len(found)]
+
+    return order
+
+
+def order_of(settings: ReidSettings | ScheduleSettings, labels: Tensor) -> Order:
+    """The order that the setting `sampler` names."""
+    return balanced(labels, settings.per_identity) if settings.sampler == "balanced" else shuffled(len(labels))
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one process works on, in `turns` micro-batches (gradient accumulation)."""
+
+    index: int = 0
+    count: int = 1
+    turns: int = 1
+
+    def rows(self, batch_size: int, turn: int) -> range:
+        """Places in a batch of `batch_size`.
+
+        Raises:
+            DgaugError: the batch cannot be cut into that many parts of at least two pictures.
+        """
+        parts = self.count * self.turns
+        size = batch_size // parts
+        if batch_size % parts or size < SMALLEST_BATCH:
+            raise DgaugError(
+                f"a batch of {batch_size} cannot be shared by {self.count} processes in {self.turns} micro-batches of "
+                f"at least {SMALLEST_BATCH} pictures each; change batch_size, accumulation or the number of processes"
+            )
+        first = (self.index * self.turns + turn) * size
+        return range(first, first + size)
+
+
+WHOLE = Share()
+
+
+class Draw(NamedTuple):
+    """Which picture comes next, and the key of everything random about it."""
+
+    row: int
+    key: Key
+
+
+class OrderedBatches(Sampler[list[Draw]]):
+    """Endless batches in epochs: each epoch an order of its own, the remainder dropped.
+
+    The batch of an iteration depends on (phase, seed, stream, iteration) alone, so a run goes on anywhere, with any
+    number of processes. With several turns an iteration gives as many micro-batches, one after the other.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        batch_size: int,
+        *,
+        phase: str,
+        seed: int,
+        streams: int = 1,
+        start: int = 0,
+        share: Share = WHOLE,
+    ) -> None:
+        self.order = order
+        self.batch_size = batch_size
+        self.phase = phase
+        self.seed = seed
+        self.streams = streams
+        self.start = start
+        self.share = share
+        self.places = [share.rows(batch_size, turn) for turn in range(share.turns)]
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        iteration = self.start
+        orders = self._orders(0)
+        rows, epoch = len(orders[0]), 0
+        length = rows // self.batch_size * self.batch_size or rows
+        while True:
+            for places in self.places:
+                batch = []
+                for stream in range(self.streams):
+                    for place in places:
+                        position = iteration * self.batch_size + place
+                        if position // length != epoch:
+                            epoch = position // length
+                            orders = self._orders(epoch)
+                        augment = key(f"{self.phase}: augment", self.seed, stream, position)
+                        batch.append(Draw(int(orders[stream][position % length]), augment))
+                yield batch
+            iteration += 1
+
+    def _orders(self, epoch: int) -> list[Rows]:
+        purpose = f"{self.phase}: order"
+        return [self.order(draws(purpose, self.seed, stream, epoch)) for stream in range(self.streams)]

@@ -1,0 +1,81 @@
+"""One iteration on this process's share of a fixed batch; under torchrun, on every process's.
+
+    python one_step.py OUT [accumulation]
+
+writes the terms and the gradients of every network to OUT. Batch norm is frozen and dropout off, so that only the
+sharing differs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tiny_run import tiny_settings
+
+from dgaug.models.reid import ReidNetwork
+from dgaug.processes import Processes
+from dgaug.settings import Settings
+from dgaug.training.dgnet import DGNet
+from dgaug.training.networks import Networks, build_networks
+from dgaug.training.terms import Batch
+
+CLASSES, SIDE = 4, 4
+ITERATION = 7  # every ramp of the tiny schedule is at its end
+
+
+def settings_of(accumulation: int) -> Settings:
+    return tiny_settings(
+        model={"prim_dropout": 0, "fine_dropout": 0},
+        behaviour={"appearance_statistics": "frozen"},
+        schedule={"batch_size": SIDE, "accumulation": accumulation},
+    )
+
+
+def networks_of(settings: Settings) -> Networks:
+    torch.manual_seed(0)
+    networks = build_networks(settings, CLASSES)
+    networks.teacher = ReidNetwork("small", CLASSES, dropouts=(0.5,), pool="avg", embedding=16)
+    for network in (networks.appearance, networks.teacher):
+        for head in network.heads:
+            nn.init.normal_(head.classify.weight)
+    for parameter in networks.discriminator.parameters():
+        if parameter.dim() > 1:  # at its own start it answers 0 and its gradients are near rounding
+            nn.init.kaiming_normal_(parameter)
+    return networks
+
+
+def one_step(processes: Processes, accumulation: int) -> dict[str, Any]:
+    settings = settings_of(accumulation)
+    model = DGNet(networks_of(settings), settings, processes)
+    pictures, positives = torch.randn(2, 2 * SIDE, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+    whole = Batch(pictures, positives, torch.arange(2 * SIDE) % CLASSES)
+    places = [model.share.rows(SIDE, turn) for turn in range(accumulation)]
+    batches = [Batch(*(rows_of(rows, place) for rows in whole)) for place in places]
+    terms = model.step(batches, ITERATION)
+    parts = {name: getattr(model.networks, name) for name in ("generator", "appearance", "discriminator")}
+    gradients = {
+        f"{part}.{name}": parameter.grad
+        for part, network in parts.items()
+        for name, parameter in network.named_parameters()
+    }
+    return {"terms": terms, "gradients": gradients}
+
+
+def rows_of(rows: Tensor, place: range) -> Tensor:
+    """The same places of both sides."""
+    return torch.cat([side[place.start : place.stop] for side in rows.chunk(2)])
+
+
+if __name__ == "__main__":
+    everyone = Processes.here()
+    found = one_step(everyone, int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    if everyone.first:
+        torch.save(found, sys.argv[1])
+    everyone.wait()
