@@ -68,14 +68,23 @@ class Processes:
         return mean
 
     @torch.no_grad()
+    def average_gradients(self, parameters: list[Tensor]) -> None:
+        """Make gradients the mean over all processes, in place."""
+        self._average([parameter.grad for parameter in parameters if parameter.grad is not None])
+
+    @torch.no_grad()
     def average_statistics(self, network: nn.Module) -> None:
         """Make running statistics of batch norm the mean over all processes, in place."""
-        statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
-        if self.accelerator is None or not statistics:
+        self._average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+
+    def _average(self, tensors: list[Tensor]) -> None:
+        """One message for all."""
+        if self.accelerator is None or not tensors:
             return
-        mean = self.mean(torch.cat([buffer.flatten() for buffer in statistics]))
-        for buffer, part in zip(statistics, mean.split([buffer.numel() for buffer in statistics]), strict=True):
-            buffer.copy_(part.view_as(buffer))
+        mean, start = self.mean(torch.cat([tensor.flatten() for tensor in tensors])), 0
+        for tensor in tensors:
+            tensor.copy_(mean[start : start + tensor.numel()].view_as(tensor))
+            start += tensor.numel()
 
     def largest(self, number: int) -> int:
         """The largest of a number that each process has."""

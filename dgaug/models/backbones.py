@@ -142,7 +142,8 @@ def create_backbone(name: str, *, weights: str = "none", last_stride: int = 1) -
         network = timm_backbone.network
     if weights != "none":
         load_weights(network, torchvision_weights(name, weights), name=name)
-    return backbone
+    # Channels-last weights make every convolution run in that layout, the fastest of oneDNN and cuDNN.
+    return backbone.to(memory_format=torch.channels_last)
 
 
 def pool_stripes(maps: Tensor, stripes: int) -> Tensor:

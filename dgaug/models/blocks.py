@@ -6,9 +6,14 @@ Shapes: B pictures, C channels, H x W map.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+from dgaug.models.arithmetic import as_published
 
 LEAKY_SLOPE = 0.2
 EPSILON = 1e-5
@@ -24,6 +29,12 @@ def leaky(maps: Tensor) -> Tensor:
     return functional.leaky_relu(maps, LEAKY_SLOPE)
 
 
+def pad_border(maps: Tensor, width: int, *, mode: str) -> Tensor:
+    """Pad height and width; autocast would widen to float32 for what only copies."""
+    with torch.autocast(maps.device.type, enabled=False):
+        return functional.pad(maps, (width,) * 4, mode=mode)
+
+
 class Conv(nn.Module):
     """Reflection pad, then convolution with bias: [B, C_in, H, W] to [B, C_out, H / stride, W / stride]."""
 
@@ -34,25 +45,77 @@ class Conv(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Pad by reflection and convolve."""
+        if not as_published():  # channels innermost is the layout that oneDNN and cuDNN are fastest in
+            maps = maps.contiguous(memory_format=torch.channels_last)
         if self.pad:
-            maps = functional.pad(maps, (self.pad,) * 4, mode="reflect")
+            maps = pad_border(maps, self.pad, mode="reflect")
         convolved: Tensor = self.conv(maps)
         return convolved
 
 
 def instance_norm(maps: Tensor) -> Tensor:
     """Zero mean and unit (biased) variance per picture and channel; no parameters, no running statistics."""
-    normalised: Tensor = functional.instance_norm(maps, eps=EPSILON)
+    if as_published():
+        return functional.instance_norm(maps, eps=EPSILON)
+    normalised: Tensor = _InstanceNorm.apply(maps, None, None)
     return normalised
 
 
 def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """AdaIN (Huang and Belongie, 2017): `scale` and `shift` [B, C] replace each channel's own statistics."""
-    return torch.addcmul(shift[:, :, None, None], scale[:, :, None, None], instance_norm(maps))
+    if as_published():  # batch norm of one "picture" that has the channels of all
+        planes = maps.reshape(1, -1, *maps.shape[2:])
+        adapted = functional.batch_norm(planes, None, None, scale.flatten(), shift.flatten(), True, eps=EPSILON)
+        return adapted.view(maps.shape)
+    changed: Tensor = _InstanceNorm.apply(maps, scale, shift)
+    return changed
+
+
+class _InstanceNorm(torch.autograd.Function):
+    """Instance norm with an optional scale and shift per picture and channel [B, C].
+
+    PyTorch's own copies channels-last maps to another layout and back, forward and backward. This one keeps only
+    the normalised maps for its backward pass.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+        """Normalise; group norm with a group for each channel has the same statistics."""
+        pictures, channels, height, width = maps.shape
+        # Centred first, because on channels-last maps group norm takes its variance as a difference of squares.
+        centred = maps - maps.mean(dim=(2, 3), keepdim=True)
+        normalised, _, factor = torch.native_group_norm(
+            centred, None, None, pictures, channels, height * width, channels, EPSILON
+        )
+        factor = factor[:, :, None, None]
+        if scale is None or shift is None:
+            ctx.save_for_backward(normalised, factor)
+            return normalised
+        scale = scale[:, :, None, None].to(maps.dtype)
+        ctx.save_for_backward(normalised, factor * scale)
+        return torch.addcmul(shift[:, :, None, None].to(maps.dtype), normalised, scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Gradients of maps, scale and shift: what is left of the slope without its part along mean and deviation."""
+        normalised, factor = ctx.saved_tensors
+        level = slope.mean(dim=(2, 3), keepdim=True)
+        along = (slope * normalised).mean(dim=(2, 3), keepdim=True)
+        factor = factor.to(slope.dtype)
+        maps = torch.addcmul(torch.addcmul(-factor * level, slope, factor), normalised, -factor * along)
+        if not any(ctx.needs_input_grad[1:]):
+            return maps, None, None
+        count = slope[0, 0].numel()
+        return maps, along.flatten(1) * count, level.flatten(1) * count
 
 
 class LayerNorm(nn.Module):
-    """Normalises each picture over all its channels and pixels (unbiased deviation), then scales per channel."""
+    """Normalises each picture over all its channels and pixels (unbiased deviation), then scales per channel.
+
+    The published form divides by deviation + 1e-5, the fast one by the root of variance + 1e-10, for which there is a
+    kernel: the same at both ends, and 1e-5 apart (relative) where the deviation is about 1.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -60,11 +123,18 @@ class LayerNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Normalise [B, C, H, W] in float32, whatever the precision of the maps."""
-        wide = maps.float()
-        deviation, mean = torch.std_mean(wide, dim=(1, 2, 3), keepdim=True)
-        wide = (wide - mean) / (deviation + EPSILON)
-        return (wide * self.gamma[:, None, None] + self.beta[:, None, None]).to(maps.dtype)
+        """Normalise [B, C, H, W], with statistics in float32 whatever the precision of the maps."""
+        if as_published():
+            return self._as_published(maps)
+        count = maps[0].numel()
+        unbiased = self.gamma * ((count - 1) / count) ** 0.5
+        return functional.group_norm(maps, 1, unbiased, self.beta, EPSILON**2).to(maps.dtype)
+
+    def _as_published(self, maps: Tensor) -> Tensor:
+        rows = maps.float().flatten(1)
+        mean, deviation = (found[:, None, None, None] for found in (rows.mean(dim=1), rows.std(dim=1)))
+        normalised = (maps - mean) / (deviation + EPSILON)
+        return (normalised * self.gamma[:, None, None] + self.beta[:, None, None]).to(maps.dtype)
 
 
 class ResidualBlock(nn.Module):

@@ -6,7 +6,6 @@ import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from dgaug.models.blocks import (
     Conv,
@@ -16,6 +15,7 @@ from dgaug.models.blocks import (
     leaky,
     scaled,
 )
+from dgaug.models.upsampling import UpsampledConv
 
 BLOCKS = 4
 """Residual blocks of the decoder, hence slices of an appearance code."""
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
         super().__init__()
         half, quarter = channels // 2, channels // 4
         self.blocks = nn.ModuleList(AdaptiveBlock(channels) for _ in range(BLOCKS))
-        self.upsample = nn.ModuleList([Conv(channels, half, 5), Conv(half, quarter, 5)])
+        self.upsample = nn.ModuleList([UpsampledConv(channels, half), UpsampledConv(half, quarter)])
         self.norms = nn.ModuleList([LayerNorm(half), LayerNorm(quarter)])
         self.refine = nn.ModuleList([Conv(quarter, quarter, 3), Conv(quarter, quarter, 3)])
         self.colour = Conv(quarter, 3, 1)
@@ -85,8 +85,8 @@ class Decoder(nn.Module):
         maps = structure
         for index, block in enumerate(self.blocks):
             maps = block(maps, parameters[:, index])
-        for conv, norm in zip(self.upsample, self.norms, strict=True):
-            maps = leaky(norm(conv(functional.interpolate(maps, scale_factor=2.0, mode="nearest"))))
+        for upsample, norm in zip(self.upsample, self.norms, strict=True):
+            maps = leaky(norm(upsample(maps)))
         for conv in self.refine:
             maps = leaky(conv(maps))
         picture: Tensor = self.colour(maps)

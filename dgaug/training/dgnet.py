@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dgaug.chance import draws, seed_torch
+from dgaug.models.arithmetic import arithmetic
 from dgaug.processes import Processes
 from dgaug.settings import Settings
 from dgaug.training import schedule
@@ -16,7 +18,7 @@ from dgaug.training.erasing import draw_boxes
 from dgaug.training.networks import Networks
 from dgaug.training.objectives import SIDES
 from dgaug.training.sampling import Share
-from dgaug.training.terms import Batch, Codes, DiscriminatorTerms, GeneratorTerms, Plan, Scene, Terms
+from dgaug.training.terms import Batch, Codes, IterationTerms, Plan, Scene, Terms
 
 
 class DGNet:
@@ -27,6 +29,9 @@ class DGNet:
         self.settings = settings
         self.processes = processes or Processes(torch.device("cpu"))
         self.share = Share(self.processes.index, self.processes.count, settings.schedule.accumulation)
+        if settings.behaviour.arithmetic == "published":
+            for network in networks.present():
+                network.to(memory_format=torch.contiguous_format)
         rates = settings.optimizer
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "generator": _adam(networks.generator, rates.generator, rates.weight_decay),
@@ -44,9 +49,7 @@ class DGNet:
         self.base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         if settings.behaviour.compile:
             _compile(networks)
-        self.terms = GeneratorTerms(networks, settings)
-        self._wrapped_terms = self.processes.wrap(self.terms, unused=True)  # until the ramps start
-        self._wrapped_critic = self.processes.wrap(DiscriminatorTerms(networks, settings))
+        self.terms = IterationTerms(networks, settings)
 
     def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, float]:
         """Train on this process's share of a batch, in as many micro-batches as there are gradients to add up.
@@ -58,10 +61,10 @@ class DGNet:
         """
         self._set_rates(iteration)
         plans = self._plans(batches, iteration)
-        with self._precision():
+        with self._forward():
             codes = [self.terms.codes(batch) for batch in batches]
             scenes = self._draw(batches, codes)
-        report = self._train_discriminator(batches, [scene.fakes.detach() for scene in scenes])
+        report = self._train_discriminator(batches, [scene.fakes.leaf.detach() for scene in scenes])
         report |= self._gather_gradients(batches, codes, scenes, plans, iteration)
         said = dict(zip(report, self.processes.mean(torch.stack(list(report.values()))).tolist(), strict=True))
         _refuse_nonfinite(said)
@@ -74,9 +77,9 @@ class DGNet:
         """Draws belong to the whole batch, so that they do not depend on how it is shared."""
         loss, plan = self.settings.loss, self.settings.schedule
         rng = draws("dgnet: erasing and branch", self.settings.seed, iteration)
-        size = batches[0].pictures.shape[2:]
+        height, width = batches[0].pictures.shape[2:]
         side = len(batches[0].labels) // SIDES * self.share.count * self.share.turns
-        boxes, positive_boxes = (draw_boxes(SIDES * side, (size[0], size[1]), loss.erasing, rng) for _ in range(2))
+        boxes, positive_boxes = (draw_boxes(SIDES * side, (height, width), loss.erasing, rng) for _ in range(2))
         weights = schedule.weights(loss, plan, iteration)
         encoder_learns = bool(rng.random() < loss.structure_branch)
         mine = [
@@ -99,13 +102,10 @@ class DGNet:
             return {}
         weights = {"discriminator": loss.adversarial, "gradient_penalty": loss.adversarial * loss.gradient_penalty}
         parameters = self._clear("discriminator")
-        found = []
-        for turn, (batch, fake) in enumerate(zip(batches, fakes, strict=True)):
-            with self.processes.averaging(self._wrapped_critic, now=turn + 1 == len(batches)):
-                with self._precision():
-                    terms: Terms = self._wrapped_critic(batch.pictures, fake)
-                self._backward(_weighted(terms, weights), parameters)
-            found.append(terms)
+        found = [
+            self._add_gradients(self.terms.discriminator(batch.pictures, fake), weights, parameters)
+            for batch, fake in zip(batches, fakes, strict=True)
+        ]
         self._update("discriminator")
         return _mean(found)
 
@@ -121,21 +121,40 @@ class DGNet:
         found = []
         for turn, (batch, code, scene, plan) in enumerate(zip(batches, codes, scenes, plans, strict=True)):
             seed_torch("dgnet: dropout", self.settings.seed, iteration, self.share.index * self.share.turns + turn)
-            with self.processes.averaging(self._wrapped_terms, now=turn + 1 == len(batches)):
-                with self._precision():
-                    drawn = scene if scene.fakes.requires_grad else self.terms.draw(batch, code)
-                    terms: Terms = self._wrapped_terms(batch, code, drawn, plan)
-                total = _weighted(terms, plan.weights)
-                self._backward(total, parameters)
+            if not scene.fakes.whole.requires_grad:
+                with self._forward():
+                    scene = self.terms.draw(batch, code)
+            groups = self.terms.generator(batch, code, scene, plan)
+            inputs = [*parameters, *(cut.leaf for cut in scene)]
+            terms = self._add_gradients(groups, plan.weights, inputs)
+            scene.backward(parameters)
+            total = torch.stack([plan.weights[name] * term for name, term in terms.items()]).sum()
             found.append(terms | {"total": total})
         return _mean(found)
 
-    def _precision(self) -> torch.autocast:
-        half = self.settings.behaviour.precision == "bf16"
-        return torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half)
+    def _add_gradients(self, groups: Iterator[Terms], weights: Mapping[str, float], inputs: list[Tensor]) -> Terms:
+        """Compute group after group and its gradients, freeing each before the next; the terms, detached."""
+        found: Terms = {}
+        while True:
+            with self._forward():
+                terms = next(groups, None)
+            if terms is None:
+                return found
+            terms = {name: term for name, term in terms.items() if name in weights}
+            if not terms:
+                continue
+            loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+            torch.autograd.backward(loss / self.share.turns, inputs=inputs)
+            for name, term in terms.items():
+                found[name] = found.get(name, 0) + term.detach()
 
-    def _backward(self, loss: Tensor, parameters: list[Tensor]) -> None:
-        torch.autograd.backward(loss / self.share.turns, inputs=parameters)
+    @contextmanager
+    def _forward(self) -> Iterator[None]:
+        """Precision and arithmetic of a forward pass."""
+        behaviour, device = self.settings.behaviour, self.processes.device.type
+        half = torch.autocast(device, torch.bfloat16, enabled=behaviour.precision == "bf16")
+        with half, arithmetic(behaviour.arithmetic):
+            yield
 
     def _parameters(self, *names: str) -> list[Tensor]:
         return [p for name in names for group in self.optimizers[name].param_groups for p in group["params"]]
@@ -147,8 +166,10 @@ class DGNet:
 
     def _update(self, *names: str) -> None:
         for name in names:
+            parameters = self._parameters(name)
+            self.processes.average_gradients(parameters)
             if self.settings.optimizer.clip:
-                nn.utils.clip_grad_norm_(self._parameters(name), self.settings.optimizer.clip)
+                nn.utils.clip_grad_norm_(parameters, self.settings.optimizer.clip)
             self.optimizers[name].step()
 
     def _set_rates(self, iteration: int) -> None:
@@ -177,10 +198,6 @@ def _compile(networks: Networks) -> None:
     """Compile what runs often and is differentiated once (the discriminator's penalty is differentiated twice)."""
     networks.generator.structure_encoder.compile()
     networks.generator.decoder.compile()
-
-
-def _weighted(terms: Terms, weights: dict[str, float]) -> Tensor:
-    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
 
 
 def _mean(found: Sequence[Terms]) -> Terms:

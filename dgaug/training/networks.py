@@ -30,10 +30,13 @@ class Networks:
 
     def to(self, device: torch.device) -> Networks:
         """Move every network to a device."""
-        for network in (self.generator, self.averaged, self.appearance, self.discriminator, self.teacher):
-            if network is not None:
-                network.to(device)
+        for network in self.present():
+            network.to(device)
         return self
+
+    def present(self) -> list[nn.Module]:
+        """Every network that there is."""
+        return [*self.saved().values(), *([] if self.teacher is None else [self.teacher])]
 
     def saved(self) -> dict[str, nn.Module]:
         """What a checkpoint holds, by name; the teacher has a file of its own."""

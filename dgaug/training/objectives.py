@@ -34,17 +34,14 @@ def teacher_divergence(logits: Tensor, soft_label: Tensor) -> Tensor:
     return SIDES * functional.kl_div(logits.float().log_softmax(dim=1), soft_label, reduction="batchmean")
 
 
+def patch_error(scores: list[Tensor], target: float) -> Tensor:
+    """Least squares of patch scores to a target (Mao et al., 2017); scales and sides added."""
+    return SIDES * torch.stack([(maps.float() - target).square().mean() for maps in scores]).sum()
+
+
 def discriminator_error(real: list[Tensor], generated: list[Tensor]) -> Tensor:
-    """Least squares of patch scores: real to 1, generated to 0; scales and sides added."""
-    return (
-        SIDES
-        * torch.stack(
-            [
-                fake.float().square().mean() + (true.float() - 1).square().mean()
-                for true, fake in zip(real, generated, strict=True)
-            ]
-        ).sum()
-    )
+    """The discriminator's side: patch scores of real pictures to 1, of generated ones to 0."""
+    return patch_error(real, 1) + patch_error(generated, 0)
 
 
 def gradient_penalty(real: list[Tensor], pictures: Tensor) -> Tensor:
@@ -60,5 +57,5 @@ def gradient_penalty(real: list[Tensor], pictures: Tensor) -> Tensor:
 
 
 def adversarial(generated: list[Tensor]) -> Tensor:
-    """Generator's side: patch scores of generated pictures to 1, doubled as published; scales and sides added."""
-    return SIDES * torch.stack([2 * (scores.float() - 1).square().mean() for scores in generated]).sum()
+    """Generator's side: patch scores of generated pictures to 1, doubled as published."""
+    return 2 * patch_error(generated, 1)

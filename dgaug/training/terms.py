@@ -1,18 +1,22 @@
 """What one iteration computes: the generated pictures, and every term of the loss (method: generator-side total).
 
-The two modules here are what is trained: their forward passes return the terms, so that a wrapper that averages
-gradients over processes sees one forward and one backward pass.
+Terms come in groups, each with a graph of its own whose backward pass frees it before the next group is computed: the
+memory of an iteration is that of its largest group. Where groups share a code or a picture, a `Cut` gathers what their
+gradients say of it, and passes it on once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
-from dgaug.models.reid import ReidOutput, soft_labels
+from dgaug.models.ensemble import Ensemble
+from dgaug.models.reid import ReidNetwork, ReidOutput, soft_labels
 from dgaug.models.structure import grey
 from dgaug.settings import Settings
 from dgaug.training import objectives
@@ -50,42 +54,50 @@ class Codes(NamedTuple):
     positives: Tensor
 
 
+@dataclass(frozen=True)
+class Cut:
+    """A tensor that several groups read: `whole` with the graph that made it, `leaf` without, for the groups."""
+
+    whole: Tensor
+    leaf: Tensor
+
+    @classmethod
+    def of(cls, whole: Tensor) -> Cut:
+        """Cut here, if there is a graph to cut."""
+        return cls(whole, whole.detach().requires_grad_(whole.requires_grad))
+
+
 class Scene(NamedTuple):
-    """What the generator drew: row k of `fakes` is appearance k on the structure of its partner."""
+    """Codes of the pictures, AdaIN parameters of their positives too, and what was drawn of them.
 
-    structure: Tensor
-    fakes: Tensor
-    reconstruction: Tensor
-    same_identity: Tensor
+    Row k of `fakes` is appearance k on the structure of its partner.
+    """
 
+    structure: Cut
+    adain: Cut
+    positive_adain: Cut
+    fakes: Cut
 
-class DiscriminatorTerms(nn.Module):
-    """The discriminator's loss."""
-
-    def __init__(self, networks: Networks, settings: Settings) -> None:
-        super().__init__()
-        self.discriminator = networks.discriminator
-        self.penalised = settings.loss.gradient_penalty > 0
-
-    def forward(self, pictures: Tensor, fakes: Tensor) -> Terms:
-        """`discriminator` and, where it has a weight, `gradient_penalty`, of real and generated pictures."""
-        real = pictures.detach().requires_grad_(self.penalised)
-        scores = self.discriminator(real)
-        terms = {"discriminator": objectives.discriminator_error(scores, self.discriminator(fakes))}
-        if self.penalised:
-            terms["gradient_penalty"] = objectives.gradient_penalty(scores, real)
-        return terms
+    def backward(self, parameters: list[Tensor]) -> None:
+        """Pass on what the groups' gradients say of the cuts: from the pictures to the codes to the encoders."""
+        codes = [self.structure, self.adain, self.positive_adain]
+        _pass_on([self.fakes], [*parameters, *(cut.leaf for cut in codes)])
+        _pass_on(codes, parameters)
 
 
-class GeneratorTerms(nn.Module):
-    """The loss of generator and appearance encoder, with discriminator and teacher as they are."""
+def _pass_on(cuts: list[Cut], inputs: list[Tensor]) -> None:
+    reached = [cut for cut in cuts if cut.leaf.grad is not None]
+    if reached:
+        torch.autograd.backward([cut.whole for cut in reached], [cut.leaf.grad for cut in reached], inputs=inputs)
+
+
+class IterationTerms:
+    """The terms of an iteration, unweighted, over the networks as they are."""
 
     def __init__(self, networks: Networks, settings: Settings) -> None:
-        super().__init__()
-        self.generator = networks.generator
-        self.appearance = networks.appearance
+        self.networks = networks
         self.behaviour = settings.behaviour
-        self._networks = networks  # a plain dataclass, so that only the two above are this module's parameters
+        self.penalised = settings.loss.gradient_penalty > 0
 
     def codes(self, batch: Batch) -> Codes:
         """Appearance codes of a batch."""
@@ -94,81 +106,88 @@ class GeneratorTerms(nn.Module):
     @torch.no_grad()
     def appearance_codes(self, pictures: Tensor) -> Tensor:
         """Appearance codes [2B, code] of pictures, which teach nothing."""
-        return torch.cat([self.appearance(side).appearance for side in self._code_batches(pictures)])
+        return torch.cat([self.networks.appearance(side).appearance for side in self._code_batches(pictures)])
 
     def draw(self, batch: Batch, codes: Codes) -> Scene:
-        """Every picture that the generator makes of a batch, but for the cycle."""
-        generator = self.generator
-        structure = generator.structure(batch.pictures)
-        adain, positive_adain = generator.adain(codes.pictures), generator.adain(codes.positives)
-        return Scene(
-            structure=structure,
-            fakes=generator.decoder(partners(structure), adain),
-            reconstruction=generator.decoder(structure, adain),
-            same_identity=generator.decoder(structure, positive_adain),
-        )
+        """Encode, and draw every appearance on its partner's structure."""
+        generator = self.networks.generator
+        structure = Cut.of(generator.structure(batch.pictures))
+        adain, positive_adain = Cut.of(generator.adain(codes.pictures)), Cut.of(generator.adain(codes.positives))
+        fakes = Cut.of(generator.decoder(partners(structure.leaf), adain.leaf))
+        return Scene(structure, adain, positive_adain, fakes)
 
-    def forward(self, batch: Batch, codes: Codes, scene: Scene, plan: Plan) -> Terms:
-        """Every term that has a weight, unweighted."""
-        terms = {
-            "reconstruction": objectives.reconstruction(scene.reconstruction, batch.pictures),
-            "same_identity": objectives.reconstruction(scene.same_identity, batch.pictures),
-        }
-        if "adversarial" in plan.weights:
-            terms["adversarial"] = objectives.adversarial(self._networks.discriminator(scene.fakes))
-        terms |= self._identification_terms(batch, plan)
-        terms |= self._code_terms(batch, codes, scene, plan)
-        if self._networks.teacher is not None and "teacher" in plan.weights:
-            terms |= self._feeding_terms(self._networks.teacher, batch.labels, scene.fakes.detach(), plan)
-        return {name: term for name, term in terms.items() if name in plan.weights}
+    def discriminator(self, pictures: Tensor, fakes: Tensor) -> Iterator[Terms]:
+        """Groups of the discriminator: of generated pictures, then of real ones with their gradient penalty."""
+        critic = self.networks.discriminator
+        yield {"discriminator": objectives.patch_error(critic(fakes), 0)}
+        real = pictures.detach().requires_grad_(self.penalised)
+        scores = critic(real)
+        terms = {"discriminator": objectives.patch_error(scores, 1)}
+        if self.penalised:
+            terms["gradient_penalty"] = objectives.gradient_penalty(scores, real)
+        yield terms
 
-    def _identification_terms(self, batch: Batch, plan: Plan) -> Terms:
-        anchors = self._live_logits(erase(batch.pictures, plan.boxes))
-        positives = self._live_logits(erase(batch.positives, plan.positive_boxes))
-        terms = {
-            "identification": objectives.identification(anchors[0], batch.labels),
-            "positive": objectives.identification(positives[0], batch.labels),
-        }
-        if "real_fine" in plan.weights:
-            terms["real_fine"] = objectives.identification(anchors[1], batch.labels)
-        return terms
-
-    def _code_terms(self, batch: Batch, codes: Codes, scene: Scene, plan: Plan) -> Terms:
-        generator, terms = self.generator, {}
-        seen = self._frozen_appearance(scene.fakes)
-        terms["generated_identity"] = objectives.identification(seen.logits[0], batch.labels)
-        if "appearance_code" in plan.weights:
-            terms["appearance_code"] = objectives.reconstruction(seen.appearance, codes.pictures)
-        if "structure_code" in plan.weights or "cycle" in plan.weights:
-            if plan.encoder_learns:
-                seen_structure = generator.structure(scene.fakes.detach())
-            else:
-                encoder = generator.structure_encoder
-                seen_structure = functional_call(encoder, frozen_state(encoder), (grey(scene.fakes),))
-            terms["structure_code"] = objectives.reconstruction(seen_structure, partners(scene.structure).detach())
-            if "cycle" in plan.weights:
-                cycle = generator(partners(seen_structure), seen.appearance.detach())
+    def generator(self, batch: Batch, codes: Codes, scene: Scene, plan: Plan) -> Iterator[Terms]:
+        """Groups of generator and appearance encoder: every term that has a weight."""
+        fakes, wanted = scene.fakes.leaf, plan.weights.keys()
+        if wanted & {"identification", "real_fine"}:
+            prim, fine = self._live_logits(erase(batch.pictures, plan.boxes))
+            yield {
+                "identification": objectives.identification(prim, batch.labels),
+                "real_fine": objectives.identification(fine, batch.labels),
+            }
+        if "positive" in wanted:
+            prim, _ = self._live_logits(erase(batch.positives, plan.positive_boxes))
+            yield {"positive": objectives.identification(prim, batch.labels)}
+        if "adversarial" in wanted:
+            yield {"adversarial": objectives.adversarial(self.networks.discriminator(fakes))}
+        if wanted & {"generated_identity", "appearance_code", "cycle"}:
+            seen = self._frozen_appearance(fakes)
+            yield {
+                "generated_identity": objectives.identification(seen.logits[0], batch.labels),
+                "appearance_code": objectives.reconstruction(seen.appearance, codes.pictures),
+            }
+        if wanted & {"structure_code", "cycle"}:
+            structure = self._seen_structure(fakes, encoder_learns=plan.encoder_learns)
+            terms = {
+                "structure_code": objectives.reconstruction(structure, partners(scene.structure.leaf).detach()),
+            }
+            if "cycle" in wanted:
+                cycle = self.networks.generator(partners(structure), seen.appearance.detach())
                 terms["cycle"] = objectives.reconstruction(cycle, batch.pictures)
-        return terms
-
-    def _feeding_terms(self, teacher: nn.Module, labels: Tensor, fakes: Tensor, plan: Plan) -> Terms:
-        teacher.train(self.behaviour.teacher_statistics == "batch")
-        soft_label = torch.cat([soft_labels(teacher, side) for side in fakes.chunk(SIDES)])
-        logits = self._live_logits(fakes)
-        terms = {"teacher": objectives.teacher_divergence(logits[0], soft_label)}
-        if "fine" in plan.weights:
-            terms["fine"] = objectives.identification(logits[1], partners(labels))
-        return terms
+            yield terms
+        if self.networks.teacher is not None and "teacher" in wanted:
+            soft_label = self._soft_labels(self.networks.teacher, fakes.detach())
+            prim, fine = self._live_logits(fakes.detach())
+            yield {
+                "teacher": objectives.teacher_divergence(prim, soft_label),
+                "fine": objectives.identification(fine, partners(batch.labels)),
+            }
+        for name, adain in (("reconstruction", scene.adain), ("same_identity", scene.positive_adain)):
+            if name in wanted:
+                drawn = self.networks.generator.decoder(scene.structure.leaf, adain.leaf)
+                yield {name: objectives.reconstruction(drawn, batch.pictures)}
 
     def _live_logits(self, pictures: Tensor) -> list[Tensor]:
         """Class scores [2B, C] of each head, learning; each side is a batch of its own for batch norm."""
-        statistics = self.behaviour.appearance_statistics
-        training_mode(self.appearance, statistics=statistics)
+        encoder, statistics = self.networks.appearance, self.behaviour.appearance_statistics
+        training_mode(encoder, statistics=statistics)
         sides = pictures.chunk(SIDES) if statistics == "batch" else (pictures,)
-        return [torch.cat(heads) for heads in zip(*(self.appearance(side).logits for side in sides), strict=True)]
+        return [torch.cat(heads) for heads in zip(*(encoder(side).logits for side in sides), strict=True)]
+
+    def _soft_labels(self, teacher: ReidNetwork | Ensemble, fakes: Tensor) -> Tensor:
+        teacher.train(self.behaviour.teacher_statistics == "batch")
+        return torch.cat([soft_labels(teacher, side) for side in fakes.chunk(SIDES)])
+
+    def _seen_structure(self, fakes: Tensor, *, encoder_learns: bool) -> Tensor:
+        if encoder_learns:
+            return self.networks.generator.structure(fakes.detach())
+        encoder = self.networks.generator.structure_encoder
+        seen: Tensor = functional_call(encoder, frozen_state(encoder), (grey(fakes),))
+        return seen
 
     def _frozen_appearance(self, fakes: Tensor) -> ReidOutput:
-        encoder = self.appearance
+        encoder = self.networks.appearance
         seen: list[ReidOutput] = [
             functional_call(encoder, frozen_state(encoder), (side,), {"dropout": False})
             for side in self._code_batches(fakes)
@@ -179,5 +198,5 @@ class GeneratorTerms(nn.Module):
     def _code_batches(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """Put the encoder in the mode that gives codes; the batches that it sees."""
         batch_statistics = self.behaviour.code_statistics == "batch"
-        self.appearance.train(batch_statistics)
+        self.networks.appearance.train(batch_statistics)
         return pictures.chunk(SIDES) if batch_statistics else (pictures,)

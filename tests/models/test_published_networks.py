@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dgaug.errors import DgaugError
 from dgaug.models import published
+from dgaug.models.arithmetic import arithmetic
 from dgaug.models.reid import ReidNetwork, soft_labels
 from dgaug.settings import load_settings
 from dgaug.training import objectives
@@ -24,6 +25,11 @@ PARITY = Path(__file__).parents[1] / "parity"
 CLASSES, SEED = 751, 1
 TOLERANCE = 1e-4
 AFTER_RAMPS = 50_000
+EXPECTED_THREADS = 2
+"""With which the expected numbers were made; the order of a sum depends on it."""
+CANCELLED = ("enc_content.model.0.conv.bias",)
+"""Biases that instance norm cancels, so their true gradient is 0; the expected norm is the sum of its rounding."""
+NOISE = 1e-3
 
 Tensors = dict[str, Tensor]
 
@@ -155,12 +161,13 @@ def sides(table: dict[str, np.ndarray], branch: str, *names: str) -> float:
     return sum(float(table[f"train_{branch}/{name}"]) for name in names)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("branch", "structure_branch"), [("live", 1.0), ("frozen", 0.0)])
 def test_a_whole_iteration_returns_the_published_losses_and_gradients(
     seeded: dict[str, Tensors], expected: dict[str, np.ndarray], branch: str, structure_branch: float
 ) -> None:
+    torch.set_num_threads(EXPECTED_THREADS)
     found, model = published_networks(seeded, structure_branch=structure_branch)
+    rounds_alike = rounds_as_expected(found, seeded, expected)
     x = seeded["inputs"]
     batch = Batch(*(torch.cat([x[f"{name}_a"], x[f"{name}_b"]]) for name in ("x", "xp", "l")))
     report = model.step([batch], AFTER_RAMPS)
@@ -181,10 +188,21 @@ def test_a_whole_iteration_returns_the_published_losses_and_gradients(
     without_gradient = sides(expected, branch, "loss_gen_recon_f_a", "loss_gen_recon_f_b")
     total = sides(expected, branch, "loss_gen_total") - without_gradient
     assert report["total"] == pytest.approx(total, rel=TOLERANCE)
-    assert_gradient_norms(found, expected, branch)
+    assert_gradient_norms(found, expected, branch, 1e-3 if rounds_alike else 0.03)
 
 
-def assert_gradient_norms(found: Networks, expected: dict[str, np.ndarray], branch: str) -> None:
+def rounds_as_expected(found: Networks, seeded: dict[str, Tensors], expected: dict[str, np.ndarray]) -> bool:
+    """Whether this processor's kernels give the picture of `expected` to the last bit.
+
+    Where they do not, a unit at the edge of a rectifier or a maximum goes another way, and gradients differ by more
+    than the tolerance: by 0.7 % when the inputs are changed by 1e-7 of themselves.
+    """
+    with torch.no_grad(), arithmetic("published"):
+        structure, code = (torch.from_numpy(expected[name]) for name in ("structure(x_a)", "appearance(x_b)"))
+        return torch.equal(found.generator(structure, code), torch.from_numpy(expected["decode(x_a,x_b)"]))
+
+
+def assert_gradient_norms(found: Networks, expected: dict[str, np.ndarray], branch: str, tolerance: float) -> None:
     wanted = {
         str(name): float(norm)
         for part in ("gen", "id")
@@ -194,11 +212,10 @@ def assert_gradient_norms(found: Networks, expected: dict[str, np.ndarray], bran
     }
     seen = dict(gradient_norms(found))
     assert seen.keys() == wanted.keys()
-    # A unit at the edge of its ReLU flips with the rounding of a convolution, hence the loose bound.
     off = {
         name: (norm, wanted[name])
         for name, norm in seen.items()
-        if abs(norm - wanted[name]) > max(0.03 * wanted[name], 1e-4)
+        if abs(norm - wanted[name]) > max(tolerance * wanted[name], NOISE if name in CANCELLED else 1e-4)
     }
     assert off == {}
 

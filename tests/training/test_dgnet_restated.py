@@ -42,11 +42,13 @@ def make_model(structure_branch: float) -> DGNet:
         nn.init.normal_(head.classify.weight)
     networks.teacher = ReidNetwork("small", CLASSES, dropouts=(0.5,), pool="avg", embedding=16)
     nn.init.normal_(networks.teacher.heads[0].classify.weight)
+    for network in (*networks.saved().values(), networks.teacher):
+        network.double()  # so that no rectifier or maximum goes another way by rounding
     return DGNet(networks, settings)
 
 
 def make_batch() -> Batch:
-    pictures, positives = torch.randn(2, 2 * B, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+    pictures, positives = torch.randn(2, 2 * B, 3, 64, 32, generator=torch.Generator().manual_seed(1)).double()
     return Batch(pictures, positives, torch.tensor([0, 1, 2, 3, 3, 1]))
 
 
@@ -98,7 +100,7 @@ def test_an_iteration_is_the_sum_of_both_sides_term_by_term_and_in_its_gradients
     terms = restated(before, batch, encoder_learns=structure_branch == 1)
     assert report.keys() - {"discriminator", "gradient_penalty", "total"} == terms.keys() == WEIGHTS.keys()
     for name, term in terms.items():
-        assert report[name] == pytest.approx(float(term.detach()), rel=1e-4), name
+        assert report[name] == pytest.approx(float(term.detach()), rel=1e-6), name
     torch.autograd.backward(torch.stack([WEIGHTS[name] * term for name, term in terms.items()]).sum())
     for part in ("generator", "appearance"):
         pairs = zip(getattr(model.networks, part).named_parameters(), getattr(before, part).parameters(), strict=True)
@@ -106,7 +108,7 @@ def test_an_iteration_is_the_sum_of_both_sides_term_by_term_and_in_its_gradients
             assert mine.grad is not None, name
             assert theirs.grad is not None, name
             # Biases that a normalisation cancels have only rounding noise.
-            assert (mine.grad - theirs.grad).norm() <= 2e-3 * theirs.grad.norm() + 1e-4, (part, name)
+            assert (mine.grad - theirs.grad).norm() <= 1e-5 * theirs.grad.norm() + 1e-7, (part, name)
 
 
 def test_the_discriminator_learns_from_both_sides_before_the_generator_does() -> None:
@@ -124,10 +126,10 @@ def test_the_discriminator_learns_from_both_sides_before_the_generator_does() ->
             loss = loss + fake_maps.square().mean() + (real_maps - 1).square().mean()
             (gradient,) = torch.autograd.grad(real_maps.sum(), real, create_graph=True)
             penalty = penalty + gradient.square().sum(dim=(1, 2, 3)).mean()
-    assert report["discriminator"] == pytest.approx(float(loss.detach()), rel=1e-4)
-    assert report["gradient_penalty"] == pytest.approx(float(penalty.detach()), rel=1e-3)
+    assert report["discriminator"] == pytest.approx(float(loss.detach()), rel=1e-6)
+    assert report["gradient_penalty"] == pytest.approx(float(penalty.detach()), rel=1e-6)
     torch.autograd.backward(loss + 0.01 * penalty)
     for mine, theirs in zip(model.networks.discriminator.parameters(), d.parameters(), strict=True):
         assert mine.grad is not None
         assert theirs.grad is not None
-        assert (mine.grad - theirs.grad).norm() <= 2e-3 * theirs.grad.norm() + 1e-6
+        assert (mine.grad - theirs.grad).norm() <= 1e-5 * theirs.grad.norm() + 1e-9

@@ -1,0 +1,219 @@
+"""One training iteration of dgaug against the published one restated: seconds, memory, and that both do the same work.
+
+    python benchmarks/training_iteration.py
+    python benchmarks/training_iteration.py --device cuda --iterations 10
+
+Full size, every loss on, random pictures and weights, both branches of the structure-code term in turn. Each contender
+runs in a process of its own; the median follows one warm-up iteration of each branch. Before anything is timed, all
+terms of both forms are compared at a small size, for the same weights and batch.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from restated import Restated
+from torch import nn
+
+from dgaug.models.reid import ReidNetwork
+from dgaug.processes import Processes
+from dgaug.settings import Settings, load_settings
+from dgaug.training.dgnet import DGNet
+from dgaug.training.networks import Networks, build_networks
+from dgaug.training.terms import Batch
+
+CLASSES = 751
+AFTER_RAMPS = 50_000
+CHECK_SIZE, CHECK_BATCH, TOLERANCE = (64, 32), 4, 1e-4
+FLOP_PER_PICTURE = 655.5e9 / (256 * 128)
+"""Of the published iteration, per pixel of an anchor pair (method: compute budget); dgaug needs fewer."""
+RESULTS = Path(__file__).parent / "results"
+CONTENDERS: dict[str, tuple[str, list[str]]] = {
+    "restated": ("published form, fp32", []),
+    "fp32": ("dgaug, the same work, fp32", ["behaviour.arithmetic=fast"]),
+    "bf16": ("dgaug, the same work, bf16", ["behaviour.arithmetic=fast", "behaviour.precision=bf16"]),
+    "defaults": ("dgaug's defaults, bf16", ["behaviour.precision=bf16"]),
+}
+
+Step = Callable[[Batch, bool], dict[str, float]]
+
+
+def settings_of(contender: str, size: tuple[int, int], batch: int, *more: str) -> Settings:
+    """Settings of a contender; dgaug's defaults are another preset, all others the published one."""
+    shape = [f"data.height={size[0]}", f"data.width={size[1]}", f"schedule.batch_size={batch}"]
+    preset = None if contender == "defaults" else "dgnet-published"
+    return load_settings(preset, overrides=["model.weights=none", *CONTENDERS[contender][1], *shape, *more])
+
+
+def make_networks(settings: Settings, *, teacher_dropout: float) -> Networks:
+    """Random networks whose heads tell pictures apart, so that no term is trivially the same.
+
+    Their residual branches are quiet: a random ResNet-50 at full strength makes five hundred of every rounding error.
+    """
+    torch.manual_seed(settings.seed)
+    networks = build_networks(settings, CLASSES)
+    networks.teacher = ReidNetwork("resnet50", CLASSES, dropouts=(teacher_dropout,), pool="avg")
+    for head in (*networks.appearance.heads, *networks.teacher.heads):
+        nn.init.normal_(head.classify.weight, std=0.05)
+    for reid in (networks.appearance, networks.teacher):
+        for name, parameter in reid.named_parameters():
+            if name.endswith("bn3.weight"):
+                nn.init.constant_(parameter, 0.1)
+    return networks
+
+
+def make_batch(size: tuple[int, int], batch: int, device: torch.device) -> Batch:
+    """Random pictures, positives and labels of both sides."""
+    random = torch.Generator().manual_seed(1)
+    pictures, positives = torch.randn(2, 2 * batch, 3, *size, generator=random).to(device)
+    return Batch(pictures, positives, torch.randint(CLASSES, (2 * batch,), generator=random).to(device))
+
+
+def make_step(contender: str, networks: Networks, settings: Settings, device: torch.device) -> Step:
+    """The iteration of a contender: from a batch and the branch to its terms."""
+    networks.to(device)
+    if contender == "restated":
+        plain = Restated(networks, erasing=settings.loss.erasing)
+        return lambda batch, encoder_learns: plain.step(batch, encoder_learns=encoder_learns)
+    model = DGNet(networks, settings, Processes(device))
+
+    def step(batch: Batch, encoder_learns: bool) -> dict[str, float]:
+        loss = settings.loss.model_copy(update={"structure_branch": float(encoder_learns)})
+        model.settings = settings.model_copy(update={"loss": loss})
+        return model.step([batch], AFTER_RAMPS)
+
+    return step
+
+
+def differing_terms(device: torch.device) -> list[str]:
+    """Terms in which the restated iteration and dgaug's are further apart than the tolerance, each with both values."""
+    still = ["model.prim_dropout=0", "model.fine_dropout=0", "loss.erasing=0"]
+    batch = make_batch(CHECK_SIZE, CHECK_BATCH, device)
+    apart: list[str] = []
+    for encoder_learns in (True, False):
+        settings = settings_of("fp32", CHECK_SIZE, CHECK_BATCH, *still)
+        plain, ours = (
+            make_step(contender, make_networks(settings, teacher_dropout=0), settings, device)(batch, encoder_learns)
+            for contender in ("restated", "fp32")
+        )
+        apart += [
+            f"{name}: {plain.get(name)} restated, {ours.get(name)} dgaug"
+            for name in sorted(plain.keys() | ours.keys())
+            if name not in plain or name not in ours or abs(plain[name] - ours[name]) > TOLERANCE * abs(plain[name])
+        ]
+    return apart
+
+
+def measure(contender: str, size: tuple[int, int], batch: int, iterations: int, device: torch.device) -> dict[str, Any]:
+    """Median seconds of an iteration and peak memory, in this process."""
+    settings = settings_of(contender, size, batch)
+    step = make_step(contender, make_networks(settings, teacher_dropout=0.5), settings, device)
+    pictures, seconds = make_batch(size, batch, device), []
+    for index in range(2 + 2 * iterations):
+        started = time.perf_counter()
+        step(pictures, index % 2 == 0)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    live, frozen = (statistics.median(seconds[first::2]) for first in (2, 3))
+    found: dict[str, Any] = {"seconds": (live + frozen) / 2, "encoder_learns": live, "encoder_frozen": frozen}
+    if device.type == "cuda":
+        return found | {"peak_bytes": torch.cuda.max_memory_allocated(), "matrix_flops": matrix_rate(device)}
+    return found | {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def matrix_rate(device: torch.device, side: int = 8192, rounds: int = 20) -> float:
+    """Floating-point operations per second of a large dense bf16 matrix product."""
+    left, right = torch.randn(2, side, side, device=device, dtype=torch.bfloat16)
+    best = 0.0
+    for _ in range(3):
+        torch.cuda.synchronize()
+        started = time.perf_counter()
+        for _ in range(rounds):
+            left @ right
+        torch.cuda.synchronize()
+        best = max(best, rounds * 2 * side**3 / (time.perf_counter() - started))
+    return best
+
+
+def machine(device: torch.device) -> str:
+    """What the figures belong to."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    threads = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
+    return f"{name}{threads}; torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def table(found: dict[str, dict[str, Any]], size: tuple[int, int], batch: int) -> str:
+    """The results as a Markdown table; ratios are to the first row."""
+    first = next(iter(found.values()))
+    on_card = "matrix_flops" in first
+    rows = [
+        "| iteration | s | times faster | pictures/s | peak memory, GB | times less |"
+        + (" of bf16 matrix peak |" if on_card else ""),
+        "|---|---|---|---|---|---|" + ("---|" if on_card else ""),
+    ]
+    for contender, run in found.items():
+        row = (
+            f"| {CONTENDERS[contender][0]} | {run['seconds']:.3g} | {first['seconds'] / run['seconds']:.2f} "
+            f"| {2 * batch / run['seconds']:.3g} | {run['peak_bytes'] / 1e9:.2f} "
+            f"| {first['peak_bytes'] / run['peak_bytes']:.2f} |"
+        )
+        flops = FLOP_PER_PICTURE * batch * size[0] * size[1] / run["seconds"]
+        rows.append(row + (f" {flops / run['matrix_flops']:.1%} |" if on_card else ""))
+    return "\n".join(rows)
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--size", type=int, nargs=2, default=(256, 128), help="Height and width of the pictures.")
+@click.option("--batch", type=click.IntRange(2), default=8, help="Pictures of a side; an iteration sees two sides.")
+@click.option("--iterations", type=click.IntRange(1), default=3, help="Timed iterations of each branch.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
+@click.option("--contenders", default=",".join(CONTENDERS), help="Which, in the order of the table.")
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the .md and .json files.")
+@click.option("--one", hidden=True, type=click.Choice(list(CONTENDERS)), help="Measure this one here, as JSON.")
+def main(
+    size: tuple[int, int], batch: int, iterations: int, device: str, contenders: str, out: Path, one: str | None
+) -> None:
+    """Time one training iteration of dgaug against the published one restated."""
+    place = torch.device(device)
+    if one is not None:
+        click.echo(json.dumps(measure(one, size, batch, iterations, place)))
+        return
+    apart = differing_terms(place)
+    if apart:
+        raise click.ClickException("the two iterations compute different terms: " + "; ".join(apart))
+    found = {}
+    for contender in contenders.split(","):
+        shape = ["--size", *map(str, size), "--batch", str(batch), "--iterations", str(iterations)]
+        command = [sys.executable, __file__, "--one", contender, "--device", device, *shape]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+        found[contender] = json.loads(done.stdout)
+        click.echo(f"{contender}: {found[contender]['seconds']:.2f} s", err=True)
+    where = f"{machine(place)}; {size[0]} x {size[1]}, batch {batch} + {batch}, median of {iterations} per branch"
+    text = f"{table(found, size, batch)}\n\n{where}\n"
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"training_iteration-{device}.md").write_text(text, encoding="utf-8")
+    record = {"machine": machine(place), "size": size, "batch": batch, "iterations": iterations, "runs": found}
+    (out / f"training_iteration-{device}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    click.echo(text)
+
+
+if __name__ == "__main__":
+    main()

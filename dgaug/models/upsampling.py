@@ -1,0 +1,104 @@
+"""Nearest upsampling and a 5x5 convolution in one step, at 9/25 of the products.
+
+Every output pixel of the two steps reads nine pixels of the small map, some through several taps. With these taps
+added beforehand, the pixels of one phase (even or odd row, even or odd column) are a 3x3 convolution of the small
+map, and the four phases one convolution followed by a pixel shuffle. The reflection that pads the large map is nothing
+to the small one, which is padded by zeros: what its two lines on each side add to the two outermost lines of the
+output is computed apart, from these lines alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dgaug.models.arithmetic import as_published
+from dgaug.models.blocks import pad_border
+
+
+class UpsampledConv(nn.Module):
+    """Nearest upsampling x2, reflection pad 2, 5x5 convolution with bias: [B, C_in, h, w] to [B, C_out, 2h, 2w].
+
+    Height and width are at least 2, as for the reflection pad.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 5)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The four phases of the small map, shuffled together, and what the reflection adds."""
+        if as_published():
+            return self._as_published(maps)
+        weight, bias = self.conv.weight, self.conv.bias
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        phase_bias = None if bias is None else bias.repeat_interleave(4)
+        phases = functional.conv2d(maps, phase_weight(weight), phase_bias, padding=1)
+        # Lines and columns meet in the corners, which must be counted once: the lines go on by reflection.
+        lines = _border(maps, weight, corners="reflect")
+        columns = _border(maps.mT, weight.mT, corners="constant").mT
+        large: Tensor = _AddBorder.apply(functional.pixel_shuffle(phases, 2), lines, columns)
+        return large
+
+    def _as_published(self, maps: Tensor) -> Tensor:
+        large = functional.interpolate(maps, scale_factor=2.0, mode="nearest")
+        convolved: Tensor = self.conv(pad_border(large, 2, mode="reflect"))
+        return convolved
+
+
+def phase_weight(weight: Tensor) -> Tensor:
+    """Weights [4 * C_out, C_in, 3, 3] of the phases, in pixel-shuffle order, of 5x5 weights [C_out, C_in, 5, 5]."""
+    across = _phase_taps(weight)
+    both = _phase_taps(across.mT).mT
+    return both.movedim((0, 1), (1, 2)).flatten(0, 2)
+
+
+def _phase_taps(weight: Tensor) -> Tensor:
+    """The five taps of the last axis as three of the even and three of the odd phase: [..., 5] to [2, ..., 3]."""
+    first, second, third, fourth, fifth = weight.unbind(-1)
+    even = torch.stack((first + second, third + fourth, fifth), dim=-1)
+    odd = torch.stack((first, second + third, fourth + fifth), dim=-1)
+    return torch.stack((even, odd))
+
+
+def _border(maps: Tensor, weight: Tensor, *, corners: str) -> Tensor:
+    """What the reflected lines above and below the large map add to its first and last two: [B, 2, C_out, 2, 2w].
+
+    The nearest reflected line is the outermost one of the small map, the second nearest is the next one.
+    """
+    last = maps.shape[2] - 1
+    lines = maps.index_select(2, torch.tensor([1, 0, last, last - 1], device=maps.device))
+    lines = functional.pad(lines.repeat_interleave(2, dim=3), (2, 2, 0, 0), mode=corners)
+    above, below = functional.pad(lines[:, :, :2], (0, 0, 0, 1)), functional.pad(lines[:, :, 2:], (0, 0, 1, 0))
+    taps = torch.cat((weight[:, :, :2], weight[:, :, 3:]))
+    added: Tensor = functional.conv2d(torch.cat((above, below), dim=1), taps, groups=2)
+    return added.view(len(maps), 2, -1, *added.shape[2:])
+
+
+class _AddBorder(torch.autograd.Function):
+    """Adds [B, 2, C, 2, W] to the first and last two lines and [B, 2, C, H, 2] to the columns, in place.
+
+    A function of its own, because autograd copies the whole gradient for every slice written to.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, large: Tensor, lines: Tensor, columns: Tensor) -> Tensor:
+        """Add."""
+        for place, added in zip(_border_of(large), (*lines.unbind(1), *columns.unbind(1)), strict=True):
+            place.add_(added)
+        ctx.mark_dirty(large)
+        return large
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Every summand's share."""
+        top, bottom, left, right = _border_of(slope)
+        return slope, torch.stack((top, bottom), dim=1), torch.stack((left, right), dim=1)
+
+
+def _border_of(maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Views of the first and last two lines, and of the first and last two columns."""
+    return maps[:, :, :2], maps[:, :, -2:], maps[:, :, :, :2], maps[:, :, :, -2:]
