@@ -23,6 +23,7 @@ from typing import Any
 
 import click
 import torch
+from dgaug_cli.memory import keep_freed_memory
 from restated import Restated
 from torch import nn
 
@@ -118,6 +119,8 @@ def differing_terms(device: torch.device) -> list[str]:
 def measure(contender: str, size: tuple[int, int], batch: int, iterations: int, device: torch.device) -> dict[str, Any]:
     """Median seconds of an iteration and peak memory, in this process."""
     settings = settings_of(contender, size, batch)
+    if contender != "restated":
+        keep_freed_memory()  # as the command does
     step = make_step(contender, make_networks(settings, teacher_dropout=0.5), settings, device)
     pictures, seconds = make_batch(size, batch, device), []
     for index in range(2 + 2 * iterations):

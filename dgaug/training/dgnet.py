@@ -44,6 +44,7 @@ class DGNet:
                 momentum=0.9,
                 nesterov=True,
                 weight_decay=rates.weight_decay,
+                fused=True,
             ),
         }
         self.base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
@@ -191,7 +192,7 @@ class DGNet:
 
 
 def _adam(network: nn.Module, rate: float, weight_decay: float) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), rate, betas=(0.0, 0.999), weight_decay=weight_decay)
+    return torch.optim.Adam(network.parameters(), rate, betas=(0.0, 0.999), weight_decay=weight_decay, fused=True)
 
 
 def _compile(networks: Networks) -> None:
