@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from dgaug_cli.console import note
+from dgaug_cli.console import note, show_json
 
 
 @click.command("swap")
@@ -13,7 +13,9 @@ from dgaug_cli.console import note
 @click.argument("structure", type=click.Path(path_type=Path))
 @click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
 @click.option("--out", default="swap.png", show_default=True, type=click.Path(path_type=Path, dir_okay=False))
-def command(appearance: Path, structure: Path, run: str, out: Path) -> None:
+@click.option("--force", is_flag=True, help="Replace the file that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(appearance: Path, structure: Path, run: str, out: Path, force: bool, as_json: bool) -> None:
     """Draw the appearance of one picture on the structure of another.
 
     \b
@@ -22,4 +24,8 @@ def command(appearance: Path, structure: Path, run: str, out: Path) -> None:
     """
     from dgaug.synthesis.drawing import swap
 
-    note(str(swap(appearance, structure, run=run, out=out)))
+    path = swap(appearance, structure, run=run, out=out, force=force)
+    if as_json:
+        show_json({"picture": str(path), "appearance": str(appearance), "structure": str(structure)})
+    else:
+        note(str(path))

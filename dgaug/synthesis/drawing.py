@@ -1,9 +1,10 @@
-"""A few pictures straight from a checkpoint: the N x N grid of a run, and the swap of two pictures."""
+"""A few pictures straight from a checkpoint: the grid of a run or of named pictures, and the swap of two pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,42 +18,98 @@ from dgaug.data.records import class_names
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
-from dgaug.pictures.sheet import nxn_sheet, save_sheet
+from dgaug.pictures.sheet import nxn_sheet, require_free, save_sheet
 from dgaug.runs import find_run
+from dgaug.settings import DataSettings
 from dgaug.synthesis.codes import encode_pictures
 
 Pixels = NDArray[np.uint8]
+Files = Sequence[str | Path]
+# Structures decoded at a time: the decoder's memory grows with them.
+_AT_ONCE = 16
+
+
+class Donors(NamedTuple):
+    """The files of a grid: one for each row, one for each column."""
+
+    appearances: list[Path]
+    structures: list[Path]
 
 
 def draw_grid(
     run: str | Path = "latest",
     *,
+    appearances: Files = (),
+    structures: Files = (),
     data: str | Path | None = None,
     count: int = 8,
     seed: int = 0,
     out: str | Path | None = None,
+    force: bool = False,
 ) -> Path:
-    """Write the N x N picture of `count` identities, one seeded picture each; returns its path.
+    """Write the picture of every appearance on every structure; returns its path. Arguments: `grid_donors`.
 
-    `data` is a data set whose training pictures are the donors; None: the run's.
+    `out` None is `samples/` of the run, whose grids are replaced; a file named there only with `force`.
+
+    Raises:
+        DgaugError: no such run, data or picture, fewer identities than asked for, or a file that is there.
+    """
+    found = find_run(str(run))
+    if out is not None:
+        require_free(Path(out), force=force)
+    model = load_generator(found.checkpoint)
+    files = grid_donors(run, appearances=appearances, structures=structures, data=data, count=count, seed=seed)
+    rows, columns = pixels_of(files.appearances, model), pixels_of(files.structures, model)
+    sheet = nxn_sheet(draw_all(model, rows, columns), rows, columns)
+    return save_sheet(sheet, Path(out) if out else found.samples / f"grid-{len(rows)}x{len(columns)}.png")
+
+
+def grid_donors(
+    run: str | Path = "latest",
+    *,
+    appearances: Files = (),
+    structures: Files = (),
+    data: str | Path | None = None,
+    count: int = 8,
+    seed: int = 0,
+) -> Donors:
+    """The files that `draw_grid` draws with.
+
+    Args:
+        run: the run whose generator draws.
+        appearances, structures: picture files of any size; where none is given, `count` identities of the data stand
+            in, one seeded picture each, the same ones for both.
+        data: a data set whose training pictures these are; None: the run's.
+        count: identities.
+        seed: which identities and pictures.
 
     Raises:
         DgaugError: no such run or data, or fewer identities than asked for.
     """
+    named = Donors([Path(file) for file in appearances], [Path(file) for file in structures])
+    if named.appearances and named.structures:
+        return named
     found = find_run(str(run))
-    model = load_generator(found.checkpoint)
-    paths = _donors(Path(data) if data else found.data_root(), model, count, seed)
-    donors = _pixels(paths, model)
-    sheet = nxn_sheet(draw_all(model, donors, donors), donors, donors)
-    return save_sheet(sheet, Path(out) if out else found.samples / f"grid-{count}x{count}.png")
+    chosen = _chosen(Path(data) if data else found.data_root(), found.settings().data, count, seed)
+    return Donors(named.appearances or chosen, named.structures or chosen)
 
 
 def swap(
-    appearance: str | Path, structure: str | Path, *, run: str | Path = "latest", out: str | Path = "swap.png"
+    appearance: str | Path,
+    structure: str | Path,
+    *,
+    run: str | Path = "latest",
+    out: str | Path = "swap.png",
+    force: bool = False,
 ) -> Path:
-    """Write the picture that wears `appearance` in the structure of `structure`; returns its path."""
+    """Write the picture that wears `appearance` in the structure of `structure`; returns its path.
+
+    Raises:
+        DgaugError: no such run, an unreadable picture, or a file that is there without `force`.
+    """
+    require_free(Path(out), force=force)
     model = load_generator(find_run(str(run)).checkpoint)
-    pictures = draw_all(model, _pixels([Path(appearance)], model), _pixels([Path(structure)], model))
+    pictures = draw_all(model, pixels_of([Path(appearance)], model), pixels_of([Path(structure)], model))
     return save_sheet(Image.fromarray(pictures[0, 0]), Path(out))
 
 
@@ -61,12 +118,22 @@ def draw_all(model: TrainedGenerator, appearances: Pixels, structures: Pixels) -
     """Every appearance on every structure: uint8 [A, H, W, 3] and [S, H, W, 3] to [A, S, H, W, 3]."""
     _, adain = encode_pictures(model, torch.from_numpy(appearances))
     codes, _ = encode_pictures(model, torch.from_numpy(structures))
-    rows = [denormalise(model.generator.decoder(codes, row.expand(len(codes), *row.shape))) for row in adain]
+    rows = []
+    for row in adain:
+        drawn = [
+            model.generator.decoder(part, row.expand(len(part), *row.shape)) for part in torch.split(codes, _AT_ONCE)
+        ]
+        rows.append(torch.cat([denormalise(pictures) for pictures in drawn]))
     return torch.stack(rows).numpy()
 
 
-def _donors(root: Path, model: TrainedGenerator, count: int, seed: int) -> list[Path]:
-    data = read_data(root, model.settings.data)
+def pixels_of(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:
+    """Picture files as the generator takes them: uint8 [N, H, W, 3]; DgaugError where one cannot be read."""
+    return np.stack([to_pixels(open_picture(path), model.settings.data.image_size) for path in paths])
+
+
+def _chosen(root: Path, settings: DataSettings, count: int, seed: int) -> list[Path]:
+    data = read_data(root, settings)
     records = data.splits["train"]
     names = class_names(records)
     if count > len(names):
@@ -75,7 +142,3 @@ def _donors(root: Path, model: TrainedGenerator, count: int, seed: int) -> list[
     chosen = [names[k] for k in rng.permutation(len(names))[:count]]
     by_name = {name: [record for record in records if record.identity == name] for name in chosen}
     return [data.picture_path(by_name[name][int(rng.integers(len(by_name[name])))]) for name in chosen]
-
-
-def _pixels(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:
-    return np.stack([to_pixels(open_picture(path), model.settings.data.image_size) for path in paths])

@@ -1,0 +1,226 @@
+"""How fast a store is read: pictures per second and core, against plain Pillow decoding of the same bytes.
+
+    python benchmarks/reader.py
+
+One process, one thread, pictures of 256 x 128 with as many JPEG bytes as the photographs of Market-1501 (8.8 KB), in
+random order; contenders take turns and the best round of each counts, because whatever else the machine does only
+slows a round down. Beside it the codec `codes`, whose pictures are
+drawn by the published decoder when they are asked for.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from dgaug.data.records import Record
+from dgaug.models.checkpoints import TrainedGenerator, appearance_network
+from dgaug.models.generator import Generator
+from dgaug.settings import load_settings
+from dgaug.store.assemble import finish_store
+from dgaug.store.codecs import encode
+from dgaug.store.codes import write_codes
+from dgaug.store.generator import write_decoder
+from dgaug.store.index import begin_store
+from dgaug.store.read import StoreDataset, open_store
+from dgaug.store.schema import CODE_FOLDER, GENERATOR_FILE, StoreSpec, code_path, default_shard_size
+from dgaug.store.shards import PictureBatch, write_shard
+from dgaug.store.sources import Sources
+
+SIZE = (256, 128)
+SOURCES = 64
+CLASSES = 751
+PAIRS = SOURCES * SOURCES
+ROUND, ROUNDS = 256, 24
+DRAWN, DRAWN_ROUNDS = 16, 4
+QUALITY = 90
+RESULTS = Path(__file__).parent / "results"
+
+Rows = NDArray[np.int64]
+
+
+def sources() -> Sources:
+    """As many identities as Market-1501 has; the labels of a store are as wide as theirs."""
+    table = Sources.of(Record(f"{row:04d}.jpg", f"{row:04d}", 1 + row % 6) for row in range(CLASSES))
+    return table
+
+
+def spec_of(codec: str, *, labels: str) -> StoreSpec:
+    """The settings of a store with all pairs of the first sources."""
+    return StoreSpec(
+        pairs=f"grid:{SOURCES}x{SOURCES}",
+        planned=PAIRS,
+        seed=0,
+        image_size=SIZE,
+        codec=codec,
+        quality=QUALITY if codec == "jpeg" else 0,
+        labels=labels,
+        min_confidence=0.0,
+        shard_size=default_shard_size(PAIRS, 32),
+        micro_batch=8,
+        generator_sha256="0" * 64,
+        teacher_sha256="0" * 64 if labels != "none" else "",
+        dgaug_version=importlib.metadata.version("dgaug"),
+    )
+
+
+def pictures() -> list[bytes]:
+    """JPEG files: soft shapes under a grain that makes them as large as photographs."""
+    random = np.random.default_rng(0)
+    files = []
+    for _ in range(PAIRS):
+        shapes = Image.fromarray(random.integers(0, 256, (8, 4, 3), dtype=np.uint8)).resize(SIZE[::-1], Image.BICUBIC)
+        grain = np.repeat(random.integers(-4, 4, (*SIZE, 1)), 3, axis=2)
+        files.append(
+            encode(np.clip(np.asarray(shapes) + grain, 0, 255).astype(np.uint8), codec="jpeg", quality=QUALITY)
+        )
+    return files
+
+
+def pairs() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Appearance and structure of every pair."""
+    k = np.arange(PAIRS, dtype=np.int32)
+    return k // SOURCES, k % SOURCES
+
+
+def write_jpegs(store: Path, files: list[bytes]) -> None:
+    """A store of these pictures with top labels."""
+    table, spec = sources(), spec_of("jpeg", labels="top")
+    labels = np.random.default_rng(1).dirichlet(np.full(CLASSES, 0.05), PAIRS).astype(np.float32)
+    begin_store(store, spec, table)
+    write_shard(store, 0, [PictureBatch(files, *pairs(), labels)], spec=spec, sources=table)
+    finish_store(store)
+
+
+@torch.no_grad()
+def write_virtual(store: Path) -> None:
+    """A store of codes with the published decoder, untrained: it costs what a trained one costs."""
+    table, spec = sources(), spec_of("codes", labels="none")
+    settings = load_settings("dgnet-published", overrides=["model.weights=none", "model.backbone=small"])
+    appearance = appearance_network(settings, CLASSES, weights="none")
+    generator = Generator(SIZE, appearance.code_length).eval().requires_grad_(False)
+    model = TrainedGenerator(generator, appearance, settings, None, 0, spec.generator_sha256)
+    channels = generator.structure_encoder.channels
+    random = np.random.default_rng(2)
+    shapes = (SOURCES, channels, SIZE[0] // 4, SIZE[1] // 4), (SOURCES, 4, 2, 2, channels)
+    codes = tuple(random.standard_normal(shape, np.float32).astype(np.float16) for shape in shapes)
+    begin_store(store, spec, table)
+    write_codes(
+        code_path(store / CODE_FOLDER, 0),
+        np.arange(SOURCES),
+        [(codes[0], codes[1])],
+        generator_sha256=spec.generator_sha256,
+    )
+    write_decoder(store / GENERATOR_FILE, model)
+    write_shard(store, 0, [PictureBatch([], *pairs())], spec=spec, sources=table)
+    finish_store(store)
+
+
+def decode_plainly(files: list[bytes], rows: Rows) -> None:
+    """What the reader is measured against."""
+    for row in rows:
+        with Image.open(io.BytesIO(files[row])) as picture:
+            np.array(picture)
+
+
+def read_items(store: StoreDataset, rows: Rows) -> None:
+    """Pictures with parents and labels, one by one."""
+    for row in rows:
+        store[int(row)]
+
+
+def rate(work: Callable[[Rows], object], rows: Rows) -> float:
+    """Pictures per second."""
+    began = time.perf_counter()
+    work(rows)
+    return len(rows) / (time.perf_counter() - began)
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """The best rate of each contender, and the bytes of a picture."""
+    files = pictures()
+    write_jpegs(folder / "jpeg", files)
+    write_virtual(folder / "codes")
+    stored, virtual = open_store(folder / "jpeg", device="cpu"), open_store(folder / "codes", device="cpu")
+    random = np.random.default_rng(3)
+    contenders: dict[str, Callable[[Rows], object]] = {
+        "pillow": lambda rows: decode_plainly(files, rows),
+        "jpeg": lambda rows: read_items(stored, rows),
+        "jpeg_batches": lambda rows: [stored.batch(rows[start : start + 32]) for start in range(0, len(rows), 32)],
+    }
+    rates: dict[str, list[float]] = {name: [] for name in [*contenders, "codes_batches"]}
+    for _ in range(ROUNDS):
+        for name, work in contenders.items():
+            rates[name].append(rate(work, random.integers(PAIRS, size=ROUND)))
+    for _ in range(DRAWN_ROUNDS):
+        rates["codes_batches"].append(rate(virtual.batch, random.integers(PAIRS, size=DRAWN)))
+    found = {name: max(values) for name, values in rates.items()}
+    return found | {"bytes": sum(map(len, files)) / len(files)}
+
+
+def machine() -> str:
+    """Processor and versions."""
+    processor = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.machine(),
+    )
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("pillow", "h5py", "torch"))
+    return f"one core of {processor}; Python {platform.python_version()}, {versions}"
+
+
+def table(found: dict[str, float]) -> str:
+    """The results as Markdown."""
+    names = {
+        "pillow": "plain Pillow, bytes in memory, picture only",
+        "jpeg": "store, codec jpeg, `store[k]`: picture, parents, top labels, crc32",
+        "jpeg_batches": "store, codec jpeg, `store.batch(32 rows)`: tensors, dense labels over 751 classes",
+        "codes_batches": f"store, codec codes, `store.batch({DRAWN} rows)`: drawn by the published decoder",
+    }
+    plain = found["pillow"]
+    lines = [
+        f"| {text} | {found[name]:,.0f} | {found[name] / plain:.2f} | {1e6 / found[name] - 1e6 / plain:,.0f} |"
+        for name, text in names.items()
+    ]
+    size = f"{SIZE[0]} x {SIZE[1]}, {found['bytes'] / 1000:.1f} KB of JPEG each, random order"
+    return "\n".join(
+        [
+            "# Reading a store",
+            "",
+            f"{machine()}. Pictures of {size}.",
+            "",
+            "| reader | pictures/s | of Pillow | µs more per picture |",
+            "|---|---:|---:|---:|",
+            *lines,
+            "",
+        ]
+    )
+
+
+@click.command()
+@click.option("--out", default=RESULTS, type=click.Path(path_type=Path), help="Folder of the results.")
+def main(out: Path) -> None:
+    """Measure and write `reader-cpu.md` and `.json`."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder))
+    text = table(found)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "reader-cpu.md").write_text(text, encoding="utf-8")
+    (out / "reader-cpu.json").write_text(json.dumps({"machine": machine()} | found, indent=2) + "\n", encoding="utf-8")
+    click.echo(text)
+
+
+if __name__ == "__main__":
+    main()

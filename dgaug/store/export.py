@@ -1,0 +1,150 @@
+"""Write a store in forms that other programs read: Market-style folders, WebDataset tar files, a CSV table."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dgaug.data.records import UNKNOWN_CAMERA
+from dgaug.errors import DgaugError
+from dgaug.interrupts import StopRequest, stop_requests
+from dgaug.progress import Progress, silent
+from dgaug.runs import locked
+from dgaug.store.export_kinds import write_csv, write_folders, write_tars
+from dgaug.store.export_names import MarketNames, market_names
+from dgaug.store.export_out import ExportSpec, begin_export, finish_export, require_export_folder
+from dgaug.store.read import StoreDataset, open_store
+from dgaug.store.rows import label_policy, store_shards
+from dgaug.store.sources import settings_digest
+
+KINDS = ("folders", "webdataset", "csv")
+SHARD_SIZE = 10_000
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        out: the folder.
+        to: `folders`, `webdataset` or `csv`.
+        pictures: how many (rows of the table for `csv`).
+        labels: the label policy.
+        already_complete: whether it was there before.
+        notes: what a reader of the result should know, in sentences.
+    """
+
+    out: Path
+    to: str
+    pictures: int
+    labels: str
+    already_complete: bool
+    notes: list[str]
+
+
+def export_store(
+    store: str | Path,
+    *,
+    to: str = "folders",
+    out: str | Path,
+    labels: str | None = None,
+    identity: str = "appearance",
+    unknown_camera: int | None = None,
+    shard_size: int = SHARD_SIZE,
+    limit: int | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Export:
+    """Write a finished store in another form, in constant memory; run again after a stop, it goes on.
+
+    Args:
+        store: the folder of the store.
+        to: `folders` (Market-1501 names), `webdataset` (tar files) or `csv` (pairs and labels, no pictures).
+        out: a new or empty folder.
+        labels: the label policy; None: the teacher's soft label, the appearance donor's identity where there is none.
+        identity: of `folders`, whose identity a file name carries: `appearance`, `structure`, or `new`: one further
+            identity for all pictures.
+        unknown_camera: of `folders`, the camera number of pictures whose camera is unknown; None: names without one.
+        shard_size: of `webdataset`, pictures per tar file.
+        limit: only the first pictures.
+        force: start over, removing what an export wrote in `out` and nothing else.
+        progress: told how many pictures are done.
+
+    Raises:
+        DgaugError: the store is unfinished or damaged, `out` is in use, or an option does not fit.
+        Interrupted: a signal arrived; the same call goes on.
+        OSError: the disk is full.
+    """
+    if to not in KINDS:
+        raise DgaugError(f"expected --to to be one of {', '.join(KINDS)}, found {to!r}")
+    if shard_size < 1 or (limit is not None and limit < 1):
+        raise DgaugError(f"expected a shard size and a limit of 1 or more, found {shard_size} and {limit}")
+    if to != "folders" and (identity, unknown_camera) != ("appearance", None):
+        raise DgaugError(f"--identity and --unknown-camera make file names of --to folders, found --to {to}")
+    opened, out = open_store(store), Path(out)
+    if not len(opened):
+        raise DgaugError(f"expected pictures in the store {opened.path}, found none; lower its --min-confidence")
+    names = market_names(opened.sources, identity=identity, unknown_camera=unknown_camera)
+    spec = ExportSpec(
+        to=to,
+        labels=label_policy(opened, labels),
+        identity=identity,
+        unknown_camera=unknown_camera,
+        pictures=len(opened) if limit is None else min(limit, len(opened)),
+        shard_size=shard_size if to == "webdataset" else 0,
+        store=_digest(opened),
+    )
+    require_export_folder(out)
+    with locked(out, what="export"):
+        complete = begin_export(out, spec, force=force)
+        if not complete:
+            _write(opened, out, spec, names, progress)
+            finish_export(out, spec)
+    notes = _notes(opened, names) if to == "folders" else []
+    return Export(out, to, spec.pictures, spec.labels, complete, notes)
+
+
+def _write(store: StoreDataset, out: Path, spec: ExportSpec, names: MarketNames, progress: Progress) -> None:
+    with stop_requests() as stop:
+
+        def done(pictures: int) -> None:
+            progress("exporting", pictures, spec.pictures)
+            _leave(stop, pictures, spec.pictures)
+
+        if spec.to == "folders":
+            write_folders(store, out, spec, names=names, done=done)
+        elif spec.to == "webdataset":
+            write_tars(store, out, spec, done=done)
+        else:
+            write_csv(store, out, spec, done=done)
+
+
+def _leave(stop: StopRequest, pictures: int, total: int) -> None:
+    # What is left after the last picture takes no time; it is finished first.
+    if pictures < total:
+        stop.leave()
+
+
+def _digest(store: StoreDataset) -> str:
+    content = [settings_digest(store.spec, store.sources), *store_shards(store).sha256]
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()
+
+
+def _notes(store: StoreDataset, names: MarketNames) -> list[str]:
+    notes = []
+    if names.renumbered:
+        notes.append("the identities' names are not all different numbers: counted from 1, see identities.csv")
+    unknown = int(np.count_nonzero(store.sources.camera == UNKNOWN_CAMERA))
+    if unknown:
+        done = (
+            "names of pictures on their structure have no camera field; toolboxes that need one: --unknown-camera N"
+            if names.unknown_camera is None
+            else f"names of pictures on their structure say c{names.unknown_camera}, which is no camera"
+        )
+        notes.append(f"{unknown:,} of {len(store.sources):,} source pictures have an unknown camera: {done}")
+    if names.identity == "new":
+        notes.append(f"every picture has the identity {names.further}, which no source has")
+    return notes

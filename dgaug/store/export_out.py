@@ -1,0 +1,158 @@
+"""The folder of an export: what it holds is written in `export.json`, and nothing else is ever removed from it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dgaug.errors import DgaugError
+from dgaug.files import read_json, write_json
+
+ABOUT = "export.json"
+PICTURES = "bounding_box_train"
+LABELS = "labels.csv"
+IDENTITIES = "identities.csv"
+UNFINISHED = ".part"
+_OWN = {".lock", ABOUT, f".{ABOUT}.part.json"}
+_SCHEMA = 1
+_PICTURE = re.compile(r"\.?\d{4,}(?:_c\d+s1)?_\d{7,}_00\.jpg(?:\.part)?")
+_TAR = re.compile(r"\.?(\d{6})\.tar(?:\.part\.tar)?")
+_TABLE = re.compile(r"labels\.csv|identities\.csv|\.(?:labels|identities)\.csv\.part\.csv")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSpec:
+    """The settings that decide every byte of an export.
+
+    Attributes:
+        to: `folders`, `webdataset` or `csv`.
+        labels: the label policy.
+        identity: whose identity a file name carries: `appearance`, `structure` or `new`.
+        unknown_camera: the number in the names of pictures of unknown camera; None leaves it out.
+        pictures: how many, from the first on.
+        shard_size: pictures per tar file; 0 where there are none.
+        store: hex sha256 over the store's settings, sources and shards.
+    """
+
+    to: str
+    labels: str
+    identity: str
+    unknown_camera: int | None
+    pictures: int
+    shard_size: int
+    store: str
+
+    @property
+    def tars(self) -> int:
+        """Number of tar files."""
+        return -(-self.pictures // self.shard_size) if self.to == "webdataset" else 0
+
+    @property
+    def results(self) -> list[str]:
+        """What a finished export holds beside `export.json`."""
+        if self.to == "webdataset":
+            return [tar_name(number) for number in range(self.tars)]
+        return [PICTURES, LABELS, IDENTITIES] if self.to == "folders" else [LABELS]
+
+
+def tar_name(number: int) -> str:
+    """The name of a tar file."""
+    return f"{number:06d}.tar"
+
+
+def require_export_folder(out: Path) -> None:
+    """Refuse a folder that is in use for something else; creates nothing.
+
+    Raises:
+        DgaugError: `out` holds files and no `export.json`, or is a file.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise DgaugError(f"expected a folder for --out, found the file {out}")
+    others = sorted(item.name for item in out.iterdir() if item.name not in _OWN)
+    if others and not (out / ABOUT).is_file():
+        raise DgaugError(
+            f"expected a new or empty folder, found {others[0]!r} in {out}, which no export wrote; choose another --out"
+        )
+
+
+def begin_export(out: Path, spec: ExportSpec, *, force: bool) -> bool:
+    """Write `export.json`, or go on with the export that is there; True where it is complete.
+
+    Raises:
+        DgaugError: the export there has other settings, or files in it were written by nobody here.
+    """
+    about = out / ABOUT
+    if about.is_file():
+        found = read_json(about)
+        if found.get("export") != _SCHEMA:
+            raise DgaugError(f"expected {about} of a dgaug export, found another file; choose another --out")
+        if force:
+            _clear(out, found)
+        elif differences := [name for name, value in asdict(spec).items() if found.get(name) != value]:
+            named = "; ".join(
+                f"{name}: {found.get(name)} there, {getattr(spec, name)} asked for" for name in differences
+            )
+            raise DgaugError(
+                f"expected the settings of the export in {out}, found others: {named}; choose another --out, or start "
+                "over with --force"
+            )
+        elif found.get("complete") is True and all((out / name).exists() for name in spec.results):
+            return True
+    write_json(about, _about(spec, complete=False))
+    return False
+
+
+def finish_export(out: Path, spec: ExportSpec) -> None:
+    """Say that the export is complete."""
+    write_json(out / ABOUT, _about(spec, complete=True))
+
+
+@contextmanager
+def failure_named(path: Path) -> Iterator[None]:
+    """Name the file in an OSError that names none, as those of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
+
+
+def _about(spec: ExportSpec, *, complete: bool) -> dict[str, object]:
+    return {"export": _SCHEMA, **asdict(spec), "complete": complete}
+
+
+def _clear(out: Path, about: dict[str, object]) -> None:
+    # From here on the folder holds no whole export, whatever stops this.
+    write_json(out / ABOUT, about | {"complete": False})
+    pictures, size = about.get("pictures"), about.get("shard_size")
+    tars = -(-pictures // size) if isinstance(pictures, int) and isinstance(size, int) and size > 0 else 0
+    for folder in (out / PICTURES, out / (PICTURES + UNFINISHED)):
+        if about.get("to") == "folders" and folder.is_dir():
+            _remove_pictures(folder)
+    for item in list(out.iterdir()):
+        tar = _TAR.fullmatch(item.name)
+        is_tar = about.get("to") == "webdataset" and tar is not None and int(tar[1]) < tars
+        if is_tar or (about.get("to") != "webdataset" and _TABLE.fullmatch(item.name)):
+            item.unlink()
+    others = sorted(item.name for item in out.iterdir() if item.name not in _OWN)
+    if others:
+        raise DgaugError(
+            f"{out} also holds {others[0]!r} or files in it, which no export wrote; they are left alone, "
+            "choose another --out"
+        )
+
+
+def _remove_pictures(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _PICTURE.fullmatch(entry.name):
+                os.unlink(entry.path)
+    if not any(folder.iterdir()):
+        folder.rmdir()

@@ -1,0 +1,141 @@
+"""`dgaug export`, `interpolate`, `grid` and `swap` as commands."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tiny_run import PICTURES, RunCommand, signal_when, start_process
+
+from dgaug.data.layouts import open_data
+from dgaug.runs import Run
+from dgaug.store.codecs import encode
+from dgaug.store.export import export_store
+from dgaug.store.read import open_store
+from dgaug.store.rows import QUALITY
+from dgaug.synthesis.job import synthesize
+
+
+@pytest.fixture(scope="module")
+def raw_store(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose pictures an export must encode, which takes a moment."""
+    path = tmp_path_factory.mktemp("raw") / "store"
+    synthesize(tiny_run.folder, codec="raw", out=path)
+    return path
+
+
+def test_an_export_is_a_data_set_for_data_check(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+    command = ("export", tiny_run.store, "--to", "folders", "--out", tmp_path / "out", "--json")
+    said = json.loads(dgaug(*command).out)
+    assert (said["pictures"], said["labels"], said["already_complete"]) == (PICTURES**2, "soft", False)
+    checked = dgaug("data", "check", tmp_path / "out", "--json")
+    assert checked.code == 0
+    report = json.loads(checked.out)
+    assert report["layout"] == "market1501"
+    train = report["splits"]["train"]
+    assert (train["images"], train["identities"], train["cameras"], train["damaged"]) == (PICTURES**2, 6, 3, 0)
+    assert json.loads(dgaug(*command).out)["already_complete"]
+
+
+def test_a_store_of_codes_is_exported_as_the_pictures_it_draws(
+    tiny_run: Run, tmp_path: Path, dgaug: RunCommand
+) -> None:
+    synthesize(tiny_run.folder, pairs="random:50", codec="codes", out=tmp_path / "store")
+    assert dgaug("export", tmp_path / "store", "--to", "folders", "--out", tmp_path / "out").code == 0
+    drawn, records = open_store(tmp_path / "store"), open_data(tmp_path / "out").splits["train"]
+    assert len(records) == 50
+    for record in records:
+        picture = drawn[int(record.path.split("_")[-2])].picture
+        expected = encode(picture, codec="jpeg", quality=QUALITY)
+        assert (tmp_path / "out" / record.path).read_bytes() == expected
+
+
+def test_a_killed_export_goes_on_to_the_same_bytes(raw_store: Path, tmp_path: Path, dgaug: RunCommand) -> None:
+    out = tmp_path / "out"
+    process = start_process("export", raw_store, "--to", "folders", "--out", out)
+    assert signal_when(process, out / "bounding_box_train.part", signal.SIGKILL).code == -signal.SIGKILL
+    assert not (out / "bounding_box_train").exists()
+    assert dgaug("export", raw_store, "--to", "folders", "--out", out).code == 0
+    export_store(raw_store, to="folders", out=tmp_path / "undisturbed")
+    found, expected = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (out, tmp_path / "undisturbed")
+    )
+    assert found == expected
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_export_ends_with_its_signal_and_goes_on(
+    raw_store: Path, tmp_path: Path, dgaug: RunCommand, number: int
+) -> None:
+    out = tmp_path / "out"
+    process = start_process("export", raw_store, "--to", "webdataset", "--shard-size", "500", "--out", out)
+    ended = signal_when(process, out / ".000000.tar.part.tar", number)
+    assert ended.code == 128 + number
+    assert ended.err.strip().splitlines()[-1].startswith(f"interrupted by signal {number}")
+    assert dgaug("export", raw_store, "--to", "webdataset", "--shard-size", "500", "--out", out).code == 0
+    assert len(list(out.glob("*.tar"))) == 2
+
+
+def test_a_csv_counts_pairs(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+    ended = dgaug("export", tiny_run.store, "--to", "csv", "--out", tmp_path / "out", "--limit", "10")
+    assert ended.err.strip().splitlines()[-1].startswith("10 pairs in")
+    assert len((tmp_path / "out" / "labels.csv").read_text(encoding="utf-8").splitlines()) == 11
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("export gone --to csv --out out", "found none in gone"),
+        ("export {store} --out out", "Missing option '--to'"),
+        ("export {store} --to csv", "Missing option '--out'"),
+        ("export {store} --to lmdb --out out", "'lmdb' is not one of"),
+        ("export {store} --to csv --out .", "found 'a.png' in ."),
+        ("export {store} --to csv --out a.png", "found the file a.png"),
+        ("export {store} --to csv --labels hard --out out", "unknown label policy 'hard'"),
+        ("export {store} --to csv --identity new --out out", "--to folders"),
+        ("interpolate a.png", "Missing argument 'SECOND'"),
+        ("interpolate a.png gone.png --run {run}", "gone.png: damaged picture (no such file)"),
+        ("interpolate a.png a.png --run {run} --out a.png", "a.png is already there"),
+        ("interpolate a.png a.png --run {run} --steps 1", "1 is not in the range"),
+        ("grid --run {run} --appearance gone.png --count 2 --out out.png", "gone.png: damaged picture (no such file)"),
+        ("grid --run {run} --out a.png", "a.png is already there"),
+        ("swap a.png a.png --run {run} --out a.png", "a.png is already there"),
+    ],
+)
+def test_wrong_use_is_one_line_and_makes_nothing(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dgaug: RunCommand, command: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (32, 64), "red").save("a.png")
+    assert said in dgaug(*command.format(store=tiny_run.store, run=tiny_run.folder).split()).error()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_pictures_of_anybody_are_drawn_and_named_for_machines(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dgaug: RunCommand
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, colour in (("anna.png", "red"), ("ben.png", "blue")):
+        Image.new("RGB", (50, 120), colour).save(name)
+    donors = ("--appearance", "anna.png", "--appearance", "ben.png", "--structure", "ben.png")
+    drawn = json.loads(dgaug("grid", "--run", tiny_run.folder, *donors, "--out", "grid.png", "--json").out)
+    assert drawn == {"picture": "grid.png", "appearances": ["anna.png", "ben.png"], "structures": ["ben.png"]}
+    swapped = json.loads(dgaug("swap", "anna.png", "ben.png", "--run", tiny_run.folder, "--json").out)
+    assert swapped == {"picture": "swap.png", "appearance": "anna.png", "structure": "ben.png"}
+    between = json.loads(dgaug("interpolate", "anna.png", "ben.png", "--run", tiny_run.folder, "--json").out)
+    assert between["picture"] == "interpolation.png"
+    assert all(Path(made["picture"]).is_file() for made in (drawn, swapped, between))
+    assert dgaug("swap", "anna.png", "ben.png", "--run", tiny_run.folder).code == 2
+    assert dgaug("swap", "anna.png", "ben.png", "--run", tiny_run.folder, "--force").code == 0
+
+
+def test_the_donors_of_a_grid_are_readable_as_data(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+    out = tmp_path / "grid.png"
+    drawn = json.loads(dgaug("grid", "--run", tiny_run.folder, "--count", "3", "--out", out, "--json").out)
+    known = {str(tiny_run.data_root() / record.path) for record in open_data(tiny_run.data_root()).splits["train"]}
+    assert len(drawn["appearances"]) == 3
+    assert set(drawn["appearances"]) <= known
