@@ -13,8 +13,10 @@ from dgaug_cli import (
     data,
     demo,
     eval_reid,
+    export,
     grid,
     import_,
+    interpolate,
     score_fid,
     swap,
     synthesize,
@@ -29,7 +31,7 @@ from dgaug_cli.memory import keep_freed_memory
 from dgaug.errors import DgaugError, Interrupted
 
 WRONG = 2
-SHARED = ("train",)
+SHARED = ("train", "synthesize")
 """Commands that several processes can work on together."""
 
 
@@ -61,8 +63,10 @@ for command in (
     train_reid.command,
     eval_reid.command,
     verify.command,
+    export.command,
     grid.command,
     swap.command,
+    interpolate.command,
     import_.command,
     config.command,
 ):

@@ -20,7 +20,7 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
     metavar="DESIGN",
     help="all, cross-identity, cross-camera, random:K, per-appearance:K, grid:AxB or csv:FILE.",
 )
-@click.option("--codec", default="jpeg", show_default=True, type=click.Choice(["jpeg", "png", "raw"]))
+@click.option("--codec", default="jpeg", show_default=True, type=click.Choice(["jpeg", "png", "raw", "codes"]))
 @click.option("--quality", default=90, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
 @click.option("--labels-dense", is_flag=True, help="Store the probability of every class, not the top ten.")
 @click.option("--min-confidence", default=0.0, type=click.FloatRange(0, 1), help="Leave out less certain pictures.")
@@ -29,6 +29,16 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
     "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the designs that choose."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The store; default: store/ in the run.")
+@click.option(
+    "--engine",
+    default="local",
+    show_default=True,
+    type=click.Choice(["local", "ray"]),
+    help="This process (or all that torchrun started), or the tasks of a Ray cluster.",
+)
+@click.option(
+    "--ray-address", metavar="HOST:PORT", help="A running Ray cluster; default: RAY_ADDRESS, or one started here."
+)
 @click.option("--dry-run", is_flag=True, help="Only say how many pictures, how large, how long.")
 @click.option("--yes", is_flag=True, help="Go on although the disk looks too small.")
 @click.option("--force", is_flag=True, help="Throw away the store that is there.")
@@ -40,6 +50,8 @@ def command(dry_run: bool, as_json: bool, **options: object) -> None:
     Examples:
         dgaug synthesize --pairs all
         dgaug synthesize --run runs/00001-market1501 --pairs per-appearance:10 --dry-run
+        torchrun --nproc-per-node 4 -m -- dgaug synthesize --pairs all
+        dgaug synthesize --pairs all --engine ray --ray-address 10.0.0.1:6379
     """
     from dgaug.synthesis.job import synthesize
 
@@ -52,6 +64,7 @@ def command(dry_run: bool, as_json: bool, **options: object) -> None:
                 "store": str(made.store),
                 "pairs": plan.pairs,
                 "bytes_estimated": plan.bytes,
+                "bytes_to_write": plan.to_write,
                 "seconds_estimated": plan.seconds,
                 "bytes_free": plan.free,
                 "count": made.count,
@@ -60,6 +73,7 @@ def command(dry_run: bool, as_json: bool, **options: object) -> None:
         )
     elif dry_run:
         rows = [("pictures", f"{plan.pairs:,}"), ("size", f"about {plan.bytes / 1e9:,.3f} GB")]
+        rows += [("still to write", f"about {plan.to_write / 1e9:,.3f} GB (with working files)")]
         rows += [("time here", f"about {plan.seconds:,.0f} s"), ("free disk", f"{plan.free / 1e9:,.1f} GB")]
         show_table(f"plan of {made.store}", ("", "estimate"), rows)
     else:

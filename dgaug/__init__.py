@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from dgaug.scores.evaluation import evaluate_reid
     from dgaug.scores.quality import score_fid
     from dgaug.scores.twins import train_reid
+    from dgaug.store.export import export_store
     from dgaug.store.read import open_store
     from dgaug.store.verify import verify
     from dgaug.synthesis.drawing import draw_grid, swap
+    from dgaug.synthesis.interpolation import interpolate
     from dgaug.synthesis.job import synthesize
     from dgaug.training.importing import import_published
     from dgaug.training.train import train
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = [
     "draw_grid",
     "evaluate_reid",
+    "export_store",
     "import_published",
+    "interpolate",
     "open_store",
     "score_fid",
     "swap",
@@ -35,7 +39,9 @@ __all__ = [
 _HOME = {
     "draw_grid": "dgaug.synthesis.drawing",
     "evaluate_reid": "dgaug.scores.evaluation",
+    "export_store": "dgaug.store.export",
     "import_published": "dgaug.training.importing",
+    "interpolate": "dgaug.synthesis.interpolation",
     "open_store": "dgaug.store.read",
     "score_fid": "dgaug.scores.quality",
     "swap": "dgaug.synthesis.drawing",

@@ -60,7 +60,7 @@ class GeneratedPictures:
         """The pictures at these rows."""
         if self.store is None:
             return Sample(np.stack([to_pixels(open_picture(self.files[row]), self.image_size) for row in rows]))
-        items = [self.store[int(row)] for row in rows]
+        items = self.store.__getitems__([int(row) for row in rows])
         return Sample(
             np.stack([item.picture for item in items]),
             np.array([item.appearance for item in items]),

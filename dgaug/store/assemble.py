@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
@@ -11,9 +12,20 @@ from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
 from dgaug.store.aside import Disk, file_sha256, written_aside
+from dgaug.store.codes import HALF
 from dgaug.store.hdf5 import own, reading
 from dgaug.store.index import StoreState, read_state, write_header
-from dgaug.store.schema import DATASET_FILE, SHARD_FOLDER, columns, shard_path
+from dgaug.store.schema import (
+    CODE_COLUMNS,
+    CODE_FOLDER,
+    DATASET_FILE,
+    GENERATOR_FILE,
+    SHARD_FOLDER,
+    Column,
+    code_path,
+    columns,
+    shard_path,
+)
 from dgaug.store.sources import settings_digest
 
 COPY_ROWS = 1 << 18
@@ -34,13 +46,17 @@ def finish_store(store: Path, *, on_progress: Callable[[int, int], None] | None 
     header = StoreState(state.spec, state.sources, True, int(counts[-1]))
     with written_aside(store / DATASET_FILE, sealed=True) as (hdf5, disk):
         write_header(hdf5, header)
-        _copy_columns(store, hdf5, disk, counts=counts, lengths=lengths if state.spec.codec != "raw" else None)
+        if state.spec.virtual:
+            _add_codes(store, hdf5)
+        else:
+            _copy_columns(store, hdf5, disk, counts=counts, lengths=lengths if state.spec.encoded else None)
         _write_shard_list(store, hdf5, counts, on_progress)
+        shards = [f"{SHARD_FOLDER}/{shard_path(store, number).name}" for number in range(state.spec.shard_count)]
         for name, column in columns(state.spec, len(state.sources.class_name)).items():
             if name != "image/crc32":
-                _create_virtual(hdf5, name, counts, tail=column.tail, dtype=column.dtype)
-        if state.spec.codec != "raw":
-            _create_virtual(hdf5, "image/bytes", lengths, tail=(), dtype=np.dtype(np.uint8))
+                _create_virtual(hdf5, name, counts, shards, column)
+        if state.spec.encoded:
+            _create_virtual(hdf5, "image/bytes", lengths, shards, Column((), np.dtype(np.uint8)))
         hdf5.flush()
         disk.check()
     return header.count
@@ -56,7 +72,7 @@ def _measure(store: Path, state: StoreState) -> tuple[NDArray[np.int64], NDArray
             if shard.attrs["settings"] != settings or shard.attrs["start"] != state.spec.shard_range(number)[0]:
                 raise DgaugError(f"expected {path} to belong to this store, found a shard of another; delete it")
             counts.append(counts[-1] + int(shard.attrs["count"]))
-            lengths.append(lengths[-1] + (0 if state.spec.codec == "raw" else len(own(shard, "image/bytes"))))
+            lengths.append(lengths[-1] + (len(own(shard, "image/bytes")) if state.spec.encoded else 0))
     return np.array(counts, np.int64), np.array(lengths, np.int64)
 
 
@@ -78,6 +94,32 @@ def _copy_columns(
         disk.check()
 
 
+def _add_codes(store: Path, hdf5: h5py.File) -> None:
+    """Link the codes, copy what is small of them, and list their files and the decoder's with their hashes."""
+    paths = sorted((store / CODE_FOLDER).glob("[0-9]*.h5"))
+    if paths != [code_path(store / CODE_FOLDER, number) for number in range(max(1, len(paths)))]:
+        raise DgaugError(f"expected the codes of the sources in {store / CODE_FOLDER}, found some missing")
+    small: dict[str, list[NDArray[np.generic]]] = {"code/source": []}
+    small.update({f"{name}_crc32": [] for name in CODE_COLUMNS})
+    tails: dict[str, tuple[int, ...]] = {}
+    for path in paths:
+        with reading(path) as codes:
+            for name, parts in small.items():
+                parts.append(own(codes, name)[:])
+            tails = {name: own(codes, name).shape[1:] for name in CODE_COLUMNS}
+    for name, parts in small.items():
+        hdf5.create_dataset(name, data=np.concatenate(parts))
+    starts = np.cumsum([0, *(len(part) for part in small["code/source"])])
+    names = [f"{CODE_FOLDER}/{path.name}" for path in paths]
+    for name, tail in tails.items():
+        _create_virtual(hdf5, name, starts, names, Column(tail, HALF))
+    files = [*names, GENERATOR_FILE]
+    text = h5py.string_dtype()
+    hdf5.create_dataset("file/path", data=files, dtype=text)
+    hdf5.create_dataset("file/size", data=np.array([(store / name).stat().st_size for name in files], np.int64))
+    hdf5.create_dataset("file/sha256", data=[file_sha256(store / name) for name in files], dtype=text)
+
+
 def _write_shard_list(
     store: Path, hdf5: h5py.File, counts: NDArray[np.int64], on_progress: Callable[[int, int], None] | None
 ) -> None:
@@ -96,19 +138,19 @@ def _write_shard_list(
 
 
 def _create_virtual(
-    hdf5: h5py.File, name: str, starts: NDArray[np.int64], *, tail: tuple[int, ...], dtype: np.dtype[np.generic]
+    hdf5: h5py.File, name: str, starts: NDArray[np.int64], files: Sequence[str], column: Column
 ) -> None:
     # The low-level call, because h5py's own stores the time of creation in a virtual data set.
     layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     layout.set_obj_track_times(False)
     layout.set_layout(h5py.h5d.VIRTUAL)
-    shape = (int(starts[-1]), *tail)
-    for number, (start, stop) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)):
+    tail, shape = column.tail, (int(starts[-1]), *column.tail)
+    for file, (start, stop) in zip(files, pairwise(starts.tolist()), strict=True):
         if start < stop:
             target = h5py.h5s.create_simple(shape)
             target.select_hyperslab((start, *(0 for _ in tail)), (stop - start, *tail))
             origin = h5py.h5s.create_simple((stop - start, *tail))
-            layout.set_virtual(target, f"{SHARD_FOLDER}/{number:06d}.h5".encode(), name.encode(), origin)
-    space = h5py.h5s.create_simple(shape)
-    group = hdf5.require_group(name.rsplit("/", 1)[0])
-    h5py.h5d.create(group.id, name.rsplit("/", 1)[1].encode(), h5py.h5t.py_create(dtype, logical=True), space, layout)
+            layout.set_virtual(target, file.encode(), name.encode(), origin)
+    group, _, leaf = name.rpartition("/")
+    kind = h5py.h5t.py_create(column.dtype, logical=True)
+    h5py.h5d.create(hdf5.require_group(group).id, leaf.encode(), kind, h5py.h5s.create_simple(shape), layout)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
-from dgaug.store.aside import written_aside
+from dgaug.store.aside import file_sha256, written_aside
 from dgaug.store.hdf5 import check_schema, linked, own, reading
 from dgaug.store.schema import (
+    CODE_COLUMNS,
     DATASET_FILE,
+    FILE_NAME,
+    GENERATOR_FILE,
     SCHEMA,
     SHARD_FOLDER,
     SHARD_NAME,
@@ -44,6 +48,26 @@ class ShardList:
     sha256: list[str]
 
 
+class StoredFile(NamedTuple):
+    """A file that a finished `dataset.h5` names: its path in the store, its size in bytes, its hash."""
+
+    path: str
+    size: int
+    sha256: str
+
+    @property
+    def holds_codes(self) -> bool:
+        """Whether codes are in it, and not the decoder."""
+        return self.path != GENERATOR_FILE
+
+    def damage(self, store: Path) -> str | None:
+        """What is wrong with the file as can be told without parsing it; None where nothing is."""
+        size = file_size(store / self.path)
+        if size != self.size:
+            return "missing" if size is None else f"expected {self.size} bytes, found {size}"
+        return None if file_sha256(store / self.path) == self.sha256 else "not as it was written (sha256)"
+
+
 def read_state(store: Path) -> StoreState | None:
     """What is at `store`: None where no store was begun; DgaugError where it is damaged or of a newer schema."""
     path = store / DATASET_FILE
@@ -61,7 +85,7 @@ def read_state(store: Path) -> StoreState | None:
 def begin_store(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:
     """Write an unfinished `dataset.h5`, or go on with the store that is there.
 
-    A complete store stays as it is, unless shards of it are missing or cut short: then it is unfinished again. Raises
+    A complete store stays as it is, unless files of it are missing or cut short: then it is unfinished again. Raises
     DgaugError where the store there has other settings or other sources, naming them.
     """
     state = read_state(store)
@@ -77,8 +101,7 @@ def begin_store(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:
         )
     if not state.complete:
         return state
-    shards = shard_list(store, state)
-    damaged = [path for path, size in zip(shards.path, shards.size, strict=True) if file_size(store / path) != size]
+    damaged = [path for path, size in listed_sizes(store, state) if file_size(store / path) != size]
     for path in damaged:
         (store / path).unlink(missing_ok=True)
     return _write_unfinished(store, spec, sources) if damaged else state
@@ -98,11 +121,41 @@ def shard_list(store: Path, state: StoreState) -> ShardList:
                 raise DgaugError(f"expected shards below {store / SHARD_FOLDER}, found '{path}'; refused")
         known = set(shards.path)
         names = [name for name in columns(state.spec, len(state.sources.class_name)) if name != "image/crc32"]
-        for name in names if state.spec.codec == "raw" else [*names, "image/bytes"]:
-            for origin in linked(hdf5, name).virtual_sources():
-                if origin.file_name not in known or origin.dset_name != name:
-                    raise DgaugError(f"expected {name} to lie in the shards, found '{origin.file_name}'; refused")
+        for name in [*names, "image/bytes"] if state.spec.encoded else names:
+            _require_origin(hdf5, name, known)
     return shards
+
+
+def file_list(store: Path, state: StoreState) -> list[StoredFile]:
+    """The files beside the shards that a finished `dataset.h5` names; DgaugError where anything points elsewhere.
+
+    In a store of codes these are the codes, in order, and the decoder; in any other store there are none.
+    """
+    if not state.spec.virtual:
+        return []
+    with reading(store / DATASET_FILE) as hdf5:
+        paths, hashes = (own(hdf5, f"file/{name}").asstr()[:].tolist() for name in ("path", "sha256"))
+        sizes = own(hdf5, "file/size")[:].tolist()
+        files = [StoredFile(*file) for file in zip(paths, sizes, hashes, strict=True)]
+        for path in paths:
+            if not FILE_NAME.fullmatch(path):
+                raise DgaugError(f"expected codes and decoder inside {store}, found '{path}'; refused")
+        for name in CODE_COLUMNS:
+            _require_origin(hdf5, name, {file.path for file in files if file.holds_codes})
+    return files
+
+
+def listed_sizes(store: Path, state: StoreState) -> list[tuple[str, int]]:
+    """Path and size of every file that a finished `dataset.h5` names."""
+    shards = shard_list(store, state)
+    sizes = list(zip(shards.path, shards.size.tolist(), strict=True))
+    return [*sizes, *((file.path, file.size) for file in file_list(store, state))]
+
+
+def _require_origin(hdf5: h5py.File, name: str, known: set[str]) -> None:
+    for origin in linked(hdf5, name).virtual_sources():
+        if origin.file_name not in known or origin.dset_name != name:
+            raise DgaugError(f"expected {name} to lie in the store's own files, found '{origin.file_name}'; refused")
 
 
 def file_size(path: Path) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,3 +60,22 @@ def dense_labels(labels: TopLabels, class_count: int) -> NDArray[np.float32]:
     dense = np.repeat(labels.rest.astype(np.float32)[:, None] / others, class_count, axis=1)
     np.put_along_axis(dense, labels.classes.astype(np.int64), labels.probability.astype(np.float32), axis=1)
     return dense
+
+
+def stored_label(columns: Mapping[str, NDArray[Any]], place: int, *, kind: str) -> TopLabels:
+    """The label in a row of a store's columns as top labels of one picture; [1, 0] classes for the kind `none`."""
+    rows = slice(place, place + 1)
+    if kind == "top":
+        return TopLabels(*(columns[f"label/{name}"][rows] for name in ("class", "probability", "rest")))
+    if kind == "dense":
+        return top_labels(columns["label/dense"][rows].astype(np.float32))
+    return TopLabels(np.zeros((1, 0), np.uint16), np.zeros((1, 0), np.float16), np.zeros(1, np.float16))
+
+
+def stored_dense_label(
+    columns: Mapping[str, NDArray[Any]], place: int, *, kind: str, class_count: int
+) -> NDArray[np.float32]:
+    """The label in a row of a store's columns as a distribution [C]."""
+    if kind == "dense":
+        return np.asarray(columns["label/dense"][place].astype(np.float32))
+    return np.asarray(dense_labels(stored_label(columns, place, kind=kind), class_count)[0])

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import os
-import zlib
-from collections import OrderedDict
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
 
+from dgaug.device import default_device
 from dgaug.errors import DgaugError
+from dgaug.models.checkpoints import load_reid
+from dgaug.models.ensemble import Ensemble
+from dgaug.models.reid import ReidNetwork
 from dgaug.store.codecs import decode
-from dgaug.store.hdf5 import damage_named, own, reading, store_folder
-from dgaug.store.index import ShardList, file_size, read_state, shard_list
-from dgaug.store.labels import TopLabels, dense_labels, top_labels
-from dgaug.store.schema import DATASET_FILE, columns
+from dgaug.store.drawing import PairDrawer, label_pictures
+from dgaug.store.hdf5 import own, reading, store_folder
+from dgaug.store.index import file_list, file_size, listed_sizes, read_state, shard_list
+from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
+from dgaug.store.schema import columns
+from dgaug.store.shard_files import Columns, ShardFiles
 
-# One file handle each; a process may usually have 1,024.
-OPEN_SHARDS = 128
+Pixels = NDArray[np.uint8]
 
 
 class StoreItem(NamedTuple):
@@ -32,12 +39,12 @@ class StoreItem(NamedTuple):
         picture: uint8 [H, W, 3], RGB.
         appearance, structure: rows of the sources.
         appearance_identity, structure_identity: class indices of these sources.
-        label_class: int64 [K], most probable first; [0] in a store without labels.
+        label_class: int64 [K], most probable first; [0] where there are no labels.
         label_probability: float32 [K].
         label_rest: the mass of all other classes together.
     """
 
-    picture: NDArray[np.uint8]
+    picture: Pixels
     appearance: int
     structure: int
     appearance_identity: int
@@ -47,20 +54,39 @@ class StoreItem(NamedTuple):
     label_rest: float
 
 
+class StoreBatch(NamedTuple):
+    """Pictures of a store for training, on the store's device.
+
+    Attributes:
+        pixels: uint8 [B, H, W, 3], RGB.
+        labels: soft labels float32 [B, C]; None where there are no labels.
+        appearance_identity, structure_identity: class indices int64 [B] of the donors.
+    """
+
+    pixels: Tensor
+    labels: Tensor | None
+    appearance_identity: Tensor
+    structure_identity: Tensor
+
+
 class StoreDataset(Dataset[StoreItem]):
     """The pictures of a finished store, in pair order.
 
-    Opening checks that the store is complete and that each shard is there in its full size; reading checks each
-    picture's crc, so that a damaged picture is a DgaugError and never a black one. Files are opened by the process
-    that reads them: pass it to workers started in any way.
+    Opening checks that the store is complete and that each of its files is there in its full size; reading checks the
+    crc of each picture or code, so that damage is a DgaugError and never a black picture. Files are opened, and the
+    networks that draw and label on demand are built, by the process that uses them: pass it to workers started in any
+    way.
 
     Attributes:
         path: the store folder.
         spec: the settings it was written with.
         sources: the pictures its pairs point to.
+        has_labels: whether its pictures have soft labels, stored or made on demand.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self, path: str | Path, *, device: str | torch.device | None = None, teacher: str | Path | None = None
+    ) -> None:
         self.path = store_folder(Path(path))
         state = read_state(self.path)
         if state is None or not state.complete:
@@ -68,50 +94,75 @@ class StoreDataset(Dataset[StoreItem]):
                 f"expected a complete store, found an unfinished one at {self.path}; "
                 "run the same `dgaug synthesize` command again to finish it"
             )
+        _check_present(self.path, listed_sizes(self.path, state))
         self.spec, self.sources, self._count = state.spec, state.sources, state.count
         self._shards = shard_list(self.path, state)
-        _check_present(self.path, self._shards)
-        self._files: _OpenFiles | None = None
+        self._starts = self._shards.start.tolist()
+        self._identity = self.sources.identity.tolist()
+        self._code_files = [file.path for file in file_list(self.path, state) if file.holds_codes]
+        self._device = None if device is None else torch.device(device)
+        self._teacher = None if teacher is None else Path(teacher)
+        self.has_labels = self.spec.labels != "none" or teacher is not None
+        self._tools: _Tools | None = None
+        if self.spec.virtual or teacher is not None:
+            self._opened()
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, k: int) -> StoreItem:
-        """Picture k with its pair and label; DgaugError where the picture is damaged."""
-        number, row = self._place(k)
-        with damage_named(self.path / self._shards.path[number]):
-            shard = self._opened().shard(number)
-            appearance, structure = int(shard["pair/appearance"][row]), int(shard["pair/structure"][row])
-            identity = self.sources.identity
-            labels = self._labels(shard, row)
-            return StoreItem(
-                picture=self._picture(shard, number, row),
-                appearance=appearance,
-                structure=structure,
-                appearance_identity=int(identity[appearance]),
-                structure_identity=int(identity[structure]),
-                label_class=labels.classes[0].astype(np.int64),
-                label_probability=labels.probability[0].astype(np.float32),
-                label_rest=float(labels.rest[0]),
-            )
+        """Picture k with its pair and label; DgaugError where it is damaged."""
+        if self.spec.virtual or self._teacher:
+            return self.__getitems__([k])[0]
+        row = self._row(k)
+        return self._item(row, self._stored(row), self._label(row))
+
+    def __iter__(self) -> Iterator[StoreItem]:
+        """All pictures in order; drawn ones some at a time."""
+        for start in range(0, len(self), self.spec.micro_batch):
+            yield from self.__getitems__(range(start, min(start + self.spec.micro_batch, len(self))))
+
+    def __getitems__(self, ks: Iterable[int]) -> list[StoreItem]:
+        """Several pictures at once, as PyTorch's loader asks for them."""
+        rows = [self._row(k) for k in ks]
+        if not (self.spec.virtual or self._teacher):
+            return [self._item(row, self._stored(row), self._label(row)) for row in rows]
+        pixels = self._pixels(rows)
+        made = self._made_labels(pixels)
+        if made is None:
+            labels = [self._label(row) for row in rows]
+        else:
+            labels = [top_labels(row[None]) for row in made.cpu().numpy()]
+        return [self._item(*parts) for parts in zip(rows, pixels.cpu().numpy(), labels, strict=True)]
+
+    def batch(self, ks: Sequence[int] | NDArray[np.int64]) -> StoreBatch:
+        """Several pictures as tensors with their soft labels over all classes; DgaugError where one is damaged."""
+        device = self._opened().device
+        rows = [self._row(int(k)) for k in ks]
+        pixels = self._pixels(rows)
+        labels = self._made_labels(pixels)
+        if labels is None and self.has_labels:
+            labels = torch.from_numpy(np.stack([self._dense(row) for row in rows])).to(device)
+        donors = (
+            torch.from_numpy(self.sources.identity[[row.donor(name) for row in rows]].astype(np.int64)).to(device)
+            for name in ("appearance", "structure")
+        )
+        return StoreBatch(pixels, labels, *donors)
 
     def dense_label(self, k: int) -> NDArray[np.float32]:
-        """The soft label of picture k over all classes [C]; DgaugError in a store without labels."""
-        if self.spec.labels == "none":
-            raise DgaugError(f"expected a store with labels, found none in {self.path}; synthesize with a teacher")
-        number, row = self._place(k)
-        with damage_named(self.path / self._shards.path[number]):
-            shard = self._opened().shard(number)
-            if self.spec.labels == "dense":
-                dense = shard["label/dense"][row : row + 1]
-            else:
-                dense = dense_labels(self._labels(shard, row), len(self.sources.class_name))
-            return np.asarray(dense.astype(np.float32)[0])
+        """The soft label of picture k over all classes [C]; DgaugError where there are no labels."""
+        if not self.has_labels:
+            raise DgaugError(
+                f"expected a store with labels, found none in {self.path}; "
+                "open it with a teacher, or synthesize with one"
+            )
+        labels = self.batch([k]).labels if self._teacher is not None else None
+        return self._dense(self._row(k)) if labels is None else np.asarray(labels[0].cpu().numpy())
 
     def pairs(self) -> NDArray[np.int64]:
         """The pairs of all pictures, int64 [M, 2]: appearance and structure row; DgaugError for a damaged shard."""
         pairs = np.empty((len(self), 2), np.int64)
-        bounds = [*self._shards.start.tolist(), len(self)]
+        bounds = [*self._starts, len(self)]
         for name, (start, stop) in zip(self._shards.path, pairwise(bounds), strict=True):
             with reading(self.path / name) as shard:
                 for column, donor in enumerate(("appearance", "structure")):
@@ -119,86 +170,124 @@ class StoreDataset(Dataset[StoreItem]):
         return pairs
 
     def __getstate__(self) -> dict[str, Any]:
-        """Everything but the open files, which belong to one process."""
-        return {**self.__dict__, "_files": None}
+        """Everything but open files and networks, which belong to one process."""
+        return {**self.__dict__, "_tools": None}
 
-    def _place(self, k: int) -> tuple[int, int]:
+    def _row(self, k: int) -> _Row:
         row = k + len(self) if k < 0 else k
         if not 0 <= row < len(self):
             raise IndexError(f"picture {k} of a store of {len(self)}")
-        number = int(np.searchsorted(self._shards.start, row, side="right")) - 1
-        return number, row - int(self._shards.start[number])
+        number = bisect_right(self._starts, row) - 1
+        place = row - self._starts[number]
+        return _Row(number, place, *self._opened().files.columns(number, place))
 
-    def _opened(self) -> _OpenFiles:
-        if self._files is None or self._files.process != os.getpid():
-            # A forked worker lets go of its parent's handles before it opens the same files.
-            self._files = None
-            self._files = _OpenFiles(
-                self.path, self._shards.path, list(columns(self.spec, len(self.sources.class_name)))
-            )
-        return self._files
+    def _item(self, row: _Row, picture: Pixels, label: TopLabels) -> StoreItem:
+        appearance, structure = row.donor("appearance"), row.donor("structure")
+        return StoreItem(
+            picture=picture,
+            appearance=appearance,
+            structure=structure,
+            appearance_identity=self._identity[appearance],
+            structure_identity=self._identity[structure],
+            label_class=label.classes[0].astype(np.int64),
+            label_probability=label.probability[0].astype(np.float32),
+            label_rest=float(label.rest[0]),
+        )
 
-    def _picture(self, shard: dict[str, h5py.Dataset], number: int, row: int) -> NDArray[np.uint8]:
-        if self.spec.codec == "raw":
-            data = shard["image/pixels"][row].tobytes()
-        else:
-            start, stop = shard["image/offset"][row : row + 2].tolist()
-            data = shard["image/bytes"][start:stop].tobytes()
-        if zlib.crc32(data) != self._opened().crc32(int(self._shards.start[number]) + row):
-            raise DgaugError(
-                f"expected picture {row} of {self.path / self._shards.path[number]} as it was written, found damaged "
-                "bytes (crc32); delete that shard and run the same `dgaug synthesize` command again"
-            )
+    def _stored(self, row: _Row) -> Pixels:
+        data = self._opened().files.picture(row.number, row.row)
         return decode(data, codec=self.spec.codec, image_size=self.spec.image_size)
 
-    def _labels(self, shard: dict[str, h5py.Dataset], row: int) -> TopLabels:
-        rows = slice(row, row + 1)
-        if self.spec.labels == "top":
-            return TopLabels(shard["label/class"][rows], shard["label/probability"][rows], shard["label/rest"][rows])
-        if self.spec.labels == "dense":
-            return top_labels(shard["label/dense"][rows].astype(np.float32))
-        return TopLabels(np.zeros((1, 0), np.uint16), np.zeros((1, 0), np.float16), np.zeros(1, np.float16))
+    def _label(self, row: _Row) -> TopLabels:
+        return stored_label(row.columns, row.place, kind=self.spec.labels)
+
+    def _dense(self, row: _Row) -> NDArray[np.float32]:
+        count = len(self.sources.class_name)
+        return stored_dense_label(row.columns, row.place, kind=self.spec.labels, class_count=count)
+
+    def _pixels(self, rows: list[_Row]) -> Tensor:
+        tools = self._opened()
+        if tools.drawer is None:
+            return torch.from_numpy(np.stack([self._stored(row) for row in rows])).to(tools.device)
+        appearance, structure = (
+            np.array([row.donor(name) for row in rows], np.int32) for name in ("appearance", "structure")
+        )
+        return tools.drawer.draw(appearance, structure)
+
+    def _made_labels(self, pixels: Tensor) -> Tensor | None:
+        tools = self._opened()
+        if tools.teacher is None:
+            return None
+        return label_pictures(tools.teacher, pixels, micro_batch=self.spec.micro_batch)
+
+    def _opened(self) -> _Tools:
+        if self._tools is None or self._tools.process != os.getpid():
+            # A forked worker lets go of its parent's handles before it opens the same files.
+            self._tools = None
+            self._tools = self._open()
+        return self._tools
+
+    def _open(self) -> _Tools:
+        device = self._device or (torch.device("cpu") if get_worker_info() else default_device())
+        size = self.spec.micro_batch
+        drawer = PairDrawer(self.path, self._code_files, device=device, micro_batch=size) if self.spec.virtual else None
+        teacher = None
+        if self._teacher is not None:
+            found = load_reid(self._teacher)
+            found.require(self.sources.class_name, self.spec.image_size, source=str(self.path))
+            teacher = found.network.to(device)
+        files = ShardFiles(self.path, self.spec, self._shards, columns(self.spec, len(self.sources.class_name)))
+        return _Tools(os.getpid(), device, files, drawer, teacher)
 
 
-class _OpenFiles:
-    """The files that one process has open: `dataset.h5`, and the shards it read last."""
+class _Row(NamedTuple):
+    """A picture's row in a shard, and the block of columns with its place there."""
 
-    def __init__(self, store: Path, shard_paths: list[str], names: list[str]) -> None:
-        self.process = os.getpid()
-        self._store = store
-        self._shard_paths = shard_paths
-        self._names = names
-        self._crc32 = own(h5py.File(store / DATASET_FILE, "r"), "image/crc32")
-        self._shards: OrderedDict[int, dict[str, h5py.Dataset]] = OrderedDict()
+    number: int
+    row: int
+    columns: Columns
+    place: int
 
-    def crc32(self, k: int) -> int:
-        return int(self._crc32[k])
-
-    def shard(self, number: int) -> dict[str, h5py.Dataset]:
-        if number not in self._shards:
-            hdf5 = h5py.File(self._store / self._shard_paths[number], "r")
-            bytewise = [] if "image/pixels" in self._names else ["image/bytes", "image/offset"]
-            self._shards[number] = {name: own(hdf5, name) for name in [*self._names, *bytewise]}
-            if len(self._shards) > OPEN_SHARDS:
-                self._shards.popitem(last=False)
-        self._shards.move_to_end(number)
-        return self._shards[number]
+    def donor(self, name: str) -> int:
+        """The row of its appearance or structure among the sources."""
+        return int(self.columns[f"pair/{name}"][self.place])
 
 
-def open_store(path: str | Path) -> StoreDataset:
+@dataclass(frozen=True)
+class _Tools:
+    """What one process has open."""
+
+    process: int
+    device: torch.device
+    files: ShardFiles
+    drawer: PairDrawer | None
+    teacher: ReidNetwork | Ensemble | None
+
+
+def open_store(
+    path: str | Path, *, device: str | torch.device | None = None, teacher: str | Path | None = None
+) -> StoreDataset:
     """Open a finished store by its folder or its `dataset.h5`.
 
-    Raises DgaugError where the store is unfinished, of a newer schema, points outside its folder, or lacks a shard.
+    Args:
+        path: the store.
+        device: where pictures of a store of codes are drawn, labels made on demand and batches put; None: the first
+            CUDA device where there is one, else the CPU; in a loader's worker the CPU.
+        teacher: a re-id checkpoint that makes the soft labels on demand, in place of those that are stored.
+
+    Raises:
+        DgaugError: the store is unfinished, of a newer schema, points outside its folder, lacks a file or has a
+            damaged decoder, or the teacher does not fit it.
     """
-    return StoreDataset(path)
+    return StoreDataset(path, device=device, teacher=teacher)
 
 
-def _check_present(store: Path, shards: ShardList) -> None:
-    for path, size in zip(shards.path, shards.size.tolist(), strict=True):
+def _check_present(store: Path, sizes: Iterable[tuple[str, int]]) -> None:
+    for path, size in sizes:
         found = file_size(store / path)
         if found != size:
             what = "no file" if found is None else f"{found} bytes"
             raise DgaugError(
-                f"expected the shard {store / path} of {size} bytes, found {what}; "
+                f"expected the file {store / path} of {size} bytes, found {what}; "
                 "run the same `dgaug synthesize` command again, it makes what is missing"
             )

@@ -19,7 +19,12 @@ DATASET_FILE = "dataset.h5"
 SHARD_FOLDER = "shards"
 SHARD_NAME = re.compile(r"shards/\d{6}\.h5")
 MAX_SHARDS = 1000
-CODECS = ("jpeg", "png", "raw")
+CODE_FOLDER = "codes"
+GENERATOR_FILE = "generator.safetensors"
+# Beside shards, what a store of codes is made of.
+FILE_NAME = re.compile(r"codes/\d{6}\.h5|generator\.safetensors")
+CODE_COLUMNS = ("code/structure", "code/adain")
+CODECS = ("jpeg", "png", "raw", "codes")
 LABELS = ("none", "top", "dense")
 TOP = 10
 LABEL_TOLERANCE = 2e-3
@@ -34,7 +39,7 @@ class StoreSpec:
         planned: number of pairs of the design; `count` in the file is smaller where `min_confidence` left some out.
         seed: the seed of the design.
         image_size: (height, width) of every picture.
-        codec: `jpeg`, `png` or `raw`.
+        codec: `jpeg`, `png`, `raw`, or `codes`: no pictures but what each is decoded from on demand.
         quality: JPEG quality, 1 to 100; 0 for the other codecs.
         labels: `none`, `top` (the ten most probable classes and the mass left over) or `dense`.
         min_confidence: pairs whose most probable class stays below it were left out; 0 keeps all.
@@ -69,6 +74,16 @@ class StoreSpec:
                 f"expected at most {MAX_SHARDS} shards, found {self.planned} pairs at {self.shard_size} per shard; "
                 f"use --shard-size {least} or more"
             )
+
+    @property
+    def encoded(self) -> bool:
+        """Whether pictures are kept as byte strings, each of its own length."""
+        return self.codec in ("jpeg", "png")
+
+    @property
+    def virtual(self) -> bool:
+        """Whether codes are kept in place of pictures."""
+        return self.codec == "codes"
 
     @property
     def shard_count(self) -> int:
@@ -107,15 +122,23 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise DgaugError(f"expected {name} to be one of {', '.join(known)}, found '{value}'")
 
 
-def default_shard_size(planned: int, micro_batch: int) -> int:
-    """Pairs per shard: at least 4096, at most 1,000 shards, a whole number of micro-batches."""
-    least = max(4096, -(-planned // MAX_SHARDS))
+def default_shard_size(planned: int, micro_batch: int, *, listed: bool = False) -> int:
+    """Pairs per shard: at least 4096, at most 1,000 shards, a whole number of micro-batches.
+
+    Where pairs are only `listed` (no pictures, no labels) a shard costs nothing to make again, and few are better.
+    """
+    least = max(1 << 20 if listed else 4096, -(-planned // MAX_SHARDS))
     return -(-least // micro_batch) * micro_batch
 
 
 def shard_path(store: Path, number: int) -> Path:
     """The file of a shard."""
     return store / SHARD_FOLDER / f"{number:06d}.h5"
+
+
+def code_path(folder: Path, number: int) -> Path:
+    """The file of some sources' codes, in the folder of codes."""
+    return folder / f"{number:06d}.h5"
 
 
 def label_classes(class_count: int) -> np.dtype[np.uint16] | np.dtype[np.uint32]:
@@ -131,12 +154,10 @@ class Column(NamedTuple):
 
 
 def columns(spec: StoreSpec, class_count: int) -> dict[str, Column]:
-    """The data sets of a shard with one row per picture; `image/bytes` and `image/offset` come on top but for `raw`."""
-    found = {
-        "image/crc32": Column((), np.dtype(np.uint32)),
-        "pair/appearance": Column((), np.dtype(np.int32)),
-        "pair/structure": Column((), np.dtype(np.int32)),
-    }
+    """The data sets of a shard with one row per picture; `encoded` ones have `image/bytes` and `image/offset` too."""
+    found = {} if spec.virtual else {"image/crc32": Column((), np.dtype(np.uint32))}
+    found["pair/appearance"] = Column((), np.dtype(np.int32))
+    found["pair/structure"] = Column((), np.dtype(np.int32))
     if spec.codec == "raw":
         found["image/pixels"] = Column((*spec.image_size, 3), np.dtype(np.uint8))
     if spec.labels == "dense":

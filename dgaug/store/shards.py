@@ -19,8 +19,8 @@ from dgaug.store.schema import SCHEMA, SHARD_FOLDER, SHARD_NAME, Column, StoreSp
 from dgaug.store.sources import Sources, settings_digest
 
 # HDF5 places chunks in the order of its writes. Writing always this many pictures at a time makes the bytes of a
-# shard independent of how its pictures arrived.
-BLOCK = 256
+# shard independent of how its pictures arrived. A store of codes has more pairs and no pictures to hold in memory.
+BLOCK, VIRTUAL_BLOCK = 256, 4096
 CHUNK_BYTES = 1 << 16
 CHUNK_ROWS = 4096
 
@@ -30,7 +30,7 @@ class PictureBatch:
     """Finished pictures in the order of the design.
 
     Attributes:
-        pictures: B encoded pictures, as `dgaug.store.codecs.encode` makes them.
+        pictures: B encoded pictures, as `dgaug.store.codecs.encode` makes them; none in a store of codes.
         appearance, structure: int32 [B], rows of the sources.
         probabilities: [B, C], what the teacher says; None without a teacher.
     """
@@ -39,6 +39,9 @@ class PictureBatch:
     appearance: NDArray[np.int32]
     structure: NDArray[np.int32]
     probabilities: NDArray[np.floating] | None = None
+
+    def __len__(self) -> int:
+        return len(self.appearance)
 
 
 def write_shard(store: Path, number: int, batches: Iterable[PictureBatch], *, spec: StoreSpec, sources: Sources) -> int:
@@ -53,14 +56,14 @@ def write_shard(store: Path, number: int, batches: Iterable[PictureBatch], *, sp
     path.parent.mkdir(parents=True, exist_ok=True)
     layout = columns(spec, len(sources.class_name))
     with written_aside(path) as (hdf5, disk):
-        _create(hdf5, layout, encoded=spec.codec != "raw", rows=stop - start)
+        _create(hdf5, layout, spec, rows=stop - start)
         count = 0
-        for block in _blocks(batches):
+        for block in _blocks(batches, VIRTUAL_BLOCK if spec.virtual else BLOCK):
             _append(hdf5, _column_values(block, layout), count)
-            if spec.codec != "raw":
+            if spec.encoded:
                 _append_pictures(hdf5, block.pictures)
             disk.check()
-            count += len(block.pictures)
+            count += len(block)
         if count > stop - start or (count < stop - start and not spec.min_confidence):
             raise ValueError(f"expected the {stop - start} pictures of shard {number}, found {count}")
         attributes = {"schema": SCHEMA, "start": start, "stop": stop, "count": count}
@@ -74,29 +77,35 @@ def finished_shards(store: Path) -> set[int]:
     return {int(Path(name).stem) for name in names if SHARD_NAME.fullmatch(name)}
 
 
-def _create(hdf5: h5py.File, layout: dict[str, Column], *, encoded: bool, rows: int) -> None:
+def _create(hdf5: h5py.File, layout: dict[str, Column], spec: StoreSpec, *, rows: int) -> None:
     for name, (tail, dtype) in layout.items():
+        # Where pairs are nearly all there is, they are packed: those of the design `all` to almost nothing.
+        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if _packed(name, spec) else {}
         # One picture per chunk: a reader that jumps reads nothing but its picture.
         fitting = 1 if name == "image/pixels" else CHUNK_BYTES // (dtype.itemsize * int(np.prod(tail)))
         chunk = (max(1, min(fitting, CHUNK_ROWS, rows)), *tail)
-        hdf5.create_dataset(name, (0, *tail), dtype, maxshape=(None, *tail), chunks=chunk)
-    if encoded:
+        hdf5.create_dataset(name, (0, *tail), dtype, maxshape=(None, *tail), chunks=chunk, **packed)
+    if spec.encoded:
         hdf5.create_dataset("image/bytes", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK_BYTES,))
         chunk = (min(rows + 1, CHUNK_ROWS),)
         hdf5.create_dataset("image/offset", data=np.zeros(1, np.int64), maxshape=(None,), chunks=chunk)
 
 
-def _blocks(batches: Iterable[PictureBatch]) -> Iterator[PictureBatch]:
+def _packed(name: str, spec: StoreSpec) -> bool:
+    return spec.virtual and name.startswith("pair/")
+
+
+def _blocks(batches: Iterable[PictureBatch], size: int) -> Iterator[PictureBatch]:
     waiting: list[PictureBatch] = []
     for batch in batches:
         waiting.append(batch)
-        if sum(len(part.pictures) for part in waiting) >= BLOCK:
+        if sum(map(len, waiting)) >= size:
             joined = _join(waiting)
-            whole = len(joined.pictures) // BLOCK * BLOCK
-            for first in range(0, whole, BLOCK):
-                yield _part(joined, slice(first, first + BLOCK))
+            whole = len(joined) // size * size
+            for first in range(0, whole, size):
+                yield _part(joined, slice(first, first + size))
             waiting = [_part(joined, slice(whole, None))]
-    if waiting and any(part.pictures for part in waiting):
+    if any(map(len, waiting)):
         yield _join(waiting)
 
 
@@ -116,11 +125,9 @@ def _part(batch: PictureBatch, rows: slice) -> PictureBatch:
 
 
 def _column_values(block: PictureBatch, layout: dict[str, Column]) -> dict[str, NDArray[Any]]:
-    values: dict[str, NDArray[Any]] = {
-        "image/crc32": np.array([zlib.crc32(picture) for picture in block.pictures], np.uint32),
-        "pair/appearance": block.appearance,
-        "pair/structure": block.structure,
-    }
+    values: dict[str, NDArray[Any]] = {"pair/appearance": block.appearance, "pair/structure": block.structure}
+    if "image/crc32" in layout:
+        values["image/crc32"] = np.array([zlib.crc32(picture) for picture in block.pictures], np.uint32)
     if "image/pixels" in layout:
         pixels = np.frombuffer(b"".join(block.pictures), np.uint8)
         values["image/pixels"] = pixels.reshape(-1, *layout["image/pixels"].tail)
@@ -129,7 +136,7 @@ def _column_values(block: PictureBatch, layout: dict[str, Column]) -> dict[str, 
     if "label/class" in layout:
         labels = top_labels(_expected(block))
         values |= {"label/class": labels.classes, "label/probability": labels.probability, "label/rest": labels.rest}
-    if any(len(column) != len(block.pictures) for column in values.values()):
+    if any(len(column) != len(block) for column in values.values()):
         raise ValueError(f"expected one row per picture, found { ({name: len(v) for name, v in values.items()}) }")
     return values
 

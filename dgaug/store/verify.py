@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
-from dgaug.store.aside import file_sha256, seal_holds
+from dgaug.store.aside import seal_holds
 from dgaug.store.codecs import decode
 from dgaug.store.hdf5 import NewerSchemaError, damage_named, own, reading, store_folder
-from dgaug.store.index import ShardList, StoreState, file_size, read_state, shard_list
+from dgaug.store.index import ShardList, StoredFile, StoreState, file_list, read_state, shard_list
 from dgaug.store.schema import DATASET_FILE, LABEL_TOLERANCE, columns
 from dgaug.store.sources import settings_digest
+from dgaug.store.verify_codes import code_problems
 
-ROWS = 256
+ROWS, VIRTUAL_ROWS = 256, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,13 @@ def verify(path: str | Path, *, on_progress: Callable[[int, int], None] | None =
         state = read_state(store)
         if state is None or not state.complete:
             return _only("unfinished; run the same `dgaug synthesize` command again to finish it")
-        shards = shard_list(store, state)
+        shards, files = shard_list(store, state), file_list(store, state)
     except NewerSchemaError:
         raise
     except DgaugError as problem:
         return _only(str(problem))
     findings = [Finding(DATASET_FILE, what) for what in _index_problems(state, shards)]
+    findings += [Finding(file.path, what) for file, what in code_problems(store, state, files)]
     bounds = [*shards.start.tolist(), state.count]
     for number, name in enumerate(shards.path):
         findings += [Finding(name, what) for what in _shard_problems(store, state, shards, number)]
@@ -101,18 +103,16 @@ def _index_problems(state: StoreState, shards: ShardList) -> Iterator[str]:
 
 
 def _shard_problems(store: Path, state: StoreState, shards: ShardList, number: int) -> Iterator[str]:
-    path = store / shards.path[number]
-    size = file_size(path)
-    if size != shards.size[number]:
-        yield "missing" if size is None else f"expected {shards.size[number]} bytes, found {size}"
-    elif file_sha256(path) != shards.sha256[number]:
-        yield "not as it was written (sha256)"
-    else:
-        try:
-            with reading(store / DATASET_FILE) as index, reading(path) as shard:
-                yield from _content_problems(index, shard, state, first=int(shards.start[number]))
-        except DgaugError as problem:
-            yield str(problem)
+    file = StoredFile(shards.path[number], int(shards.size[number]), shards.sha256[number])
+    damage = file.damage(store)
+    if damage is not None:
+        yield damage
+        return
+    try:
+        with reading(store / DATASET_FILE) as index, reading(store / file.path) as shard:
+            yield from _content_problems(index, shard, state, first=int(shards.start[number]))
+    except DgaugError as problem:
+        yield str(problem)
 
 
 def _content_problems(index: h5py.File, shard: h5py.File, state: StoreState, *, first: int) -> Iterator[str]:
@@ -123,10 +123,12 @@ def _content_problems(index: h5py.File, shard: h5py.File, state: StoreState, *, 
         if len(own(shard, name)) != count:
             yield f"expected {count} rows of {name}, found {len(shard[name])}"
             return
-    for start in range(0, count, ROWS):
-        rows = slice(start, min(start + ROWS, count))
+    donors = own(index, "code/source")[:] if state.spec.virtual else np.arange(len(state.sources))
+    step = VIRTUAL_ROWS if state.spec.virtual else ROWS
+    for start in range(0, count, step):
+        rows = slice(start, min(start + step, count))
         for what, wrong in (
-            ("pairs outside the sources", _pairs_outside(shard, rows, len(state.sources))),
+            ("pairs outside the sources", _pairs_outside(shard, rows, donors)),
             ("labels that do not sum to one", _labels_wrong(shard, rows, state)),
             ("damaged pictures", _pictures_wrong(index, shard, state, rows=rows, first=first)),
         ):
@@ -134,9 +136,9 @@ def _content_problems(index: h5py.File, shard: h5py.File, state: StoreState, *, 
                 yield f"{int(wrong.sum())} {what}, the first at row {start + int(wrong.argmax())}"
 
 
-def _pairs_outside(shard: h5py.File, rows: slice, count: int) -> NDArray[np.bool_]:
+def _pairs_outside(shard: h5py.File, rows: slice, donors: NDArray[np.int64]) -> NDArray[np.bool_]:
     pairs = np.stack([own(shard, "pair/appearance")[rows], own(shard, "pair/structure")[rows]])
-    return np.asarray(((pairs < 0) | (pairs >= count)).any(axis=0))
+    return np.asarray(~np.isin(pairs, donors).all(axis=0))
 
 
 def _labels_wrong(shard: h5py.File, rows: slice, state: StoreState) -> NDArray[np.bool_]:
@@ -158,6 +160,8 @@ def _labels_wrong(shard: h5py.File, rows: slice, state: StoreState) -> NDArray[n
 def _pictures_wrong(
     index: h5py.File, shard: h5py.File, state: StoreState, *, rows: slice, first: int
 ) -> NDArray[np.bool_]:
+    if state.spec.virtual:
+        return np.zeros(rows.stop - rows.start, np.bool_)
     expected = own(index, "image/crc32")[first + rows.start : first + rows.stop]
     wrong = np.asarray(own(shard, "image/crc32")[rows] != expected)
     for place, data in enumerate(_encoded(shard, rows, state)):
@@ -166,7 +170,7 @@ def _pictures_wrong(
 
 
 def _encoded(shard: h5py.File, rows: slice, state: StoreState) -> Iterator[bytes]:
-    if state.spec.codec == "raw":
+    if not state.spec.encoded:
         yield from (pixels.tobytes() for pixels in own(shard, "image/pixels")[rows])
         return
     offset = own(shard, "image/offset")[rows.start : rows.stop + 1].tolist()

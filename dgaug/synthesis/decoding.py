@@ -11,15 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dgaug.data.pixels import denormalise, normalise
+from dgaug.data.pixels import normalise
 from dgaug.models.decoder import Decoder
 from dgaug.models.ensemble import Ensemble
 from dgaug.models.reid import ReidNetwork, soft_labels
 from dgaug.store.codecs import encode
+from dgaug.store.codes import Codes, Rows
+from dgaug.store.drawing import draw_padded
 from dgaug.store.shards import PictureBatch
-from dgaug.synthesis.codes import Codes
-
-Rows = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,9 @@ class PairDecoder:
         """Pictures uint8 [B, H, W, 3] and soft labels [B, C] of at most `micro_batch` pairs."""
         device = next(self.decoder.parameters()).device
         count = len(appearance)
-        padded = [
-            np.concatenate([rows, np.repeat(rows[:1], self.micro_batch - count)]) for rows in (appearance, structure)
-        ]
-        structure_codes, adain = (part.to(device) for part in self.codes.rows(padded[0], padded[1]))
-        pixels = denormalise(self.decoder(structure_codes, adain))
+        pixels = draw_padded(
+            self.decoder, self.codes, appearance, structure, micro_batch=self.micro_batch, device=device
+        )
         labels = self._labels(pixels)
         return pixels[:count].cpu().numpy(), None if labels is None else labels[:count].cpu().numpy()
 

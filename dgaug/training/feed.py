@@ -1,11 +1,12 @@
-"""Generated pictures from a store, batch by batch, as a function of the iteration."""
+"""Generated pictures from a store, batch by batch and without end, as a function of the iteration.
+
+Where the store holds codes the feed is an online one: the pictures of a batch are drawn on the training device when
+the batch is asked for, and a teacher that the store was opened with labels them there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
-import torch
 
 from dgaug.chance import draws
 from dgaug.errors import DgaugError
@@ -17,7 +18,7 @@ from dgaug.training.reid import GeneratedBatch
 
 @dataclass(frozen=True)
 class StoreFeed:
-    """Random rows of a store with their targets under a label policy."""
+    """Random rows of a store, on its device, with their targets under a label policy."""
 
     store: StoreDataset
     batch_size: int
@@ -27,12 +28,11 @@ class StoreFeed:
     def __call__(self, iteration: int) -> GeneratedBatch:
         """The batch of an iteration; the same for the same seed, whatever came before."""
         rows = draws("feed", self.seed, iteration).integers(len(self.store), size=self.batch_size)
-        items = [self.store[int(row)] for row in rows]
-        label = torch.from_numpy(np.stack([self.store.dense_label(int(row)) for row in rows]))
-        appearance = torch.tensor([item.appearance_identity for item in items])
-        structure = torch.tensor([item.structure_identity for item in items])
-        pixels = torch.from_numpy(np.stack([item.picture for item in items]))
-        return GeneratedBatch(pixels, POLICIES[self.policy](label, appearance, structure), structure)
+        batch = self.store.batch(rows)
+        if batch.labels is None:
+            raise DgaugError(f"the store {self.store.path} has no labels; open it with a teacher")
+        targets = POLICIES[self.policy](batch.labels, batch.appearance_identity, batch.structure_identity)
+        return GeneratedBatch(batch.pixels, targets, batch.structure_identity)
 
 
 def require_policy(name: str) -> None:
@@ -59,6 +59,6 @@ def require_fitting(store: StoreDataset, pictures: LabelledPictures) -> None:
     if store.spec.image_size != pictures.image_size:
         theirs, ours = ("x".join(map(str, size)) for size in (store.spec.image_size, pictures.image_size))
         raise DgaugError(f"the store {store.path} holds pictures of {theirs}, the settings say {ours}; use its run")
-    if store.spec.labels == "none" or len(store) == 0:
+    if not store.has_labels or len(store) == 0:
         what = "pictures" if len(store) == 0 else "labels"
         raise DgaugError(f"the store {store.path} has no {what}; synthesize one with a teacher")

@@ -42,6 +42,31 @@ def test_all_pairs_are_read_at_once(tmp_path: Path) -> None:
     assert pairs.tolist() == [[i, j] for i in range(SIZE) for j in range(SIZE)]
 
 
+@pytest.mark.parametrize("codec", ["jpeg", "raw"])
+@pytest.mark.parametrize("labels", ["top", "dense"])
+def test_a_batch_holds_what_the_items_hold(tmp_path: Path, codec: str, labels: str) -> None:
+    store = open_store(write_store(tmp_path / "store", codec=codec, labels=labels), device="cpu")
+    rows = [48, 3, -2, 20, 3]
+    batch, items = store.batch(rows), store.__getitems__(rows)
+    assert np.array_equal(batch.pixels, [item.picture for item in items])
+    assert batch.labels is not None
+    assert np.array_equal(batch.labels, [store.dense_label(row) for row in rows])
+    assert batch.appearance_identity.tolist() == [item.appearance_identity for item in items]
+    assert batch.structure_identity.tolist() == [item.structure_identity for item in items]
+    assert [item.structure for item in items] == [store[row].structure for row in rows]
+
+
+def test_rows_beyond_a_block_are_read_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dgaug.store.shard_files.BLOCK_ROWS", 3)
+    monkeypatch.setattr("dgaug.store.shard_files.KEPT_BLOCKS", 2)
+    store = open_store(write_store(tmp_path / "store", codec="png"))
+    for k in [*range(49), *np.random.default_rng(0).permutation(49).tolist()]:
+        item = store[k]
+        assert (item.picture == picture_of(k)).all()
+        assert (item.appearance, item.structure) == divmod(k, SIZE)
+        assert np.allclose(store.dense_label(k), probabilities_of(k, 3), atol=1e-3)
+
+
 def test_iteration_ends_at_the_last_picture(tmp_path: Path) -> None:
     assert [item.structure for item in open_store(write_store(tmp_path / "store"))] == [*range(SIZE)] * SIZE
 
@@ -77,7 +102,7 @@ def test_a_pickled_store_carries_no_handles_and_reads_on(tmp_path: Path) -> None
 
 
 def test_many_shards_are_read_with_few_handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dgaug.store.read.OPEN_SHARDS", 4)
+    monkeypatch.setattr("dgaug.store.shard_files.OPEN_SHARDS", 4)
     store = open_store(write_store(tmp_path / "store", shard_size=1, codec="raw", labels="none"))
     open_files = len(list(Path("/proc/self/fd").iterdir()))
     assert [store[k].structure for k in range(49)] == [*range(SIZE)] * SIZE

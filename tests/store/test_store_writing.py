@@ -197,6 +197,7 @@ def test_shards_are_few_large_and_whole_micro_batches() -> None:
     size = default_shard_size(167_340_096, 64)
     assert size == 167_360
     assert -(-167_340_096 // size) <= 1000
+    assert default_shard_size(167_340_096, 64, listed=True) == 1 << 20
 
 
 def test_more_than_a_thousand_shards_are_refused_with_the_size_that_fits() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,12 @@ import torch
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.data.training import read_data
+from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.progress import silent
 from dgaug.runs import Run
-from dgaug.synthesis.codes import Codes, drop_codes, encode_pictures, make_codes
+from dgaug.store.codes import Codes
+from dgaug.synthesis.codes import encode_pictures, make_codes
 
 
 @pytest.fixture(scope="module")
@@ -72,27 +76,68 @@ def test_codes_that_are_there_are_taken_and_half_written_ones_are_not(
     tmp_path: Path, model: TrainedGenerator, paths: list[Path]
 ) -> None:
     first = encode(tmp_path, paths[:3], model)
-    before = (tmp_path / "structure.npy").stat().st_mtime_ns
+    before = (tmp_path / "000000.h5").stat().st_mtime_ns
     encode(tmp_path, paths[:3], model)
-    assert (tmp_path / "structure.npy").stat().st_mtime_ns == before
-    (tmp_path / "adain.npy").unlink()
+    assert (tmp_path / "000000.h5").stat().st_mtime_ns == before
+    (tmp_path / "000000.h5").rename(tmp_path / "000000.h5.part")
     again = encode(tmp_path, paths[:3], model)
     assert np.array_equal(again.adain, first.adain)
+    assert [path.name for path in tmp_path.iterdir()] == ["000000.h5"]
+
+
+def test_codes_of_other_sources_or_another_generator_are_made_again(
+    tmp_path: Path, model: TrainedGenerator, paths: list[Path]
+) -> None:
+    encode(tmp_path, paths[:3], model)
+    before = (tmp_path / "000000.h5").stat().st_mtime_ns
+    assert encode(tmp_path, paths[:4], model).structure.shape[0] == 4
+    encode(tmp_path, paths[:4], replace(model, sha256="00" * 32))
+    assert (tmp_path / "000000.h5").stat().st_mtime_ns != before
+
+
+def test_codes_in_several_files_are_those_in_one_and_a_stop_costs_one_file(
+    tmp_path: Path, model: TrainedGenerator, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = encode(tmp_path / "one", paths[:8], model, micro_batch=2)
+    monkeypatch.setattr("dgaug.synthesis.codes.CODE_ROWS", 3)
+
+    def stop(title: str, done: int, total: int, figures: object = None) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "several"
+    with pytest.raises(KeyboardInterrupt):
+        make_codes(folder, paths[:8], model, micro_batch=2, progress=stop)
+    assert sorted(path.name for path in folder.iterdir()) == ["000000.h5", "000001.h5"]
+    several = encode(folder, paths[:8], model, micro_batch=2)
+    pairs = np.array([7, 0, 3, 2, 6], np.int32), np.array([1, 5, 5, 7, 2], np.int32)
+    for mine, theirs in zip(several.rows(*pairs), one.rows(*pairs), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_pair_whose_source_has_no_code_is_an_error(
+    tmp_path: Path, model: TrainedGenerator, paths: list[Path]
+) -> None:
+    few = make_codes(tmp_path, paths, model, sources=np.array([2, 5]), micro_batch=8, progress=silent)
+    for missing in (3, 23):
+        with pytest.raises(DgaugError, match="a pair whose source has none"):
+            few.rows(np.array([2], np.int32), np.array([missing], np.int32))
+
+
+def test_codes_that_are_not_finite_are_refused(tmp_path: Path, model: TrainedGenerator, paths: list[Path]) -> None:
+    broken = copy.deepcopy(model)
+    broken.generator.adain.biases[-1].data[0] = 1e6  # finite, but not in half precision
+    with pytest.raises(DgaugError, match="finite codes"):
+        encode(tmp_path, paths[:2], broken)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_pick_appearance_and_structure_apart(tmp_path: Path, model: TrainedGenerator, paths: list[Path]) -> None:
     codes = encode(tmp_path, paths[:4], model)
     structure, adain = codes.rows(np.array([2, 0], np.int32), np.array([1, 3], np.int32))
-    assert structure.dtype == adain.dtype == torch.float32
-    assert np.array_equal(structure, codes.structure[[1, 3]].astype(np.float32))
-    assert np.array_equal(adain, codes.adain[[2, 0]].astype(np.float32))
-
-
-def test_working_files_are_removed(tmp_path: Path, model: TrainedGenerator, paths: list[Path]) -> None:
-    encode(tmp_path / "codes", paths[:2], model)
-    drop_codes(tmp_path / "codes")
-    assert list(tmp_path.iterdir()) == []
-    drop_codes(tmp_path / "codes")
+    assert structure.dtype == adain.dtype == torch.float16
+    assert np.array_equal(structure, codes.structure[[1, 3]])
+    assert np.array_equal(adain, codes.adain[[2, 0]])
 
 
 def test_pixels_are_encoded_as_they_are(model: TrainedGenerator) -> None:

@@ -39,7 +39,7 @@ def test_pictures_are_the_decoders_rounded_to_grey_levels(decoder: PairDecoder) 
     appearance, structure = rows(3, 0, 7), rows(1, 2, 7)
     pixels, _ = decoder.draw(appearance, structure)
     with torch.no_grad():
-        direct = decoder.decoder(*decoder.codes.rows(appearance, structure))
+        direct = decoder.decoder(*(code.float() for code in decoder.codes.rows(appearance, structure)))
     assert pixels.dtype == np.uint8
     assert pixels.shape == (3, 64, 32, 3)
     assert np.abs(pixels.astype(int) - denormalise(direct).numpy()).max() <= 1

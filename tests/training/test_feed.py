@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from virtual_stores import write_tiny_virtual
 
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
+from dgaug.models.checkpoints import appearance_architecture
+from dgaug.processes import Processes
 from dgaug.runs import Run
 from dgaug.store.policies import POLICIES
 from dgaug.store.read import StoreDataset, open_store
+from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import StoreFeed, require_fitting, require_policy
+from dgaug.training.reid import ReidJob, train_reid_network
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +48,60 @@ def test_a_batch_holds_pictures_of_the_store_with_their_labels(store: StoreDatas
         row = pictures[pixels.numpy().tobytes()]
         assert torch.equal(label, torch.from_numpy(store.dense_label(row)))
         assert structure == store[row].structure_identity
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_feed_from_codes_is_that_from_pictures(
+    tiny_run: Run, tmp_path_factory: pytest.TempPathFactory, stored: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("feeds")
+    synthesize(tiny_run.folder, codec="raw", out=folder / "raw")
+    write_tiny_virtual(tiny_run, folder / "codes", labels="top" if stored else "none")
+    raw = StoreFeed(open_store(folder / "raw"), 12, seed=3)
+    online = StoreFeed(open_store(folder / "codes", teacher=None if stored else tiny_run.teacher), 12, seed=3)
+    for iteration in (4, 0):
+        drawn, read = online(iteration), raw(iteration)
+        assert drawn.pixels.dtype == torch.uint8
+        assert (drawn.pixels.int() - read.pixels.int()).abs().max() <= 1
+        assert torch.allclose(drawn.targets, read.targets, atol=0.02)
+        assert torch.equal(drawn.structure_labels, read.structure_labels)
+        assert torch.equal(drawn.pixels, online(iteration).pixels)
+
+
+def test_a_store_of_codes_trains_a_network_online(tiny_run: Run, tmp_path: Path) -> None:
+    settings = tiny_run.settings()
+    pictures = LabelledPictures.of(read_data(tiny_run.data_root(), settings.data), settings.data.image_size)
+    store = open_store(write_tiny_virtual(tiny_run, tmp_path / "store"), teacher=tiny_run.teacher)
+    require_fitting(store, pictures)
+    logged: list[Mapping[str, float]] = []
+    job = ReidJob(
+        pictures,
+        settings.reid,
+        settings.data,
+        appearance_architecture(settings, len(pictures.class_names)),
+        weights="none",
+        seed=0,
+        feed=StoreFeed(store, 6, seed=0),
+    )
+    train_reid_network(
+        job,
+        tmp_path / "model.pt",
+        processes=Processes(torch.device("cpu")),
+        save_every=100,
+        on_log=lambda iteration, terms: logged.append(terms),
+    )
+    assert len(logged) == settings.reid.iterations
+    assert all({"teacher", "fine"} <= terms.keys() for terms in logged)
+
+
+def test_a_store_of_codes_without_labels_needs_a_teacher(tiny_run: Run, tmp_path: Path) -> None:
+    settings = tiny_run.settings()
+    pictures = LabelledPictures.of(read_data(tiny_run.data_root(), settings.data), settings.data.image_size)
+    store = open_store(write_tiny_virtual(tiny_run, tmp_path / "store"))
+    with pytest.raises(DgaugError, match="has no labels"):
+        require_fitting(store, pictures)
+    with pytest.raises(DgaugError, match="open it with a teacher"):
+        StoreFeed(store, 4, seed=0)(0)
 
 
 def test_a_policy_makes_the_target_from_the_label_and_the_donors() -> None:

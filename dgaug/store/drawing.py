@@ -1,0 +1,110 @@
+"""Pictures and soft labels of pairs on demand: codes to pixels, in padded micro-batches of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dgaug.data.pixels import denormalise, normalise
+from dgaug.errors import DgaugError
+from dgaug.models.reid import soft_labels
+from dgaug.store.codes import Codes, Half, Parts, Rows, crc32_of, open_codes
+from dgaug.store.generator import StoredDecoder, read_decoder
+from dgaug.store.hdf5 import own, reading
+from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE
+
+Decode = Callable[[Tensor, Tensor], Tensor]
+
+
+@torch.no_grad()
+def draw_padded(
+    decode: Decode, codes: Codes, appearance: Rows, structure: Rows, *, micro_batch: int, device: torch.device
+) -> Tensor:
+    """Pictures uint8 [micro_batch, H, W, 3] of at most that many pairs; rows beyond them are padding.
+
+    With one size of batch, a picture depends on its pair alone.
+    """
+    padded = [np.concatenate([rows, np.repeat(rows[:1], micro_batch - len(rows))]) for rows in (appearance, structure)]
+    structure_codes, adain = (part.to(device).float() for part in codes.rows(padded[0], padded[1]))
+    return denormalise(decode(structure_codes, adain))
+
+
+class PairDrawer:
+    """Draws the pairs of a finished store of codes, in one process and on one device.
+
+    Each code is checked when it is first read, so that damage is a DgaugError and never a wrong picture.
+    """
+
+    def __init__(self, store: Path, code_files: list[str], *, device: torch.device, micro_batch: int) -> None:
+        self._store = store
+        self._device = device
+        self._micro_batch = micro_batch
+        self._decode: StoredDecoder = read_decoder(store / GENERATOR_FILE, device)
+        self._codes = open_codes([store / name for name in code_files])
+        with reading(store / DATASET_FILE) as hdf5:
+            crc32 = [own(hdf5, f"{name}_crc32")[:] for name in CODE_COLUMNS]
+        self._structure = _Checks(crc32[0], np.zeros(len(crc32[0]), np.bool_))
+        self._adain = _Checks(crc32[1], np.zeros(len(crc32[1]), np.bool_))
+        self._require_fitting()
+
+    def draw(self, appearance: Rows, structure: Rows) -> Tensor:
+        """Pictures uint8 [B, H, W, 3] of pairs, on the device; DgaugError where a code is damaged."""
+        self._check(self._codes.structure, self._structure, self._codes.places(structure))
+        self._check(self._codes.adain, self._adain, self._codes.places(appearance))
+        drawn = []
+        for start in range(0, len(appearance), self._micro_batch):
+            rows = slice(start, start + self._micro_batch)
+            pixels = draw_padded(
+                self._decode,
+                self._codes,
+                appearance[rows],
+                structure[rows],
+                micro_batch=self._micro_batch,
+                device=self._device,
+            )
+            drawn.append(pixels[: len(appearance[rows])])
+        return torch.cat(drawn)
+
+    def _check(self, table: Half | Parts, checks: _Checks, places: NDArray[np.int64]) -> None:
+        new = np.unique(places[~checks.done[places]])
+        for place in new:
+            if crc32_of(table[place[None]])[0] != checks.crc32[place]:
+                raise DgaugError(
+                    f"expected the codes of source {self._codes.sources[place]} in {self._store} as they were written, "
+                    "found damaged ones (crc32); `dgaug verify` names the file: delete it and run the same "
+                    "`dgaug synthesize` command again"
+                )
+        checks.done[new] = True
+
+    def _require_fitting(self) -> None:
+        channels, height, width = self._codes.structure.shape[1:]
+        expected = (self._decode.channels, *(side // 4 for side in self._decode.image_size))
+        if (channels, height, width) != expected or self._codes.adain.shape[1:] != (4, 2, 2, channels):
+            raise DgaugError(
+                f"expected codes of {expected} for the decoder in {self._store / GENERATOR_FILE}, found "
+                f"{(channels, height, width)}; run the same `dgaug synthesize` command with --force"
+            )
+
+
+@dataclass(frozen=True)
+class _Checks:
+    """The crc32 of each code [R], and which of them this process has found right."""
+
+    crc32: NDArray[np.uint32]
+    done: NDArray[np.bool_]
+
+
+def label_pictures(teacher: nn.Module, pixels: Tensor, *, micro_batch: int) -> Tensor:
+    """Soft labels [B, C] of pictures uint8 [B, H, W, 3], in padded micro-batches; all on one device."""
+    found = []
+    for start in range(0, len(pixels), micro_batch):
+        part = pixels[start : start + micro_batch]
+        padded = torch.cat([part, part[:1].expand(micro_batch - len(part), *part.shape[1:])])
+        found.append(soft_labels(teacher, normalise(padded))[: len(part)])
+    return torch.cat(found)

@@ -1,0 +1,120 @@
+"""What a synthesis will cost: known before anything is written."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from dgaug.data.images import open_picture, to_pixels
+from dgaug.store.codecs import encode
+from dgaug.store.codes import Codes
+from dgaug.store.index import read_state
+from dgaug.store.schema import StoreSpec
+from dgaug.store.shards import finished_shards
+from dgaug.synthesis.codes import encode_pictures
+from dgaug.synthesis.decoding import PairDecoder
+from dgaug.synthesis.work import Networks, Work
+
+_TOP_LABEL_BYTES = 42
+_PAIR_BYTES = 32
+"""Two rows in the shard; place and checksum of the picture there and in `dataset.h5`. Packed in a store of codes."""
+_PROBE_BATCHES = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a synthesis will make.
+
+    Attributes:
+        pairs: number of pictures.
+        bytes: estimate for the whole store.
+        to_write: bytes still to be written at once: the store without the shards that are there, and the codes, which
+            go once the store is complete.
+        seconds: estimate for what is still to be made, from a short probe in this process.
+        free: bytes free where the store will be.
+    """
+
+    pairs: int
+    bytes: int
+    to_write: int
+    seconds: float
+    free: int
+
+
+def plan_of(work: Work, networks: Networks, *, afresh: bool) -> Plan:
+    """Estimate size and time of a synthesis from a probe; `afresh`: what the store holds will be thrown away."""
+    pairs, spec = work.pairs.count, work.spec
+    probe = _probe(work, networks)
+    labels = {"none": 0, "top": _TOP_LABEL_BYTES, "dense": 2 * len(work.sources.class_name)}[spec.labels]
+    each = labels if spec.virtual else probe.picture_bytes + labels + _PAIR_BYTES
+    missing = pairs - (0 if afresh else pairs_there(work.store, spec))
+    used = len(work.used_sources())
+    sources = used if missing and (afresh or not work.codes.is_dir()) else 0
+    drawn = 0 if spec.virtual and spec.labels == "none" else missing
+    return Plan(
+        pairs=pairs,
+        bytes=round(pairs * each) + (used * probe.code_bytes if spec.virtual else 0),
+        to_write=round(missing * each) + sources * probe.code_bytes,
+        seconds=probe.source_seconds * sources + probe.picture_seconds * drawn,
+        free=_free(work.store) + (_size(work.store) if afresh else 0),
+    )
+
+
+def pairs_there(store: Path, spec: StoreSpec) -> int:
+    """Pairs of the design in the shards that an earlier call with these settings left."""
+    state = read_state(store)
+    if state is None or spec.differences(state.spec):
+        return 0
+    ranges = [spec.shard_range(number) for number in finished_shards(store) if number < spec.shard_count]
+    return sum(stop - start for start, stop in ranges)
+
+
+def _free(store: Path) -> int:
+    existing = store
+    while not existing.exists():
+        existing = existing.parent
+    return shutil.disk_usage(existing).free
+
+
+def _size(store: Path) -> int:
+    return sum(path.stat().st_size for path in store.rglob("*") if path.is_file()) if store.is_dir() else 0
+
+
+class _Probe(NamedTuple):
+    """What one source costs to encode, and one picture to decode, label and compress."""
+
+    source_seconds: float
+    code_bytes: int
+    picture_seconds: float
+    picture_bytes: float
+
+
+@torch.no_grad()
+def _probe(work: Work, networks: Networks) -> _Probe:
+    """Costs measured on a few batches of the real networks and the first source picture."""
+    spec, model = work.spec, networks.generator
+    count = spec.micro_batch
+    pixels = to_pixels(open_picture(work.data / work.sources.path[0]), spec.image_size)
+    batch = torch.from_numpy(np.repeat(pixels[None], count, axis=0))
+    batch = batch.to(next(model.generator.parameters()).device)
+    encode_pictures(model, batch)
+    began = time.perf_counter()
+    structure, adain = (code.cpu().numpy().astype(np.float16) for code in encode_pictures(model, batch))
+    source_seconds = (time.perf_counter() - began) / count
+    teacher = networks.teacher.network if networks.teacher else None
+    decoder = PairDecoder(Codes(np.arange(count), structure, adain), model.generator.decoder, teacher, count)
+    rows = np.zeros(count, np.int32)
+    decoder.draw(rows, rows)
+    began, size = time.perf_counter(), 0
+    for _ in range(_PROBE_BATCHES):
+        pictures, _ = decoder.draw(rows, rows)
+        size += sum(len(encode(picture, codec=spec.codec, quality=spec.quality)) for picture in pictures)
+    drawn = _PROBE_BATCHES * count
+    code_bytes = (structure.nbytes + adain.nbytes) // count
+    return _Probe(source_seconds, code_bytes, (time.perf_counter() - began) / drawn, size / drawn)

@@ -1,0 +1,150 @@
+"""The engine `local`, alone and under torchrun: the same bytes, whatever happens on the way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from synthesis_runs import SHARDS, command, files_of, finish, start_torchrun, undisturbed_store, wait_for_shards
+from tiny_run import RunCommand, finish_process
+
+from dgaug.errors import DgaugError
+from dgaug.runs import Run
+from dgaug.store.verify import verify
+from dgaug.synthesis.job import synthesize
+
+KILLS = 12
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return undisturbed_store(tiny_run, tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_a_synthesis_killed_again_and_again_at_random_moments_ends_in_the_same_bytes(
+    tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    # Forked from a server that has imported everything: each start is a process of its own within milliseconds.
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["dgaug.synthesis.job"])
+    rng = random.Random(1)
+    killed: list[int] = []
+    while len(killed) < KILLS:
+        process = processes.Process(
+            target=synthesize, args=(tiny_run.folder,), kwargs={"shard_size": 16, "out": tmp_path}
+        )
+        process.start()
+        began = time.monotonic()
+        while not (tmp_path / "working").exists() and process.is_alive() and time.monotonic() < began + 10:
+            time.sleep(0.001)
+        process.join(rng.uniform(0, 0.6))
+        assert process.is_alive(), (process.exitcode, killed)
+        process.kill()
+        process.join()
+        killed.append(len(list((tmp_path / "shards").glob("*.h5"))))
+    assert killed == sorted(killed), "a finished shard was lost"
+    assert killed[-1] > 0, "no start went on where the one before was killed"
+    synthesize(tiny_run.folder, shard_size=16, out=tmp_path)
+    assert files_of(tmp_path) == undisturbed
+
+
+def test_two_processes_share_the_shards_and_make_the_bytes_of_one(
+    tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    ended = finish(start_torchrun(*command(tiny_run, tmp_path)))
+    assert files_of(tmp_path) == undisturbed
+    assert ended.err.count("next: dgaug score-fid") == 1, "only the first process talks"
+
+
+def test_torchrun_ends_cleanly_on_a_signal_and_another_number_of_processes_goes_on(
+    tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes], dgaug: RunCommand
+) -> None:
+    process = start_torchrun(*command(tiny_run, tmp_path))
+    wait_for_shards(process, tmp_path, 3)
+    process.send_signal(signal.SIGTERM)
+    ended = finish_process(process)
+    assert ended.code != 0
+    assert "interrupted by signal 15" in ended.err
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "shards").glob("*.h5")}
+    assert 3 <= len(kept) < SHARDS
+    assert dgaug(*command(tiny_run, tmp_path)).code == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert files_of(tmp_path) == undisturbed
+
+
+def test_the_mistake_of_one_process_ends_all(tiny_run: Run, tmp_path: Path) -> None:
+    process = start_torchrun(*command(tiny_run, tmp_path, "--teacher", str(tmp_path / "gone.pt")))
+    ended = finish_process(process)
+    assert ended.code != 0
+    assert "error: " in ended.err
+    assert "gone.pt" in ended.err
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_full_disk_is_said_and_leaves_whole_shards(tiny_run: Run, tmp_path: Path) -> None:
+    limited = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from dgaug_cli.main import main; main()"
+    )
+    arguments = command(tiny_run, tmp_path)
+    arguments[arguments.index("--shard-size") + 1] = "96"
+    ended = finish_process(
+        subprocess.Popen(
+            [sys.executable, "-c", limited, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    )
+    assert "File too large" in ended.error()
+    assert list((tmp_path / "shards").iterdir()) == []
+
+
+def test_the_plan_counts_only_what_is_still_to_be_written(tiny_run: Run, tmp_path: Path) -> None:
+    whole = synthesize(tiny_run.folder, shard_size=96, out=tmp_path, dry_run=True).plan
+    assert whole.to_write > whole.bytes, "the codes need room while it works"
+    shutil.copytree(tiny_run.store, tmp_path, dirs_exist_ok=True)
+    assert synthesize(tiny_run.folder, shard_size=96, out=tmp_path, dry_run=True).plan.to_write == 0
+    (tmp_path / "shards" / "000001.h5").unlink()
+    part = synthesize(tiny_run.folder, shard_size=96, out=tmp_path, dry_run=True).plan
+    codes = whole.to_write - whole.bytes
+    assert part.bytes == whole.bytes
+    assert part.to_write == pytest.approx(whole.bytes * 96 / 576 + codes, abs=2)
+    assert part.seconds < whole.seconds
+    over = synthesize(tiny_run.folder, shard_size=96, out=tmp_path, dry_run=True, force=True).plan
+    assert over.to_write == whole.to_write, "--force throws away what is there"
+
+
+def test_a_checkpoint_without_a_teacher_says_that_there_are_no_labels(
+    tiny_run: Run, tmp_path: Path, dgaug: RunCommand
+) -> None:
+    arguments = ("--checkpoint", tiny_run.checkpoint, "--data", tiny_run.data_root(), "--pairs", "random:3")
+    ended = dgaug("synthesize", *arguments, "--out", tmp_path / "a")
+    assert ended.code == 0
+    assert "no labels: --checkpoint came without --teacher" in ended.err
+    assert "no labels" not in dgaug("synthesize", *arguments, "--out", tmp_path / "b", "--teacher", "none").err
+
+
+def test_another_checkpoint_under_the_same_name_is_refused(tiny_run: Run, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run.folder, run, ignore=shutil.ignore_patterns("store"))
+
+    def exchange(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+        if title == "synthesis":
+            shutil.copyfile(min((run / "checkpoints").glob("0*.pt")), run / "checkpoints" / "last.pt")
+
+    with pytest.raises(DgaugError, match=r"expected .*last\.pt .* to be the file that this synthesis was started with"):
+        synthesize(run, shard_size=16, progress=exchange)
+
+
+def test_two_processes_leave_a_store_of_codes_like_one(tiny_run: Run, tmp_path: Path) -> None:
+    more = ("--codec", "codes", "--teacher", "none")
+    finish(start_torchrun(*command(tiny_run, tmp_path / "two", *more)))
+    synthesize(tiny_run.folder, shard_size=16, codec="codes", teacher="none", out=tmp_path / "one")
+    assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
+    assert verify(tmp_path / "two").ok

@@ -1,0 +1,112 @@
+"""The engine `ray`: a cluster of its own or an existing one, killed drivers, killed workers; always the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from synthesis_runs import SHARDS, command, files_of, finish, undisturbed_store, wait_for_shards
+from tiny_run import RunCommand, finish_process, start_process
+
+from dgaug.runs import Run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    return undisturbed_store(tiny_run, tmp_path_factory.mktemp("undisturbed"))
+
+
+def workers_at_work(driver: subprocess.Popen[str]) -> list[int]:
+    """The processes that make shards, at least one, of the cluster that a driver started."""
+    while True:
+        found = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+        lines = [line.split(maxsplit=2) for line in found.splitlines()[1:]]
+        parent = {int(pid): int(ppid) for pid, ppid, _ in lines}
+        working = [int(pid) for pid, _, title in lines if title.startswith("ray::make_shard")]
+        if workers := [pid for pid in working if driver.pid in _ancestors(pid, parent)]:
+            return workers
+        assert driver.poll() is None, driver.communicate()
+        time.sleep(0.01)
+
+
+def _ancestors(pid: int, parent: dict[int, int]) -> set[int]:
+    found = set()
+    while (pid := parent.get(pid, 0)) > 1:
+        found.add(pid)
+    return found
+
+
+def test_a_killed_worker_and_a_killed_driver_lose_no_finished_shard(
+    tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]
+) -> None:
+    rng = random.Random(2)
+    arguments = command(tiny_run, tmp_path, "--engine", "ray")
+    driver = start_process(*arguments)
+    wait_for_shards(driver, tmp_path, rng.randrange(2, 6))
+    for pid in workers_at_work(driver):
+        os.kill(pid, signal.SIGKILL)
+    before = len(list((tmp_path / "shards").glob("*.h5")))
+    wait_for_shards(driver, tmp_path, before + rng.randrange(2, 6))
+    driver.kill()
+    assert finish_process(driver).code == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "shards").glob("*.h5")}
+    ended = finish(start_process(*arguments))
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert files_of(tmp_path) == undisturbed
+    assert ended.err.count("\n") < 12, ended.err
+
+
+def test_ctrl_c_ends_the_workers_and_the_next_start_goes_on(
+    tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes], dgaug: RunCommand
+) -> None:
+    driver = start_process(*command(tiny_run, tmp_path, "--engine", "ray"))
+    wait_for_shards(driver, tmp_path, 2)
+    driver.send_signal(signal.SIGINT)
+    ended = finish_process(driver)
+    assert ended.code == 130, ended.err
+    assert "Traceback" not in ended.err
+    assert "run the same command again" in ended.err
+    assert len(list((tmp_path / "shards").glob("*.h5"))) < SHARDS
+    assert dgaug(*command(tiny_run, tmp_path)).code == 0, "another engine finishes what Ray began"
+    assert files_of(tmp_path) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("address", "named"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers at 127.0.0.1:1"),
+        ("somewhere", "expected --ray-address HOST:PORT"),
+        ("auto", "cannot join the Ray cluster at auto"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_named_within_seconds(
+    tiny_run: Run, tmp_path: Path, dgaug: RunCommand, address: str, named: str
+) -> None:
+    began = time.monotonic()
+    ended = dgaug(*command(tiny_run, tmp_path, "--engine", "ray", "--ray-address", address))
+    assert named in ended.error()
+    assert time.monotonic() - began < 25
+
+
+def test_without_ray_the_remedy_is_named(tiny_run: Run, tmp_path: Path) -> None:
+    without = "import sys; sys.modules['ray'] = None; from dgaug_cli.main import main; main()"
+    ended = finish_process(
+        subprocess.Popen(
+            [sys.executable, "-c", without, *command(tiny_run, tmp_path, "--engine", "ray")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    )
+    assert "pip install 'dgaug[ray]'" in ended.error()
+
+
+def test_an_address_without_the_engine_is_refused(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+    ended = dgaug(*command(tiny_run, tmp_path, "--ray-address", "127.0.0.1:6379"))
+    assert "--ray-address needs --engine ray" in ended.error()
