@@ -44,7 +44,6 @@ class DGNet:
                 momentum=0.9,
                 nesterov=True,
                 weight_decay=rates.weight_decay,
-                fused=True,
             ),
         }
         self.base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
