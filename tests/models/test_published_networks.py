@@ -161,11 +161,19 @@ def sides(table: dict[str, np.ndarray], branch: str, *names: str) -> float:
     return sum(float(table[f"train_{branch}/{name}"]) for name in names)
 
 
+@pytest.fixture
+def _expected_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(EXPECTED_THREADS)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_expected_threads")
 @pytest.mark.parametrize(("branch", "structure_branch"), [("live", 1.0), ("frozen", 0.0)])
 def test_a_whole_iteration_returns_the_published_losses_and_gradients(
     seeded: dict[str, Tensors], expected: dict[str, np.ndarray], branch: str, structure_branch: float
 ) -> None:
-    torch.set_num_threads(EXPECTED_THREADS)
     found, model = published_networks(seeded, structure_branch=structure_branch)
     rounds_alike = rounds_as_expected(found, seeded, expected)
     x = seeded["inputs"]
