@@ -28,6 +28,13 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option(
     "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the designs that choose."
 )
+@click.option(
+    "--precision",
+    default="fp32",
+    show_default=True,
+    type=click.Choice(["fp32", "bf16"]),
+    help="What pictures are decoded in; codes and labels are always fp32.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="The store; default: store/ in the run.")
 @click.option(
     "--engine",

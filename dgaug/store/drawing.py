@@ -17,22 +17,34 @@ from dgaug.models.reid import soft_labels
 from dgaug.store.codes import Codes, Half, Parts, Rows, crc32_of, open_codes
 from dgaug.store.generator import StoredDecoder, read_decoder
 from dgaug.store.hdf5 import own, reading
-from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE
+from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE, StoreSpec
 
 Decode = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.no_grad()
 def draw_padded(
-    decode: Decode, codes: Codes, appearance: Rows, structure: Rows, *, micro_batch: int, device: torch.device
+    decode: Decode,
+    codes: Codes,
+    appearance: Rows,
+    structure: Rows,
+    *,
+    micro_batch: int,
+    device: torch.device,
+    precision: str = "fp32",
 ) -> Tensor:
     """Pictures uint8 [micro_batch, H, W, 3] of at most that many pairs; rows beyond them are padding.
 
-    With one size of batch, a picture depends on its pair alone.
+    With one size of batch, a picture depends on its pair alone. `precision` bf16: mixed, in the decoder alone.
     """
     padded = [np.concatenate([rows, np.repeat(rows[:1], micro_batch - len(rows))]) for rows in (appearance, structure)]
-    structure_codes, adain = (part.to(device).float() for part in codes.rows(padded[0], padded[1]))
-    return denormalise(decode(structure_codes, adain))
+    structure_codes, adain = (part.to(device) for part in codes.rows(padded[0], padded[1]))
+    half = precision == "bf16"
+    # In the layout of the decoder's convolutions, or every addition of a residual would mix two layouts.
+    maps = structure_codes.to(torch.bfloat16 if half else torch.float32, memory_format=torch.channels_last)
+    with torch.autocast(device.type, torch.bfloat16, enabled=half):
+        pictures = decode(maps, adain.float())
+    return denormalise(pictures)
 
 
 class PairDrawer:
@@ -48,6 +60,7 @@ class PairDrawer:
         self._decode: StoredDecoder = read_decoder(store / GENERATOR_FILE, device)
         self._codes = open_codes([store / name for name in code_files])
         with reading(store / DATASET_FILE) as hdf5:
+            self._precision = StoreSpec.read(hdf5).precision
             crc32 = [own(hdf5, f"{name}_crc32")[:] for name in CODE_COLUMNS]
         self._structure = _Checks(crc32[0], np.zeros(len(crc32[0]), np.bool_))
         self._adain = _Checks(crc32[1], np.zeros(len(crc32[1]), np.bool_))
@@ -67,6 +80,7 @@ class PairDrawer:
                 structure[rows],
                 micro_batch=self._micro_batch,
                 device=self._device,
+                precision=self._precision,
             )
             drawn.append(pixels[: len(appearance[rows])])
         return torch.cat(drawn)

@@ -14,7 +14,7 @@ from dgaug.errors import DgaugError
 
 SCHEMA = 1
 # Major is the schema; minor counts additions that an older reader may pass over.
-VERSION = "1.0"
+VERSION = "1.1"
 DATASET_FILE = "dataset.h5"
 SHARD_FOLDER = "shards"
 SHARD_NAME = re.compile(r"shards/\d{6}\.h5")
@@ -26,6 +26,9 @@ FILE_NAME = re.compile(r"codes/\d{6}\.h5|generator\.safetensors")
 CODE_COLUMNS = ("code/structure", "code/adain")
 CODECS = ("jpeg", "png", "raw", "codes")
 LABELS = ("none", "top", "dense")
+PRECISIONS = ("fp32", "bf16")
+# Settings that stores of version 1.0 do not name, and what they were made with.
+_SINCE_1_1 = {"precision": "fp32"}
 TOP = 10
 LABEL_TOLERANCE = 2e-3
 
@@ -47,6 +50,7 @@ class StoreSpec:
         micro_batch: pictures decoded and labelled at a time, padded.
         generator_sha256, teacher_sha256: the weights; "" without a teacher.
         dgaug_version: the version that wrote the store.
+        precision: what pictures are decoded in, `fp32` or `bf16`; codes and labels are always computed in fp32.
     """
 
     pairs: str
@@ -62,10 +66,12 @@ class StoreSpec:
     generator_sha256: str
     teacher_sha256: str
     dgaug_version: str
+    precision: str = "fp32"
 
     def __post_init__(self) -> None:
         _one_of("codec", self.codec, CODECS)
         _one_of("labels", self.labels, LABELS)
+        _one_of("precision", self.precision, PRECISIONS)
         if self.codec == "jpeg" and not 1 <= self.quality <= 100:
             raise DgaugError(f"expected a JPEG quality from 1 to 100, found {self.quality}")
         if self.shard_size < 1 or self.shard_count > MAX_SHARDS:
@@ -103,6 +109,10 @@ class StoreSpec:
             if getattr(existing, field.name) != getattr(self, field.name)
         ]
 
+    def digested(self) -> dict[str, Any]:
+        """The settings as they enter the digest of a shard: that of a job which 1.0 could do is as it was."""
+        return {name: value for name, value in asdict(self).items() if _SINCE_1_1.get(name) != value}
+
     def write(self, hdf5: h5py.File) -> None:
         """Write the settings as root attributes."""
         for name, value in asdict(self).items():
@@ -111,7 +121,8 @@ class StoreSpec:
     @classmethod
     def read(cls, hdf5: h5py.File) -> StoreSpec:
         """The settings in the root attributes; KeyError where one is missing."""
-        values: dict[str, Any] = {field.name: hdf5.attrs[field.name] for field in fields(cls)}
+        known = _SINCE_1_1 | dict(hdf5.attrs)
+        values: dict[str, Any] = {field.name: known[field.name] for field in fields(cls)}
         values["image_size"] = tuple(int(side) for side in values["image_size"])
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
         return cls(**plain)

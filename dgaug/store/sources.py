@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
@@ -97,4 +97,4 @@ def _is_utf8(text: str) -> bool:
 
 def settings_digest(spec: StoreSpec, sources: Sources) -> str:
     """The sha256 that ties a shard to its job: it goes over all settings and sources."""
-    return hashlib.sha256(json.dumps([asdict(spec), sources.digest()], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([spec.digested(), sources.digest()], sort_keys=True).encode()).hexdigest()

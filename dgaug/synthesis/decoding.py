@@ -32,6 +32,7 @@ class PairDecoder:
     decoder: Decoder
     teacher: ReidNetwork | Ensemble | None
     micro_batch: int
+    precision: str = "fp32"
 
     @torch.no_grad()
     def draw(self, appearance: Rows, structure: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
@@ -39,7 +40,13 @@ class PairDecoder:
         device = next(self.decoder.parameters()).device
         count = len(appearance)
         pixels = draw_padded(
-            self.decoder, self.codes, appearance, structure, micro_batch=self.micro_batch, device=device
+            self.decoder,
+            self.codes,
+            appearance,
+            structure,
+            micro_batch=self.micro_batch,
+            device=device,
+            precision=self.precision,
         )
         labels = self._labels(pixels)
         return pixels[:count].cpu().numpy(), None if labels is None else labels[:count].cpu().numpy()

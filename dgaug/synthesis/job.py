@@ -75,6 +75,7 @@ class _Asked:
     min_confidence: float
     shard_size: int | None
     seed: int
+    precision: str
 
 
 class _Prepared(NamedTuple):
@@ -105,6 +106,7 @@ def synthesize(
     min_confidence: float = 0.0,
     shard_size: int | None = None,
     seed: int = 0,
+    precision: str = "fp32",
     out: str | Path | None = None,
     engine: str = "local",
     ray_address: str | None = None,
@@ -127,6 +129,7 @@ def synthesize(
         min_confidence: leave out pictures whose most probable class stays under it.
         shard_size: pictures per shard.
         seed: of the pair designs that choose.
+        precision: what pictures are decoded in, `fp32` or `bf16`; codes and labels are always computed in fp32.
         out: the store; None: `store/` in the run.
         engine: `local` (this process, or all that torchrun started) or `ray` (tasks of a Ray cluster).
         ray_address: a running cluster; None: that of RAY_ADDRESS, or one that is started here and stopped afterwards.
@@ -138,7 +141,7 @@ def synthesize(
         DgaugError: wrong use or bad input.
         Interrupted: a signal arrived; finished shards stay.
     """
-    asked = _Asked(pairs, codec, quality, labels_dense, min_confidence, shard_size, seed)
+    asked = _Asked(pairs, codec, quality, labels_dense, min_confidence, shard_size, seed, precision)
     machine = _engine(engine, ray_address, codec)
     first, share = machine.processes.first, machine.processes.share
     prepared = None
@@ -245,6 +248,7 @@ def _spec(design: Pairs, asked: _Asked, networks: Networks) -> StoreSpec:
         generator_sha256=networks.generator.sha256,
         teacher_sha256=teacher.sha256 if teacher else "",
         dgaug_version=metadata.version("dgaug"),
+        precision=asked.precision,
     )
 
 

@@ -25,6 +25,7 @@ _TOP_LABEL_BYTES = 42
 _PAIR_BYTES = 32
 """Two rows in the shard; place and checksum of the picture there and in `dataset.h5`. Packed in a store of codes."""
 _PROBE_BATCHES = 3
+_PROBED_ON_CPU = 4
 
 
 @dataclass(frozen=True)
@@ -99,16 +100,19 @@ class _Probe(NamedTuple):
 def _probe(work: Work, networks: Networks) -> _Probe:
     """Costs measured on a few batches of the real networks and the first source picture."""
     spec, model = work.spec, networks.generator
-    count = spec.micro_batch
+    device = next(model.generator.parameters()).device
+    # A CPU is as fast with a few pictures at a time, and the probe must not cost what a small job does.
+    count = min(_PROBED_ON_CPU, spec.micro_batch) if device.type == "cpu" else spec.micro_batch
     pixels = to_pixels(open_picture(work.data / work.sources.path[0]), spec.image_size)
     batch = torch.from_numpy(np.repeat(pixels[None], count, axis=0))
-    batch = batch.to(next(model.generator.parameters()).device)
+    batch = batch.to(device)
     encode_pictures(model, batch)
     began = time.perf_counter()
     structure, adain = (code.cpu().numpy().astype(np.float16) for code in encode_pictures(model, batch))
     source_seconds = (time.perf_counter() - began) / count
     teacher = networks.teacher.network if networks.teacher else None
-    decoder = PairDecoder(Codes(np.arange(count), structure, adain), model.generator.decoder, teacher, count)
+    codes = Codes(np.arange(count), structure, adain)
+    decoder = PairDecoder(codes, model.generator.decoder, teacher, count, spec.precision)
     rows = np.zeros(count, np.int32)
     decoder.draw(rows, rows)
     began, size = time.perf_counter(), 0

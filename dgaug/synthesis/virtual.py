@@ -59,7 +59,8 @@ def write_virtual_store(
     write_decoder(store / GENERATOR_FILE, model)
     decoder = None
     if spec.labels != "none" and teacher is not None:
-        decoder = PairDecoder(codes, model.generator.decoder, teacher.network, spec.micro_batch)
+        network = model.generator.decoder
+        decoder = PairDecoder(codes, network, teacher.network, spec.micro_batch, spec.precision)
     for number in sorted(set(range(spec.shard_count)) - finished_shards(store)):
         batches = _batches(pairs, spec, number, decoder=decoder, progress=progress)
         write_shard(store, number, batches, spec=spec, sources=sources)

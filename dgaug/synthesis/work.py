@@ -171,7 +171,7 @@ def _batches(work: Work, number: int) -> Iterator[PictureBatch]:
     codes = open_codes(sorted(work.codes.glob("*.h5")))
     teacher = networks.teacher.network if networks.teacher else None
     return finished_batches(
-        PairDecoder(codes, model.generator.decoder, teacher, spec.micro_batch),
+        PairDecoder(codes, model.generator.decoder, teacher, spec.micro_batch, spec.precision),
         *work.pairs.slice(*spec.shard_range(number)),
         codec=spec.codec,
         quality=spec.quality,

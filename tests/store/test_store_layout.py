@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from small_store import SIZE, files_of, picture_of, probabilities_of, sources_of, write_store
+from small_store import SIZE, SPEC, files_of, picture_of, probabilities_of, sources_of, write_store
+
+from dgaug.store.read import open_store
 
 FIVE_LINES = """
 import h5py, io, PIL.Image
@@ -41,6 +46,20 @@ def test_the_five_lines_work_after_the_store_was_moved(tmp_path: Path) -> None:
     reader = f"k = 33\n{FIVE_LINES}\nprint(i, j, picture.size, len(picture.tobytes()), store['source/path'].asstr()[i])"
     shown = subprocess.run([sys.executable, "-c", reader], cwd=elsewhere, capture_output=True, text=True, check=True)
     assert shown.stdout == "4 5 (6, 12) 216 train/0004_é.jpg\n"
+
+
+def test_a_store_of_version_1_0_is_read_as_one_of_fp32(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store")
+    with h5py.File(store / "dataset.h5", "r+") as hdf5:
+        del hdf5.attrs["precision"]
+        hdf5.attrs["version"] = "1.0"
+    assert open_store(store).spec == SPEC
+    assert np.abs(open_store(store)[7].picture.astype(int) - picture_of(7)).max() <= 4
+    settings = asdict(SPEC)
+    assert settings.pop("precision") == "fp32"
+    digest = hashlib.sha256(json.dumps([settings, sources_of().digest()], sort_keys=True).encode()).hexdigest()
+    with h5py.File(store / "shards/000000.h5") as shard:
+        assert shard.attrs["settings"] == digest
 
 
 def test_raw_pixels_labels_and_attributes_are_where_the_schema_says(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -68,6 +69,14 @@ def test_without_a_teacher_there_is_no_label(decoder: PairDecoder) -> None:
     pixels, labels = unlabelled.draw(rows(3), rows(5))
     assert labels is None
     assert np.array_equal(pixels, decoder.draw(rows(3), rows(5))[0])
+
+
+def test_bf16_pictures_are_those_of_fp32_within_a_grey_level_on_average(decoder: PairDecoder) -> None:
+    half = replace(decoder, teacher=None, precision="bf16")
+    pairs = rows(*range(8)), rows(*range(8, 16))
+    pixels, exact = half.draw(*pairs)[0].astype(int), decoder.draw(*pairs)[0].astype(int)
+    assert 0 < np.abs(pixels - exact).mean() < 1
+    assert np.array_equal(half.draw(pairs[0][3:4], pairs[1][3:4])[0][0], pixels[3])
 
 
 @pytest.mark.parametrize(("codec", "tolerance"), [("png", 0), ("jpeg", 6)])

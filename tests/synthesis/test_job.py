@@ -123,6 +123,21 @@ def test_a_killed_synthesis_goes_on_to_the_same_bytes(tiny_run: Run, tmp_path: P
     assert files_of(store) == files_of(tmp_path / "undisturbed")
 
 
+def test_a_bf16_store_says_so_and_its_codes_are_read_in_bf16(tiny_run: Run, tmp_path: Path) -> None:
+    for codec in ("raw", "codes"):
+        synthesize(
+            tiny_run.folder, pairs="grid:4x4", codec=codec, precision="bf16", teacher="none", out=tmp_path / codec
+        )
+    synthesize(tiny_run.folder, pairs="grid:4x4", codec="raw", teacher="none", out=tmp_path / "fp32")
+    raw, drawn, exact = (
+        np.stack([item.picture for item in open_store(tmp_path / name)]).astype(int)
+        for name in ("raw", "codes", "fp32")
+    )
+    assert open_store(tmp_path / "raw").spec.precision == "bf16"
+    assert np.abs(raw - drawn).max() <= 1
+    assert 0 < np.abs(raw - exact).mean() < 1
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_leaves_whole_shards_and_its_exit_code(
     tiny_run: Run, tmp_path: Path, number: signal.Signals, code: int
@@ -166,6 +181,7 @@ def test_a_complete_store_is_left_alone_and_says_so(tiny_run: Run, dgaug: RunCom
         ({"pairs": "random:7"}, "pairs: all in the store, random:7 asked for"),
         ({"codec": "png"}, "codec: jpeg in the store, png asked for"),
         ({"seed": 3}, "seed: 0 in the store, 3 asked for"),
+        ({"precision": "bf16"}, "precision: fp32 in the store, bf16 asked for"),
         ({"teacher": "none"}, "labels: top in the store, none asked for"),
     ],
 )
