@@ -49,12 +49,12 @@ class Processes:
         """Whether this process writes files and talks."""
         return self.index == 0
 
-    def wrap(self, module: nn.Module, *, unused: bool = False) -> nn.Module:
-        """The module whose backward pass averages gradients over all processes; `unused`: some may get none."""
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module whose one backward pass averages gradients over all processes, every parameter getting one."""
         if self.count == 1:
             return module
         own = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, device_ids=own, find_unused_parameters=unused, broadcast_buffers=False)
+        return DistributedDataParallel(module, device_ids=own, broadcast_buffers=False)
 
     def averaging(self, module: nn.Module, *, now: bool) -> AbstractContextManager[Any]:
         """Forward and backward passes of a wrapped module: average gradients now, or only add them up here."""

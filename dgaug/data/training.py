@@ -55,3 +55,13 @@ def fingerprint(data: IdentityData) -> str:
     for record in data.splits["train"]:
         digest.update(f"{record.path}\0{data.picture_path(record).stat().st_size}\n".encode())
     return digest.hexdigest()
+
+
+def described(data: IdentityData) -> dict[str, object]:
+    """What a run records of its data: root, layout, images, fingerprint."""
+    return {
+        "root": str(data.root.resolve()),
+        "layout": data.layout,
+        "images": len(data.splits["train"]),
+        "fingerprint": fingerprint(data),
+    }

@@ -14,7 +14,7 @@ from torch import nn
 
 from dgaug.chance import seed_torch
 from dgaug.data.records import IdentityData, class_names
-from dgaug.data.training import fingerprint, read_data
+from dgaug.data.training import described, read_data
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_json, write_text
 from dgaug.models import checkpoints, published
@@ -73,8 +73,8 @@ def import_published(
     appearance = network_tensors(files.appearance)
     classes = class_count(files.appearance, appearance, "classifier1")
     content = None if data is None else _data_of(Path(data), settings, classes, progress)
-    described = None if content is None else _described(content)
-    about = environment(settings.seed) | {"data": described, "imported": _origin(files, settings)}
+    known = None if content is None else described(content)
+    about = environment(settings.seed) | {"data": known, "imported": _origin(files, settings)}
     if not force and _already_there(Run(final), about):
         _log.info("already complete: %s", out)
         return Run(Path(out))
@@ -144,15 +144,6 @@ def _data_of(root: Path, settings: Settings, classes: int, progress: Progress) -
             "give the data set they were trained on, or leave --data out"
         )
     return data
-
-
-def _described(data: IdentityData) -> dict[str, object]:
-    return {
-        "root": str(data.root.resolve()),
-        "layout": data.layout,
-        "images": len(data.splits["train"]),
-        "fingerprint": fingerprint(data),
-    }
 
 
 def _already_there(run: Run, about: Mapping[str, Any]) -> bool:

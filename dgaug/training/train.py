@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy, write_toy
-from dgaug.data.training import fingerprint, read_data
+from dgaug.data.training import described, read_data
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models import checkpoints
 from dgaug.models.backbones import create_backbone
@@ -191,27 +191,18 @@ def _train_in(run: Run, settings: Settings, data: IdentityData, *, processes: Pr
 
 def _record(run: Run, settings: Settings, data: IdentityData) -> None:
     """Begin the run, or see that it goes on with the same data; where they lie, and free settings, may change."""
-    described = _described(run, data)
+    inside = data.root.resolve() == (run.folder / "data").resolve()
+    now = described(data) | ({"root": "data"} if inside else {})
     if not run.config.is_file():
-        run.begin(settings, described)
+        run.begin(settings, now)
         return
     recorded = run.data_description() if run.knows_data() else None
-    if recorded and recorded.get("fingerprint") != described["fingerprint"]:
+    if recorded and recorded.get("fingerprint") != now["fingerprint"]:
         raise DgaugError(f"the data at {data.root} are not those {run.folder} was started with; --force starts over")
-    if recorded != described:
-        run.record_data(described)
+    if recorded != now:
+        run.record_data(now)
     if run.settings() != settings:
         run.record_settings(settings)
-
-
-def _described(run: Run, data: IdentityData) -> dict[str, object]:
-    inside = data.root.resolve() == (run.folder / "data").resolve()
-    return {
-        "root": "data" if inside else str(data.root.resolve()),
-        "layout": data.layout,
-        "images": len(data.splits["train"]),
-        "fingerprint": fingerprint(data),
-    }
 
 
 def _reached(run: Run) -> int:
