@@ -13,7 +13,7 @@ from dgaug_cli.console import note, progress_shown, show_json
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--to", required=True, type=click.Choice(["folders", "webdataset", "csv"]), help="The form.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
-@click.option("--labels", metavar="POLICY", help="soft, appearance, pseudo, lsro or two-soft; default: soft if stored.")
+@click.option("--labels", metavar="POLICY", help="soft, appearance, structure, pseudo, ...; default: soft if stored.")
 @click.option(
     "--identity",
     default="appearance",

@@ -82,7 +82,7 @@ def _columns(width: int) -> list[str]:
 
 def _described(batch: RowBatch) -> Iterator[list[object]]:
     """The columns of each row; probabilities as the shortest text that gives the stored float16 again."""
-    sources, names = batch.store.sources, batch.store.sources.class_name
+    sources, names = batch.store.sources, batch.class_names
     shares, rest = batch.labels.probability.astype(str), batch.labels.rest.astype(str)
     for row, (i, j) in enumerate(zip(batch.appearance.tolist(), batch.structure.tolist(), strict=True)):
         ranked = zip(batch.labels.classes[row].tolist(), shares[row].tolist(), strict=True)
@@ -101,7 +101,7 @@ def _documents(batch: RowBatch, policy: str) -> Iterator[dict[str, object]]:
             "label": {
                 "policy": policy,
                 "class": batch.labels.classes[row].tolist(),
-                "identity": [batch.store.sources.class_name[number] for number in batch.labels.classes[row].tolist()],
+                "identity": [batch.class_names[number] for number in batch.labels.classes[row].tolist()],
                 "probability": [float(share) for share in shares[row]],
                 "rest": float(rest[row]),
             },

@@ -17,16 +17,16 @@ from dgaug.store.codecs import encode
 from dgaug.store.hdf5 import own, reading
 from dgaug.store.index import ShardList, read_state, shard_list
 from dgaug.store.labels import TopLabels, dense_labels, top_labels
-from dgaug.store.policies import POLICIES
+from dgaug.store.policies import POLICIES, policy_classes
 from dgaug.store.read import StoreDataset, StoreItem
 from dgaug.store.schema import DATASET_FILE, TOP
 
 BATCH = 256
 QUALITY = 95
 """JPEG quality of pictures that a store keeps in another form."""
-LABEL_FREE = ("appearance", "lsro")
+LABEL_FREE = ("appearance", "structure", "lsro", "extra-class")
 """Policies that need no teacher's label."""
-_WIDTH = {"appearance": 1, "pseudo": 1, "two-soft": 2}
+_WIDTH = {"appearance": 1, "structure": 1, "pseudo": 1, "two-soft": 2, "extra-class": 1}
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class RowBatch:
         start: the first row.
         appearance, structure: int64 [B], rows of the sources.
         labels: what the policy makes of them, the most probable classes first.
+        class_names: of the classes that the policy knows.
         stored: the JPEG files in the store; None where it keeps another form.
     """
 
@@ -46,6 +47,7 @@ class RowBatch:
     appearance: NDArray[np.int64]
     structure: NDArray[np.int64]
     labels: TopLabels
+    class_names: list[str]
     stored: list[bytes] | None
     _drawn: dict[int, list[StoreItem]] = field(default_factory=dict)
 
@@ -121,6 +123,7 @@ def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, 
                     appearance=donors[0],
                     structure=donors[1],
                     labels=_labels(store, shard, rows, donors, policy),
+                    class_names=policy_classes(policy, store.sources.class_name),
                     stored=None if checksums is None else _jpegs(shard, rows, checksums),
                 )
 

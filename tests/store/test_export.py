@@ -232,7 +232,7 @@ def test_a_table_alone_has_every_pair_and_no_picture(store: Path, tmp_path: Path
 
 def test_labels_follow_their_policy(store: Path, tmp_path: Path) -> None:
     tables = {}
-    for policy in ("appearance", "pseudo", "two-soft", "lsro"):
+    for policy in ("appearance", "pseudo", "two-soft", "lsro", "extra-class"):
         export_store(store, to="csv", out=tmp_path / policy, labels=policy)
         tables[policy] = table_of(tmp_path / policy / "labels.csv")
     opened = open_store(store)
@@ -249,6 +249,7 @@ def test_labels_follow_their_policy(store: Path, tmp_path: Path) -> None:
         for name, share in expected.items():
             assert found[name] == pytest.approx(share, abs=1e-3)
         assert {tables["lsro"][k][f"probability_{rank}"] for rank in (1, 2, 3)} == {"0.3333"}
+        assert (tables["extra-class"][k]["label_1"], tables["extra-class"][k]["probability_1"]) == ("generated", "1.0")
 
 
 def test_dense_labels_are_written_as_their_top(tmp_path: Path) -> None:

@@ -112,6 +112,9 @@ def test_a_policy_makes_the_target_from_the_label_and_the_donors() -> None:
     assert targets["appearance"].tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
     assert targets["pseudo"].tolist() == [[0, 0, 1], [1, 0, 0], [0, 0, 1]]
     assert torch.allclose(targets["lsro"], torch.full((3, 3), 1 / 3))
+    assert targets["structure"].tolist() == [[0, 1, 0], [0, 1, 0], [0, 1, 0]]
+    assert torch.allclose(targets["mprl"], torch.tensor([[1, 2, 3], [3, 2, 1], [1.5, 1.5, 3]]) / 6)
+    assert targets["extra-class"].tolist() == [[0, 0, 0, 1]] * 3
     expected = torch.tensor([[1 / 3, 2 / 3, 0], [0, 1, 0], [0.5, 0.5, 0]])
     assert torch.allclose(targets["two-soft"], expected, atol=1e-6)
 
