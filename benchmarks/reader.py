@@ -35,9 +35,10 @@ from dgaug.store.codes import write_codes
 from dgaug.store.generator import write_decoder
 from dgaug.store.index import begin_store
 from dgaug.store.read import StoreDataset, open_store
-from dgaug.store.schema import CODE_FOLDER, GENERATOR_FILE, StoreSpec, code_path, default_shard_size
+from dgaug.store.schema import CODE_FOLDER, GENERATOR_FILE, code_path
 from dgaug.store.shards import PictureBatch, write_shard
 from dgaug.store.sources import Sources
+from dgaug.store.spec import Part, StoreSpec
 
 SIZE = (256, 128)
 SOURCES = 64
@@ -60,15 +61,12 @@ def sources() -> Sources:
 def spec_of(codec: str, *, labels: str) -> StoreSpec:
     """The settings of a store with all pairs of the first sources."""
     return StoreSpec(
-        pairs=f"grid:{SOURCES}x{SOURCES}",
-        planned=PAIRS,
-        seed=0,
+        parts=(Part(pairs=f"grid:{SOURCES}x{SOURCES}", planned=PAIRS, seed=0, shard_size=PAIRS),),
         image_size=SIZE,
         codec=codec,
         quality=QUALITY if codec == "jpeg" else 0,
         labels=labels,
         min_confidence=0.0,
-        shard_size=default_shard_size(PAIRS, 32),
         micro_batch=8,
         generator_sha256="0" * 64,
         teacher_sha256="0" * 64 if labels != "none" else "",

@@ -46,6 +46,7 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option(
     "--ray-address", metavar="HOST:PORT", help="A running Ray cluster; default: RAY_ADDRESS, or one started here."
 )
+@click.option("--add", is_flag=True, help="Add these pairs to the store that is there.")
 @click.option("--dry-run", is_flag=True, help="Only say how many pictures, how large, how long.")
 @click.option("--yes", is_flag=True, help="Go on although the disk looks too small.")
 @click.option("--force", is_flag=True, help="Throw away the store that is there.")
@@ -57,6 +58,7 @@ def command(dry_run: bool, as_json: bool, **options: object) -> None:
     Examples:
         dgaug synthesize --pairs all
         dgaug synthesize --run runs/00001-market1501 --pairs per-appearance:10 --dry-run
+        dgaug synthesize --pairs random:100000 --add
         torchrun --nproc-per-node 4 -m -- dgaug synthesize --pairs all
         dgaug synthesize --pairs all --engine ray --ray-address 10.0.0.1:6379
     """

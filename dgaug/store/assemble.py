@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,25 +24,29 @@ from dgaug.store.schema import (
     SHARD_FOLDER,
     Column,
     code_path,
-    columns,
     shard_path,
 )
 from dgaug.store.sources import settings_digest
+from dgaug.store.spec import StoreSpec, columns
 
 COPY_ROWS = 1 << 18
 
 
-def finish_store(store: Path, *, on_progress: Callable[[int, int], None] | None = None) -> int:
+def finish_store(
+    store: Path, *, spec: StoreSpec | None = None, on_progress: Callable[[int, int], None] | None = None
+) -> int:
     """Assemble `dataset.h5` from the shards in constant memory; returns the number of pictures.
 
-    `on_progress(done, total)` counts shards. A complete store stays as it is. Raises DgaugError where a shard is
-    missing or belongs to another job, OSError where the disk is full.
+    `spec` has the parts that were added; None: none were. `on_progress(done, total)` counts shards. A complete store
+    without new parts stays as it is; one with new parts is itself until it is replaced. Raises DgaugError where a shard
+    is missing or belongs to another job, OSError where the disk is full.
     """
     state = read_state(store)
     if state is None:
         raise DgaugError(f"expected a store that was begun, found no {DATASET_FILE} in {store}")
-    if state.complete:
+    if state.complete and spec in (None, state.spec):
         return state.count
+    state = replace(state, spec=spec or state.spec)
     counts, lengths = _measure(store, state)
     header = StoreState(state.spec, state.sources, True, int(counts[-1]))
     with written_aside(store / DATASET_FILE, sealed=True) as (hdf5, disk):
@@ -64,12 +69,12 @@ def finish_store(store: Path, *, on_progress: Callable[[int, int], None] | None 
 
 def _measure(store: Path, state: StoreState) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Where each shard begins, in pictures and in bytes [S + 1]; DgaugError for a shard missing or foreign."""
-    settings = settings_digest(state.spec, state.sources)
+    settings = [settings_digest(state.spec, state.sources, part) for part in range(len(state.spec.parts))]
     counts, lengths = [0], [0]
     for number in range(state.spec.shard_count):
-        path = shard_path(store, number)
+        path, place = shard_path(store, number), state.spec.place(number)
         with reading(path) as shard:
-            if shard.attrs["settings"] != settings or shard.attrs["start"] != state.spec.shard_range(number)[0]:
+            if shard.attrs["settings"] != settings[place.part] or shard.attrs["start"] != place.start:
                 raise DgaugError(f"expected {path} to belong to this store, found a shard of another; delete it")
             counts.append(counts[-1] + int(shard.attrs["count"]))
             lengths.append(lengths[-1] + (len(own(shard, "image/bytes")) if state.spec.encoded else 0))

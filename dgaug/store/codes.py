@@ -9,6 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -56,7 +57,7 @@ class Parts:
 class Codes:
     """Structure codes [R, C, h, w] and AdaIN parameters [R, 4, 2, 2, C] of R sources.
 
-    `sources` int64 [R], ascending, are the rows of the source table they belong to.
+    `sources` int64 [R] are the rows of the source table they belong to, each once.
     """
 
     sources: NDArray[np.int64]
@@ -65,10 +66,14 @@ class Codes:
 
     def places(self, sources: Rows) -> NDArray[np.int64]:
         """Where the codes of some sources [B] are; DgaugError where one has none."""
-        places = np.searchsorted(self.sources, sources)
-        if (self.sources[np.minimum(places, len(self.sources) - 1)] != sources).any():
+        places = self._order[np.searchsorted(self.sources, sources, sorter=self._order).clip(max=len(self.sources) - 1)]
+        if (self.sources[places] != sources).any():
             raise DgaugError("expected codes of every source that a pair names, found a pair whose source has none")
-        return places
+        return np.asarray(places)
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return np.argsort(self.sources)
 
     def rows(self, appearance: Rows, structure: Rows) -> tuple[Tensor, Tensor]:
         """Structure codes and AdaIN parameters of pairs, float16 on CPU."""

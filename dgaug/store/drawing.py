@@ -17,7 +17,8 @@ from dgaug.models.reid import soft_labels
 from dgaug.store.codes import Codes, Half, Parts, Rows, crc32_of, open_codes
 from dgaug.store.generator import StoredDecoder, read_decoder
 from dgaug.store.hdf5 import own, reading
-from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE, StoreSpec
+from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE
+from dgaug.store.spec import StoreSpec
 
 Decode = Callable[[Tensor, Tensor], Tensor]
 

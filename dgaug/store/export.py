@@ -129,7 +129,8 @@ def _leave(stop: StopRequest, pictures: int, total: int) -> None:
 
 
 def _digest(store: StoreDataset) -> str:
-    content = [settings_digest(store.spec, store.sources), *store_shards(store).sha256]
+    settings = [settings_digest(store.spec, store.sources, part) for part in range(len(store.spec.parts))]
+    content = [*settings, *store_shards(store).sha256]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 

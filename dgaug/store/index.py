@@ -22,10 +22,9 @@ from dgaug.store.schema import (
     SHARD_FOLDER,
     SHARD_NAME,
     VERSION,
-    StoreSpec,
-    columns,
 )
-from dgaug.store.sources import Sources
+from dgaug.store.sources import Sources, settings_digest
+from dgaug.store.spec import DESIGN_SETTINGS, StoreSpec, columns
 
 
 @dataclass(frozen=True)
@@ -85,26 +84,50 @@ def read_state(store: Path) -> StoreState | None:
 def begin_store(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:
     """Write an unfinished `dataset.h5`, or go on with the store that is there.
 
-    A complete store stays as it is, unless files of it are missing or cut short: then it is unfinished again. Raises
-    DgaugError where the store there has other settings or other sources, naming them.
+    A complete store stays as it is, also while parts are added to it, unless files of it are missing or cut short:
+    then it is unfinished again. Raises DgaugError where the store there has other settings or other sources, naming
+    them.
     """
     state = read_state(store)
     if state is None:
         return _write_unfinished(store, spec, sources)
-    differences = spec.differences(state.spec)
-    if sources.digest() != state.sources.digest():
-        differences.append(f"sources: {len(state.sources)} pictures in the store, {len(sources)} other ones asked for")
-    if differences:
-        raise DgaugError(
-            f"expected the settings of the store at {store}, found others: {'; '.join(differences)}; "
-            "choose another --out, or start over with --force"
-        )
+    _require_same(store, state, spec, sources)
     if not state.complete:
-        return state
+        return state if state.spec == spec else _write_unfinished(store, spec, sources)
     damaged = [path for path, size in listed_sizes(store, state) if file_size(store / path) != size]
     for path in damaged:
         (store / path).unlink(missing_ok=True)
-    return _write_unfinished(store, spec, sources) if damaged else state
+    _drop_abandoned(store, spec, sources, listed=state.spec.shard_count)
+    if damaged:
+        return _write_unfinished(store, spec, sources)
+    return state if state.spec == spec else StoreState(spec, sources, complete=False, count=spec.planned)
+
+
+def _require_same(store: Path, state: StoreState, spec: StoreSpec, sources: Sources) -> None:
+    differences = spec.differences(state.spec)
+    if sources.digest() != state.sources.digest():
+        other = f"sources: {len(state.sources)} pictures in the store, {len(sources)} other ones asked for"
+        differences["sources"] = other
+    if differences:
+        more = "add them with --add, " if differences.keys() <= DESIGN_SETTINGS else ""
+        raise DgaugError(
+            f"expected the settings of the store at {store}, found others: {'; '.join(differences.values())}; "
+            f"choose another --out, {more}or start over with --force"
+        )
+
+
+def _drop_abandoned(store: Path, spec: StoreSpec, sources: Sources, *, listed: int) -> None:
+    """Remove shards of parts that were begun to be added, and are not what is added now."""
+    for path in (store / SHARD_FOLDER).glob("*.h5"):
+        number = int(path.stem)
+        if number < listed:
+            continue
+        with reading(path) as shard:
+            mine = number < spec.shard_count and shard.attrs["settings"] == settings_digest(
+                spec, sources, spec.place(number).part
+            )
+        if not mine:
+            path.unlink()
 
 
 def shard_list(store: Path, state: StoreState) -> ShardList:

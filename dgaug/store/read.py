@@ -26,8 +26,8 @@ from dgaug.store.drawing import PairDrawer, label_pictures
 from dgaug.store.hdf5 import own, reading, store_folder
 from dgaug.store.index import file_list, file_size, listed_sizes, read_state, shard_list
 from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
-from dgaug.store.schema import columns
 from dgaug.store.shard_files import Columns, ShardFiles
+from dgaug.store.spec import columns
 
 Pixels = NDArray[np.uint8]
 

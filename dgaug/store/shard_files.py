@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from dgaug.errors import DgaugError
 from dgaug.store.hdf5 import damage_named, own
 from dgaug.store.index import ShardList
-from dgaug.store.schema import DATASET_FILE, Column, StoreSpec
+from dgaug.store.schema import DATASET_FILE, Column
+from dgaug.store.spec import StoreSpec
 
 # One file handle each; a process may usually have 1,024.
 OPEN_SHARDS = 256

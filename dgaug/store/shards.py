@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from dgaug.store.aside import written_aside
 from dgaug.store.labels import half_precision, top_labels
-from dgaug.store.schema import SCHEMA, SHARD_FOLDER, SHARD_NAME, Column, StoreSpec, columns, shard_path
+from dgaug.store.schema import SCHEMA, SHARD_FOLDER, SHARD_NAME, Column, shard_path
 from dgaug.store.sources import Sources, settings_digest
+from dgaug.store.spec import StoreSpec, columns
 
 # HDF5 places chunks in the order of its writes. Writing always this many pictures at a time makes the bytes of a
 # shard independent of how its pictures arrived. A store of codes has more pairs and no pictures to hold in memory.
@@ -51,7 +52,7 @@ def write_shard(store: Path, number: int, batches: Iterable[PictureBatch], *, sp
     name is left unless it is whole. Raises OSError where the disk is full, and ValueError where the batches are not
     those of this shard.
     """
-    start, stop = spec.shard_range(number)
+    part, start, stop = spec.place(number)
     path = shard_path(store, number)
     path.parent.mkdir(parents=True, exist_ok=True)
     layout = columns(spec, len(sources.class_name))
@@ -64,10 +65,11 @@ def write_shard(store: Path, number: int, batches: Iterable[PictureBatch], *, sp
                 _append_pictures(hdf5, block.pictures)
             disk.check()
             count += len(block)
-        if count > stop - start or (count < stop - start and not spec.min_confidence):
+        complete = not spec.min_confidence and not part  # or pairs are left out: too unsure, or in an earlier part
+        if count > stop - start or (count < stop - start and complete):
             raise ValueError(f"expected the {stop - start} pictures of shard {number}, found {count}")
         attributes = {"schema": SCHEMA, "start": start, "stop": stop, "count": count}
-        hdf5.attrs.update({**attributes, "settings": settings_digest(spec, sources)})
+        hdf5.attrs.update({**attributes, "settings": settings_digest(spec, sources, part)})
     return count
 
 

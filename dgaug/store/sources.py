@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dgaug.data.records import Record, Role, class_names
 from dgaug.errors import DgaugError
-from dgaug.store.schema import StoreSpec
+from dgaug.store.spec import StoreSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +95,6 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def settings_digest(spec: StoreSpec, sources: Sources) -> str:
-    """The sha256 that ties a shard to its job: it goes over all settings and sources."""
-    return hashlib.sha256(json.dumps([spec.digested(), sources.digest()], sort_keys=True).encode()).hexdigest()
+def settings_digest(spec: StoreSpec, sources: Sources, part: int) -> str:
+    """The sha256 that ties the shards of a part to their job: it goes over all its settings and sources."""
+    return hashlib.sha256(json.dumps([spec.digested(part), sources.digest()], sort_keys=True).encode()).hexdigest()

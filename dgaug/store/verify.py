@@ -17,8 +17,9 @@ from dgaug.store.aside import seal_holds
 from dgaug.store.codecs import decode
 from dgaug.store.hdf5 import NewerSchemaError, damage_named, own, reading, store_folder
 from dgaug.store.index import ShardList, StoredFile, StoreState, file_list, read_state, shard_list
-from dgaug.store.schema import DATASET_FILE, LABEL_TOLERANCE, columns
+from dgaug.store.schema import DATASET_FILE, LABEL_TOLERANCE
 from dgaug.store.sources import settings_digest
+from dgaug.store.spec import columns
 from dgaug.store.verify_codes import code_problems
 
 ROWS, VIRTUAL_ROWS = 256, 1 << 16
@@ -110,13 +111,14 @@ def _shard_problems(store: Path, state: StoreState, shards: ShardList, number: i
         return
     try:
         with reading(store / DATASET_FILE) as index, reading(store / file.path) as shard:
-            yield from _content_problems(index, shard, state, first=int(shards.start[number]))
+            part = state.spec.place(number).part
+            yield from _content_problems(index, shard, state, part=part, first=int(shards.start[number]))
     except DgaugError as problem:
         yield str(problem)
 
 
-def _content_problems(index: h5py.File, shard: h5py.File, state: StoreState, *, first: int) -> Iterator[str]:
-    if shard.attrs["settings"] != settings_digest(state.spec, state.sources):
+def _content_problems(index: h5py.File, shard: h5py.File, state: StoreState, *, part: int, first: int) -> Iterator[str]:
+    if shard.attrs["settings"] != settings_digest(state.spec, state.sources, part):
         yield "written with other settings or for other sources"
     count = int(shard.attrs["count"])
     for name in columns(state.spec, len(state.sources.class_name)):

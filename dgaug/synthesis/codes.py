@@ -6,7 +6,7 @@ a minute or a kill ago.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,45 +17,33 @@ from torch import Tensor
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.models.checkpoints import TrainedGenerator
-from dgaug.progress import Progress
-from dgaug.store.codes import CODE_ROWS, Codes, Half, holds_codes, open_codes, write_codes
-from dgaug.store.schema import code_path
+from dgaug.store.codes import Half, write_codes
 
 
 def make_codes(
-    folder: Path,
-    paths: Sequence[Path],
+    path: Path,
+    sources: NDArray[np.int64],
+    pictures: Sequence[Path],
     model: TrainedGenerator,
     *,
-    sources: NDArray[np.int64] | None = None,
     micro_batch: int,
-    progress: Progress,
-) -> Codes:
-    """Encode the pictures of `sources` (rows; None: all) into `folder`; files that an earlier start left there stay.
+    on_batch: Callable[[int], None] | None = None,
+) -> None:
+    """Encode the pictures of some sources (rows of `pictures`) into one file; `on_batch(done)` hears how many are done.
 
-    Raises DgaugError where a code is not finite.
+    Raises DgaugError where a code is not finite or a picture unreadable, OSError where the disk is full.
     """
-    sources = np.arange(len(paths)) if sources is None else sources
-    files = []
-    for number, start in enumerate(range(0, len(sources), CODE_ROWS)):
-        rows, file = sources[start : start + CODE_ROWS], code_path(folder, number)
-        if not holds_codes(file, rows, generator_sha256=model.sha256):
-            batches = _encoded([paths[row] for row in rows], model, micro_batch)
-            heard = _heard(batches, start, len(sources), progress)
-            write_codes(file, rows, heard, generator_sha256=model.sha256)
-        files.append(file)
-    for file in set(folder.glob("*.h5")) - set(files):
-        file.unlink()
-    return open_codes(files)
+    batches = _encoded([pictures[row] for row in sources], model, micro_batch)
+    write_codes(path, sources, _heard(batches, on_batch), generator_sha256=model.sha256)
 
 
-def _heard(
-    batches: Iterator[tuple[Half, Half]], done: int, total: int, progress: Progress
-) -> Iterator[tuple[Half, Half]]:
+def _heard(batches: Iterator[tuple[Half, Half]], on_batch: Callable[[int], None] | None) -> Iterator[tuple[Half, Half]]:
+    done = 0
     for batch in batches:
         yield batch
         done += len(batch[0])
-        progress("encoding", done, total)
+        if on_batch is not None:
+            on_batch(done)
 
 
 def _encoded(paths: Sequence[Path], model: TrainedGenerator, micro_batch: int) -> Iterator[tuple[Half, Half]]:

@@ -22,14 +22,12 @@ def make_here(work: Work, missing: list[int], *, processes: Processes, stop: Sto
     Processes find each other's results in the store, not through collective calls: those give up after minutes, and a
     shard may take hours. What `progress` raises ends the call.
     """
-    if not missing:
-        return
     if processes.first:
-        ensure_codes(work, progress)
-    _until(work.codes.is_dir, stop)
+        ensure_codes(work, missing, progress)
+    _until(lambda: work.codes_are_there(missing), stop)
     for number in missing[processes.index :: processes.count]:
         make_shard(work, number, _teller(work, progress))
-    if processes.first:
+    if missing and processes.first:
         _until(lambda: tell(work, progress) == work.spec.planned, stop)
 
 
@@ -53,8 +51,7 @@ def _teller(work: Work, progress: Progress) -> Callable[[int], None]:
 
 
 def _pairs_there(work: Work) -> int:
-    ranges = [work.spec.shard_range(number) for number in finished_shards(work.store)]
-    return sum(stop - start for start, stop in ranges)
+    return work.spec.pairs_in(finished_shards(work.store))
 
 
 def _until(happened: Callable[[], bool], stop: StopRequest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import metadata
@@ -20,18 +20,21 @@ from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.runs import find_run, locked
 from dgaug.store.assemble import finish_store
-from dgaug.store.index import begin_store
-from dgaug.store.schema import DATASET_FILE, StoreSpec, default_shard_size
+from dgaug.store.index import begin_store, read_state
+from dgaug.store.schema import DATASET_FILE
 from dgaug.store.shards import finished_shards
 from dgaug.store.sources import Sources
+from dgaug.store.spec import Part, StoreSpec
 from dgaug.synthesis.engines import make_here, wait_until_finished
 from dgaug.synthesis.pairs import Pairs, parse_pairs
+from dgaug.synthesis.parts import designs_of, parts_of
 from dgaug.synthesis.plan import Plan, plan_of
 from dgaug.synthesis.ray_engine import make_on_ray
-from dgaug.synthesis.virtual import VIRTUAL_MICRO_BATCH, write_virtual_store
-from dgaug.synthesis.work import Networks, Work, drop_unfinished, forget_networks, load_networks, networks_of
+from dgaug.synthesis.work import Networks, Work, drop_unfinished, forget_networks, load_networks
 
 MICRO_BATCH = 32
+VIRTUAL_MICRO_BATCH = 8
+"""Pictures that the reader of a store of codes decodes at a time: few, because it may want a single one."""
 JPEG_QUALITY = 90
 ENGINES = ("local", "ray")
 _log = logging.getLogger("dgaug")
@@ -76,6 +79,7 @@ class _Asked:
     shard_size: int | None
     seed: int
     precision: str
+    add: bool
 
 
 class _Prepared(NamedTuple):
@@ -110,6 +114,7 @@ def synthesize(
     out: str | Path | None = None,
     engine: str = "local",
     ray_address: str | None = None,
+    add: bool = False,
     dry_run: bool = False,
     yes: bool = False,
     force: bool = False,
@@ -133,6 +138,7 @@ def synthesize(
         out: the store; None: `store/` in the run.
         engine: `local` (this process, or all that torchrun started) or `ray` (tasks of a Ray cluster).
         ray_address: a running cluster; None: that of RAY_ADDRESS, or one that is started here and stopped afterwards.
+        add: add the pairs to the store that is there, which stays readable meanwhile; pairs that it has are left out.
         dry_run: estimate only; nothing is written.
         yes: go on although the estimate exceeds the free disk space.
         force: throw away the store that is there.
@@ -141,8 +147,8 @@ def synthesize(
         DgaugError: wrong use or bad input.
         Interrupted: a signal arrived; finished shards stay.
     """
-    asked = _Asked(pairs, codec, quality, labels_dense, min_confidence, shard_size, seed, precision)
-    machine = _engine(engine, ray_address, codec)
+    asked = _Asked(pairs, codec, quality, labels_dense, min_confidence, shard_size, seed, precision, add)
+    machine = _engine(engine, ray_address)
     first, share = machine.processes.first, machine.processes.share
     prepared = None
     if first:
@@ -164,7 +170,7 @@ def synthesize(
     return Synthesis(store, plan, count, already_complete=complete)
 
 
-def _engine(name: str, ray_address: str | None, codec: str) -> _Engine:
+def _engine(name: str, ray_address: str | None) -> _Engine:
     if name not in ENGINES:
         raise DgaugError(f"expected --engine to be one of {', '.join(ENGINES)}, found '{name}'")
     if name == "local" and ray_address is not None:
@@ -172,8 +178,6 @@ def _engine(name: str, ray_address: str | None, codec: str) -> _Engine:
     processes = Processes.here()
     if name == "ray" and processes.count > 1:
         raise DgaugError("--engine ray starts workers of its own; start it without torchrun")
-    if name == "ray" and codec == "codes":
-        raise DgaugError("--codec codes makes no pictures, so there is nothing to share; leave --engine ray out")
     return _Engine(processes, name == "ray", ray_address)
 
 
@@ -218,32 +222,34 @@ def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress
     elif asked.min_confidence > 0:
         raise DgaugError("--min-confidence needs a teacher; leave --teacher none out")
     design = parsed.over(sources, seed=asked.seed)
+    there = None if force else read_state(origin.store)
+    spec = _spec(design, asked, networks, existing=there.spec.parts if there else ())
     work = Work(
         store=origin.store.absolute(),
         checkpoint=checkpoint,
         teacher=teacher,
         data=content.root.absolute(),
         sources=sources,
-        pairs=design,
-        spec=_spec(design, asked, networks),
+        designs=designs_of(origin.store, spec, sources, asked=design, seed=asked.seed),
+        spec=spec,
         threads=torch.get_num_threads(),
     )
     return _Prepared(work, plan_of(work, networks, afresh=force), origin.store)
 
 
-def _spec(design: Pairs, asked: _Asked, networks: Networks) -> StoreSpec:
+def _spec(design: Pairs, asked: _Asked, networks: Networks, *, existing: Sequence[Part]) -> StoreSpec:
     teacher = networks.teacher
     micro_batch = VIRTUAL_MICRO_BATCH if asked.codec == "codes" else MICRO_BATCH
+    parts = parts_of(
+        design, existing, seed=asked.seed, shard_size=asked.shard_size, micro_batch=micro_batch, add=asked.add
+    )
     return StoreSpec(
-        pairs=design.text,
-        planned=design.count,
-        seed=asked.seed,
+        parts=parts,
         image_size=networks.generator.settings.data.image_size,
         codec=asked.codec,
         quality=asked.quality if asked.codec == "jpeg" else 0,
         labels="none" if teacher is None else "dense" if asked.labels_dense else "top",
         min_confidence=asked.min_confidence,
-        shard_size=asked.shard_size or default_shard_size(design.count, micro_batch),
         micro_batch=micro_batch,
         generator_sha256=networks.generator.sha256,
         teacher_sha256=teacher.sha256 if teacher else "",
@@ -266,8 +272,9 @@ def _begun(work: Work, *, force: bool) -> tuple[list[int], bool]:
         _clear(work.store)
     if begin_store(work.store, work.spec, work.sources).complete:
         return [], True
-    drop_unfinished(work)
-    return sorted(set(range(work.spec.shard_count)) - finished_shards(work.store)), False
+    missing = sorted(set(range(work.spec.shard_count)) - finished_shards(work.store))
+    drop_unfinished(work, missing)
+    return missing, False
 
 
 def _clear(store: Path) -> None:
@@ -291,28 +298,12 @@ def _make(work: Work, missing: list[int], machine: _Engine, progress: Progress) 
 
         if machine.ray:
             make_on_ray(work, missing, address=machine.ray_address, stop=stop, progress=heard)
-        elif not work.spec.virtual:
+        else:
             make_here(work, missing, processes=machine.processes, stop=stop, progress=heard)
-        elif machine.processes.first:
-            _make_virtual(work, heard)
         if not machine.processes.first:
             return wait_until_finished(work, stop)
-        count = finish_store(work.store, on_progress=lambda done, total: heard("assembling", done, total))
+        count = finish_store(
+            work.store, spec=work.spec, on_progress=lambda done, total: heard("assembling", done, total)
+        )
         shutil.rmtree(work.working, ignore_errors=True)
     return count
-
-
-def _make_virtual(work: Work, progress: Progress) -> None:
-    networks = networks_of(work)
-    write_virtual_store(
-        work.store,
-        spec=work.spec,
-        sources=work.sources,
-        pairs=work.pairs,
-        paths=[work.data / path for path in work.sources.path],
-        used=work.used_sources(),
-        model=networks.generator,
-        teacher=networks.teacher,
-        encoding_batch=MICRO_BATCH,
-        progress=progress,
-    )

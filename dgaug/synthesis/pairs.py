@@ -18,6 +18,8 @@ from dgaug.store.sources import Sources
 
 FORMS = "all, cross-identity, cross-camera, random:K, per-appearance:K, grid:AxB or csv:FILE"
 
+LISTED = "csv:sha256:"
+
 FEISTEL_ROUNDS = 8
 
 Rows = NDArray[np.int64]
@@ -41,9 +43,18 @@ class Pairs(ABC):
         appearance, structure = self._rows(np.arange(start, stop, dtype=np.int64))
         return appearance.astype(np.int32), structure.astype(np.int32)
 
+    def sample(self, count: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """At most so many pairs, evenly spread over the design."""
+        appearance, structure = self._rows(np.unique(np.linspace(0, self.count - 1, count).astype(np.int64)))
+        return appearance.astype(np.int32), structure.astype(np.int32)
+
+    @abstractmethod
+    def holds(self, appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Whether pairs [B] are in the design: [B]."""
+
     @abstractmethod
     def _rows(self, k: Rows) -> tuple[Rows, Rows]:
-        """Appearance and structure of the pairs k, which are consecutive."""
+        """Appearance and structure of the pairs k, ascending."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class PairDesign:
         if self.kind == "grid":
             chosen = self._at_most(0, size, "appearances"), self._at_most(1, size, "structures")
             return _Grid(self.text, chosen, size=size, seed=seed)
-        return _Listed(*_read_csv(self.file or Path(), sources))
+        return listed_pairs(*_read_csv(self.file or Path(), sources))
 
     def count(self, sources: Sources) -> int:
         """Number of pairs over these sources."""
@@ -117,6 +128,9 @@ class _All(Pairs):
     def _rows(self, k: Rows) -> tuple[Rows, Rows]:
         return k // self._size, k % self._size
 
+    def holds(self, appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> NDArray[np.bool_]:
+        return np.ones(len(appearance), np.bool_)
+
 
 @dataclass(frozen=True)
 class _Groups:
@@ -151,6 +165,10 @@ class _Unlike(Pairs):
             structure[start:stop] = rank + np.searchsorted(barred - np.arange(len(barred)), rank, side="right")
         return appearance, structure
 
+    def holds(self, appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> NDArray[np.bool_]:
+        worn, borne = self._groups.group[appearance], self._groups.group[structure]
+        return np.asarray((worn >= 0) & (borne >= 0) & (worn != borne))
+
 
 def _identity_groups(sources: Sources) -> _Groups:
     group = sources.identity.astype(np.int64)
@@ -171,8 +189,15 @@ class _Random(Pairs):
         self.text, self.count, self._size, self._seed = text, count, size, seed
 
     def _rows(self, k: Rows) -> tuple[Rows, Rows]:
-        chosen = permuted(k, size=self._size**2, key=np.full(len(k), _key(self._seed, 0)))
+        chosen = permuted(k, size=self._size**2, key=self._keys(k))
         return chosen // self._size, chosen % self._size
+
+    def holds(self, appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> NDArray[np.bool_]:
+        chosen = appearance.astype(np.int64) * self._size + structure
+        return permuted(chosen, size=self._size**2, key=self._keys(chosen), inverse=True) < self.count
+
+    def _keys(self, k: Rows) -> NDArray[np.uint64]:
+        return np.full(len(k), _key(self._seed, 0))
 
 
 class _PerAppearance(Pairs):
@@ -181,9 +206,20 @@ class _PerAppearance(Pairs):
 
     def _rows(self, k: Rows) -> tuple[Rows, Rows]:
         appearance = k // self._each
-        keys = _mixed(_key(self._seed, 1) + appearance.astype(np.uint64))
-        other = permuted(k % self._each, size=self._size - 1, key=keys)
+        other = permuted(k % self._each, size=self._size - 1, key=self._keys(appearance))
         return appearance, other + (other >= appearance)
+
+    def holds(self, appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> NDArray[np.bool_]:
+        found = np.zeros(len(appearance), np.bool_)
+        unlike = appearance != structure
+        worn, borne = appearance[unlike].astype(np.int64), structure[unlike].astype(np.int64)
+        other = borne - (borne > worn)
+        place = permuted(other, size=self._size - 1, key=self._keys(worn), inverse=True)
+        found[unlike] = place < self._each
+        return found
+
+    def _keys(self, appearance: Rows) -> NDArray[np.uint64]:
+        return _mixed(_key(self._seed, 1) + appearance.astype(np.uint64))
 
 
 class _Grid(Pairs):
@@ -198,15 +234,32 @@ class _Grid(Pairs):
         width = len(self._structures)
         return self._appearances[k // width], self._structures[k % width]
 
+    def holds(self, appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> NDArray[np.bool_]:
+        return np.asarray(np.isin(appearance, self._appearances) & np.isin(structure, self._structures))
+
 
 class _Listed(Pairs):
-    def __init__(self, appearance: Rows, structure: Rows) -> None:
-        rows = np.stack([appearance, structure]).astype("<i8")
-        self.text, self.count = f"csv:sha256:{hashlib.sha256(rows.tobytes()).hexdigest()}", len(appearance)
+    def __init__(self, text: str, appearance: Rows, structure: Rows) -> None:
+        self.text, self.count = text, len(appearance)
         self._appearance, self._structure = appearance, structure
 
     def _rows(self, k: Rows) -> tuple[Rows, Rows]:
         return self._appearance[k], self._structure[k]
+
+    def holds(self, appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> NDArray[np.bool_]:
+        return np.asarray(np.isin(_joined(appearance, structure), _joined(self._appearance, self._structure)))
+
+
+def _joined(appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> Rows:
+    return appearance.astype(np.int64) << 32 | structure
+
+
+def listed_pairs(appearance: Rows, structure: Rows, *, text: str | None = None) -> Pairs:
+    """A list of pairs as a design; without a text it is named by its content."""
+    if text is None:
+        rows = np.stack([appearance, structure]).astype("<i8")
+        text = f"{LISTED}{hashlib.sha256(rows.tobytes()).hexdigest()}"
+    return _Listed(text, appearance, structure)
 
 
 def _read_csv(file: Path, sources: Sources) -> tuple[Rows, Rows]:
@@ -242,8 +295,8 @@ def _row(text: str, row_of: dict[str, int], where: str) -> int:
     raise DgaugError(f"expected a source's path or its row (0 to {len(row_of) - 1}) in {where}, found '{name}'")
 
 
-def permuted(k: Rows, *, size: int, key: NDArray[np.uint64]) -> Rows:
-    """Where the permutation of 0 … size - 1 that belongs to a key puts k; elementwise, nothing is stored.
+def permuted(k: Rows, *, size: int, key: NDArray[np.uint64], inverse: bool = False) -> Rows:
+    """Where the permutation of 0 … size - 1 that belongs to a key puts k, or what it puts there; nothing is stored.
 
     A Feistel network over the next power of four, walked on until it is back inside (Black and Rogaway, "Ciphers with
     arbitrary finite domains", 2002, section 4).
@@ -254,11 +307,19 @@ def permuted(k: Rows, *, size: int, key: NDArray[np.uint64]) -> Rows:
     walking = np.arange(len(k))
     while len(walking):
         left, right = found[walking] >> half, found[walking] & mask
-        for turn in range(FEISTEL_ROUNDS):
-            left, right = right, left ^ (_mixed(_mixed(key[walking] + np.uint64(turn)) ^ right) & mask)
+        if inverse:
+            for turn in reversed(range(FEISTEL_ROUNDS)):
+                left, right = right ^ _round(left, key[walking], turn, mask), left
+        else:
+            for turn in range(FEISTEL_ROUNDS):
+                left, right = right, left ^ _round(right, key[walking], turn, mask)
         found[walking] = (left << half) | right
         walking = walking[found[walking] >= size]
     return found.astype(np.int64)
+
+
+def _round(half: NDArray[np.uint64], key: NDArray[np.uint64], turn: int, mask: np.uint64) -> NDArray[np.uint64]:
+    return _mixed(_mixed(key + np.uint64(turn)) ^ half) & mask
 
 
 def _key(seed: int, purpose: int) -> np.uint64:

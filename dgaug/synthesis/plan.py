@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,8 +16,8 @@ from dgaug.data.images import open_picture, to_pixels
 from dgaug.store.codecs import encode
 from dgaug.store.codes import Codes
 from dgaug.store.index import read_state
-from dgaug.store.schema import StoreSpec
 from dgaug.store.shards import finished_shards
+from dgaug.store.spec import StoreSpec
 from dgaug.synthesis.codes import encode_pictures
 from dgaug.synthesis.decoding import PairDecoder
 from dgaug.synthesis.work import Networks, Work
@@ -50,30 +51,39 @@ class Plan:
 
 def plan_of(work: Work, networks: Networks, *, afresh: bool) -> Plan:
     """Estimate size and time of a synthesis from a probe; `afresh`: what the store holds will be thrown away."""
-    pairs, spec = work.pairs.count, work.spec
+    spec = work.spec
     probe = _probe(work, networks)
     labels = {"none": 0, "top": _TOP_LABEL_BYTES, "dense": 2 * len(work.sources.class_name)}[spec.labels]
     each = labels if spec.virtual else probe.picture_bytes + labels + _PAIR_BYTES
-    missing = pairs - (0 if afresh else pairs_there(work.store, spec))
-    used = len(work.used_sources())
-    sources = used if missing and (afresh or not work.codes.is_dir()) else 0
-    drawn = 0 if spec.virtual and spec.labels == "none" else missing
+    missing = sorted(set(range(spec.shard_count)) - (set() if afresh else shards_there(work.store, spec)))
+    to_make = _new_pairs(work, missing)
+    pairs = _new_pairs(work, range(spec.shard_count))
+    files = work.code_files(missing)
+    sources = sum(len(rows) for path, rows in files.items() if afresh or not path.is_file())
+    drawn = 0 if spec.virtual and spec.labels == "none" else to_make
     return Plan(
         pairs=pairs,
-        bytes=round(pairs * each) + (used * probe.code_bytes if spec.virtual else 0),
-        to_write=round(missing * each) + sources * probe.code_bytes,
+        bytes=round(pairs * each) + (sum(map(len, files.values())) * probe.code_bytes if spec.virtual else 0),
+        to_write=round(to_make * each) + sources * probe.code_bytes,
         seconds=probe.source_seconds * sources + probe.picture_seconds * drawn,
         free=_free(work.store) + (_size(work.store) if afresh else 0),
     )
 
 
-def pairs_there(store: Path, spec: StoreSpec) -> int:
-    """Pairs of the design in the shards that an earlier call with these settings left."""
+def shards_there(store: Path, spec: StoreSpec) -> set[int]:
+    """The shards that earlier calls with these settings left."""
     state = read_state(store)
     if state is None or spec.differences(state.spec):
-        return 0
-    ranges = [spec.shard_range(number) for number in finished_shards(store) if number < spec.shard_count]
-    return sum(stop - start for start, stop in ranges)
+        return set()
+    return finished_shards(store) & set(range(spec.shard_count))
+
+
+def _new_pairs(work: Work, numbers: Iterable[int]) -> int:
+    """About how many pairs some shards have; exact where no part was added."""
+    covered = [0] * len(work.spec.parts)
+    for part, start, stop in map(work.spec.place, numbers):
+        covered[part] += stop - start
+    return round(sum(count * work.share_of_new(part) for part, count in enumerate(covered) if count))
 
 
 def _free(store: Path) -> int:

@@ -36,7 +36,7 @@ def make_on_ray(work: Work, missing: list[int], *, address: str | None, stop: St
     Raises:
         DgaugError: no Ray, no such cluster, no machine with enough cores in it, or a task that fails again and again.
     """
-    if not missing:
+    if not missing and work.codes_are_there(missing):
         return
     ray = _ray()
     forget_networks()  # their memory is for the workers
@@ -47,9 +47,9 @@ def make_on_ray(work: Work, missing: list[int], *, address: str | None, stop: St
             ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD", **resources)(function)
             for function in (ensure_codes, make_shard)
         )
-        sources = len(work.used_sources())
+        sources = sum(map(len, work.code_files(missing).values()))
         progress("encoding", 0, sources)
-        _finish(ray, [encode.remote(shared)], stop)
+        _finish(ray, [encode.remote(shared, missing)], stop)
         progress("encoding", sources, sources)
         tell(work, progress)
         _finish(ray, [make.remote(shared, number) for number in missing], stop, on_task=lambda: tell(work, progress))

@@ -6,13 +6,12 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -23,15 +22,20 @@ from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import ReidModel, TrainedGenerator, load_generator, load_reid
 from dgaug.progress import Progress, silent
 from dgaug.store.aside import sync_folder
-from dgaug.store.codes import open_codes
-from dgaug.store.schema import CODE_FOLDER, DATASET_FILE, StoreSpec, shard_path
+from dgaug.store.codes import CODE_ROWS, Rows, holds_codes, open_codes
+from dgaug.store.generator import write_decoder
+from dgaug.store.schema import CODE_FOLDER, DATASET_FILE, GENERATOR_FILE, code_path, shard_path
 from dgaug.store.shards import PictureBatch, write_shard
 from dgaug.store.sources import Sources
+from dgaug.store.spec import StoreSpec
 from dgaug.synthesis.codes import make_codes
 from dgaug.synthesis.decoding import PairDecoder, finished_batches
 from dgaug.synthesis.pairs import Pairs
 
-ENCODING = "encoding-"
+ENCODING_BATCH = 32
+"""Sources encoded at a time, padded."""
+LISTED_AT_ONCE = 1 << 16
+_SAMPLED_PAIRS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Work:
 
     Attributes:
         store, checkpoint, teacher, data: absolute paths; teacher None: no labels.
-        sources, pairs, spec: the donors, which of them meet, and the settings of the store.
+        sources, designs, spec: the donors, which of them meet (a design for each part), and the settings of the store.
         threads: CPU threads of each process that works on it; on the CPU they decide the last bits.
     """
 
@@ -57,7 +61,7 @@ class Work:
     teacher: Path | None
     data: Path
     sources: Sources
-    pairs: Pairs
+    designs: tuple[Pairs, ...]
     spec: StoreSpec
     threads: int
 
@@ -68,15 +72,52 @@ class Work:
 
     @property
     def codes(self) -> Path:
-        """The folder of the codes: there means complete; in a store of codes they are what it is for."""
+        """The folder of the codes; in a store of codes they are what it is for."""
         return self.store / CODE_FOLDER if self.spec.virtual else self.working / "codes"
 
-    def used_sources(self) -> NDArray[np.int64]:
-        """Rows whose codes the pairs need; where there are more pairs than sources, all of them."""
-        count = len(self.sources)
-        if self.pairs.count >= count:
+    def code_files(self, missing: Sequence[int]) -> dict[Path, NDArray[np.int64]]:
+        """The files of codes that some missing shards need (in a store of codes, all), and the sources in each.
+
+        The sources that a part is the first to use have files of their own, so that nothing is written again when a
+        part is added.
+        """
+        files: dict[Path, NDArray[np.int64]] = {}
+        known = np.empty(0, np.int64)
+        parts = {self.spec.place(number).part for number in missing}
+        for part in range(len(self.designs)) if self.spec.virtual else sorted(parts):
+            new = np.setdiff1d(self._used_by(part), known)
+            known = np.union1d(known, new)
+            for start in range(0, len(new), CODE_ROWS):
+                files[code_path(self.codes, len(files))] = new[start : start + CODE_ROWS]
+        return files
+
+    def codes_are_there(self, missing: Sequence[int]) -> bool:
+        """Whether every code that some missing shards need is on disk."""
+        return all(path.is_file() for path in self.code_files(missing))
+
+    def pairs_of(self, number: int) -> tuple[Rows, Rows]:
+        """Appearance and structure rows, int32 [M] each, of a shard; pairs that an earlier part has are left out."""
+        part, start, stop = self.spec.place(number)
+        appearance, structure = self.designs[part].slice(start, stop)
+        new = self._new(part, appearance, structure)
+        return appearance[new], structure[new]
+
+    def share_of_new(self, part: int) -> float:
+        """Which share of a part's pairs no earlier part has, from a sample of them."""
+        return float(self._new(part, *self.designs[part].sample(_SAMPLED_PAIRS)).mean())
+
+    def _new(self, part: int, appearance: Rows, structure: Rows) -> NDArray[np.bool_]:
+        new = np.ones(len(appearance), np.bool_)
+        for earlier in self.designs[:part]:
+            new &= ~earlier.holds(appearance, structure)
+        return new
+
+    def _used_by(self, part: int) -> NDArray[np.int64]:
+        """Rows of the sources that the pairs of a part name; where there are more pairs than sources, all of them."""
+        design, count = self.designs[part], len(self.sources)
+        if design.count >= count:
             return np.arange(count)
-        return np.unique(np.concatenate(self.pairs.slice(0, self.pairs.count))).astype(np.int64)
+        return np.unique(np.concatenate(design.slice(0, design.count))).astype(np.int64)
 
 
 def load_networks(checkpoint: Path, teacher: Path | None) -> Networks:
@@ -105,41 +146,55 @@ def _read_networks(checkpoint: Path, teacher: Path | None, _stamps: tuple[tuple[
     return Networks(model, judge)
 
 
-def ensure_codes(work: Work, progress: Progress = silent) -> None:
-    """Encode the sources that the pairs need, unless that is done.
+def ensure_codes(work: Work, missing: Sequence[int], progress: Progress = silent) -> None:
+    """Encode the sources that the pairs of some missing shards need, unless that is done.
 
     Raises:
         DgaugError: this process does not see the same data, run and store, or has another version.
+        OSError: the disk is full.
     """
     _require_same(work, work.data)
-    if work.codes.is_dir():
+    files = {path: rows for path, rows in work.code_files(missing).items() if not path.is_file()}
+    if work.spec.virtual and not (work.store / GENERATOR_FILE).is_file():
+        write_decoder(work.store / GENERATOR_FILE, networks_of(work).generator)
+    if not files:
         return
     torch.set_num_threads(work.threads)
-    folder = next(work.working.glob(f"{ENCODING}*"), None) or Path(tempfile.mkdtemp(prefix=ENCODING, dir=work.working))
-    make_codes(
-        folder,
-        [work.data / path for path in work.sources.path],
-        networks_of(work).generator,
-        sources=work.used_sources(),
-        micro_batch=work.spec.micro_batch,
-        progress=progress,
-    )
-    folder.rename(work.codes)
+    pictures = [work.data / path for path in work.sources.path]
+    done, total = 0, sum(map(len, files.values()))
+    work.codes.mkdir(exist_ok=True)
+    for path, rows in files.items():
+        with _apart(work) as folder:
+            make_codes(
+                folder / path.name,
+                rows,
+                pictures,
+                networks_of(work).generator,
+                micro_batch=ENCODING_BATCH,
+                on_batch=partial(_tell_encoded, progress, done, total),
+            )
+            os.replace(folder / path.name, path)
+        done += len(rows)
+    sync_folder(work.codes)
 
 
-def drop_unfinished(work: Work) -> None:
-    """Make room for a start: remove what killed workers left behind, except whole files of codes.
+def _tell_encoded(progress: Progress, before: int, total: int, done: int) -> None:
+    progress("encoding", before + done, total)
+
+
+def drop_unfinished(work: Work, missing: Sequence[int]) -> None:
+    """Make room for a start: remove what killed workers left behind, and codes of other sources.
 
     A worker of an earlier start that still runs finds its folder gone, and ends.
     """
     work.working.mkdir(exist_ok=True)
     for item in [item for item in work.working.iterdir() if item != work.codes]:
-        if item.name.startswith(ENCODING):
-            mine = item.rename(work.working / f"{ENCODING}{uuid4().hex}")
-            for part in mine.glob("*.part"):
-                part.unlink()
-        else:
-            shutil.rmtree(item, ignore_errors=True)
+        shutil.rmtree(item, ignore_errors=True)
+    expected = work.code_files(missing)
+    for path in work.codes.glob("*.h5"):
+        rows = expected.get(path)
+        if rows is None or not holds_codes(path, rows, generator_sha256=work.spec.generator_sha256):
+            path.unlink()
 
 
 def make_shard(work: Work, number: int, on_batch: Callable[[int], None] | None = None) -> None:
@@ -166,27 +221,36 @@ def make_shard(work: Work, number: int, on_batch: Callable[[int], None] | None =
 
 
 def _batches(work: Work, number: int) -> Iterator[PictureBatch]:
-    networks, spec = networks_of(work), work.spec
-    model = networks.generator
+    spec, pairs = work.spec, work.pairs_of(number)
+    if spec.virtual and spec.labels == "none":
+        return _listed(*pairs)
+    networks = networks_of(work)
     codes = open_codes(sorted(work.codes.glob("*.h5")))
     teacher = networks.teacher.network if networks.teacher else None
     return finished_batches(
-        PairDecoder(codes, model.generator.decoder, teacher, spec.micro_batch, spec.precision),
-        *work.pairs.slice(*spec.shard_range(number)),
+        PairDecoder(codes, networks.generator.generator.decoder, teacher, spec.micro_batch, spec.precision),
+        *pairs,
         codec=spec.codec,
         quality=spec.quality,
         least=spec.min_confidence,
     )
 
 
+def _listed(appearance: Rows, structure: Rows) -> Iterator[PictureBatch]:
+    """The pairs of a store of codes without labels, for which nothing is drawn."""
+    for start in range(0, len(appearance), LISTED_AT_ONCE):
+        rows = slice(start, start + LISTED_AT_ONCE)
+        yield PictureBatch([], appearance[rows], structure[rows])
+
+
 def _heard(
     batches: Iterator[PictureBatch], work: Work, number: int, on_batch: Callable[[int], None] | None
 ) -> Iterator[PictureBatch]:
-    start, stop = work.spec.shard_range(number)
+    covered = work.spec.pairs_in([number])
     done = 0
     for batch in batches:
         yield batch
-        done = min(done + work.spec.micro_batch, stop - start)
+        done = min(done + max(len(batch), work.spec.micro_batch), covered)
         if on_batch is not None:
             on_batch(done)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +13,32 @@ from dgaug.data.records import Record
 from dgaug.store.assemble import finish_store
 from dgaug.store.codecs import encode
 from dgaug.store.index import begin_store
-from dgaug.store.schema import StoreSpec
 from dgaug.store.shards import PictureBatch, write_shard
 from dgaug.store.sources import Sources
+from dgaug.store.spec import Part, StoreSpec
 
 SIZE = 7
 
 # All 49 pairs, three shards.
+PART = Part(pairs="all", planned=SIZE * SIZE, seed=0, shard_size=20)
 SPEC = StoreSpec(
-    pairs="all",
-    planned=SIZE * SIZE,
-    seed=0,
+    parts=(PART,),
     image_size=(12, 6),
     codec="jpeg",
     quality=90,
     labels="top",
     min_confidence=0.0,
-    shard_size=20,
     micro_batch=4,
     generator_sha256="ab" * 32,
     teacher_sha256="cd" * 32,
     dgaug_version="0.1.0",
 )
+
+
+def spec_with(**settings: object) -> StoreSpec:
+    """The usual settings with others in their place; those of a design are the only part's."""
+    design = {field.name: settings.pop(field.name) for field in fields(Part) if field.name in settings}
+    return replace(SPEC, parts=(replace(PART, **design),), **settings)
 
 
 def sources_of(size: int = SIZE) -> Sources:
@@ -58,7 +62,7 @@ def probabilities_of(k: int, class_count: int) -> NDArray[np.float32]:
 
 def batches_of(spec: StoreSpec, sources: Sources, number: int, *, size: int = 4) -> Iterator[PictureBatch]:
     """The batches of one shard of the design `all`."""
-    start, stop = spec.shard_range(number)
+    start, stop = spec.place(number)[1:]
     for first in range(start, stop, size):
         rows = np.arange(first, min(first + size, stop))
         yield PictureBatch(
@@ -71,7 +75,7 @@ def batches_of(spec: StoreSpec, sources: Sources, number: int, *, size: int = 4)
 
 def write_store(store: Path, *, sources: Sources | None = None, size: int = 4, **settings: object) -> Path:
     """Write a whole store of batches of `size`, with other settings than the usual where they are given."""
-    sources, spec = sources or sources_of(), replace(SPEC, **settings)
+    sources, spec = sources or sources_of(), spec_with(**settings)
     begin_store(store, spec, sources)
     for number in range(spec.shard_count):
         write_shard(store, number, batches_of(spec, sources, number, size=size), spec=spec, sources=sources)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ from dgaug.data.pixels import normalise
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
-from dgaug.progress import silent
 from dgaug.runs import Run
-from dgaug.store.codes import Codes
+from dgaug.store.codes import Codes, holds_codes, open_codes
 from dgaug.synthesis.codes import encode_pictures, make_codes
 
 
@@ -33,7 +31,14 @@ def paths(tiny_run: Run) -> list[Path]:
 
 
 def encode(folder: Path, paths: list[Path], model: TrainedGenerator, *, micro_batch: int = 8) -> Codes:
-    return make_codes(folder, paths, model, micro_batch=micro_batch, progress=silent)
+    return encode_some(folder, np.arange(len(paths)), paths, model, micro_batch=micro_batch)
+
+
+def encode_some(
+    folder: Path, sources: np.ndarray, paths: list[Path], model: TrainedGenerator, *, micro_batch: int = 8
+) -> Codes:
+    make_codes(folder / "000000.h5", sources, paths, model, micro_batch=micro_batch)
+    return open_codes([folder / "000000.h5"])
 
 
 def test_codes_are_those_of_the_networks(tmp_path: Path, model: TrainedGenerator, paths: list[Path]) -> None:
@@ -65,51 +70,31 @@ def test_only_the_sources_that_pairs_use_are_encoded(
 ) -> None:
     everything = encode(tmp_path / "a", paths, model)
     chosen = np.array([2, 5])
-    few = make_codes(tmp_path / "b", paths, model, sources=chosen, micro_batch=8, progress=silent)
+    few = encode_some(tmp_path / "b", chosen, paths, model)
     assert few.structure.shape[0] == 2
     pair = np.array([5], np.int32), np.array([2], np.int32)
     for ours, theirs in zip(few.rows(*pair), everything.rows(*pair), strict=True):
         assert torch.equal(ours, theirs)
 
 
-def test_codes_that_are_there_are_taken_and_half_written_ones_are_not(
+def test_a_file_says_whose_codes_it_holds(tmp_path: Path, model: TrainedGenerator, paths: list[Path]) -> None:
+    file = tmp_path / "000000.h5"
+    encode(tmp_path, paths[:3], model)
+    assert holds_codes(file, np.arange(3), generator_sha256=model.sha256)
+    assert not holds_codes(file, np.arange(4), generator_sha256=model.sha256)
+    assert not holds_codes(file, np.arange(3), generator_sha256="00" * 32)
+    assert not holds_codes(tmp_path / "000001.h5", np.arange(3), generator_sha256=model.sha256)
+
+
+def test_codes_in_several_files_are_found_in_whatever_order_their_sources_are(
     tmp_path: Path, model: TrainedGenerator, paths: list[Path]
 ) -> None:
-    first = encode(tmp_path, paths[:3], model)
-    before = (tmp_path / "000000.h5").stat().st_mtime_ns
-    encode(tmp_path, paths[:3], model)
-    assert (tmp_path / "000000.h5").stat().st_mtime_ns == before
-    (tmp_path / "000000.h5").rename(tmp_path / "000000.h5.part")
-    again = encode(tmp_path, paths[:3], model)
-    assert np.array_equal(again.adain, first.adain)
-    assert [path.name for path in tmp_path.iterdir()] == ["000000.h5"]
-
-
-def test_codes_of_other_sources_or_another_generator_are_made_again(
-    tmp_path: Path, model: TrainedGenerator, paths: list[Path]
-) -> None:
-    encode(tmp_path, paths[:3], model)
-    before = (tmp_path / "000000.h5").stat().st_mtime_ns
-    assert encode(tmp_path, paths[:4], model).structure.shape[0] == 4
-    encode(tmp_path, paths[:4], replace(model, sha256="00" * 32))
-    assert (tmp_path / "000000.h5").stat().st_mtime_ns != before
-
-
-def test_codes_in_several_files_are_those_in_one_and_a_stop_costs_one_file(
-    tmp_path: Path, model: TrainedGenerator, paths: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one = encode(tmp_path / "one", paths[:8], model, micro_batch=2)
-    monkeypatch.setattr("dgaug.synthesis.codes.CODE_ROWS", 3)
-
-    def stop(title: str, done: int, total: int, figures: object = None) -> None:
-        if done == 8:
-            raise KeyboardInterrupt
-
-    folder = tmp_path / "several"
-    with pytest.raises(KeyboardInterrupt):
-        make_codes(folder, paths[:8], model, micro_batch=2, progress=stop)
-    assert sorted(path.name for path in folder.iterdir()) == ["000000.h5", "000001.h5"]
-    several = encode(folder, paths[:8], model, micro_batch=2)
+    one = encode(tmp_path, paths[:8], model)
+    files = []
+    for number, sources in enumerate(([1, 4, 6], [0, 7], [2, 3, 5])):
+        files.append(tmp_path / f"part{number}.h5")
+        make_codes(files[-1], np.array(sources), paths[:8], model, micro_batch=8)
+    several = open_codes(files)
     pairs = np.array([7, 0, 3, 2, 6], np.int32), np.array([1, 5, 5, 7, 2], np.int32)
     for mine, theirs in zip(several.rows(*pairs), one.rows(*pairs), strict=True):
         assert torch.equal(mine, theirs)
@@ -118,7 +103,7 @@ def test_codes_in_several_files_are_those_in_one_and_a_stop_costs_one_file(
 def test_a_pair_whose_source_has_no_code_is_an_error(
     tmp_path: Path, model: TrainedGenerator, paths: list[Path]
 ) -> None:
-    few = make_codes(tmp_path, paths, model, sources=np.array([2, 5]), micro_batch=8, progress=silent)
+    few = encode_some(tmp_path, np.array([2, 5]), paths, model)
     for missing in (3, 23):
         with pytest.raises(DgaugError, match="a pair whose source has none"):
             few.rows(np.array([2], np.int32), np.array([missing], np.int32))

@@ -13,9 +13,9 @@ from dgaug.data.pixels import denormalise, normalise
 from dgaug.data.training import read_data
 from dgaug.models.checkpoints import load_generator, load_reid
 from dgaug.models.reid import soft_labels
-from dgaug.progress import silent
 from dgaug.runs import Run
 from dgaug.store.codecs import decode
+from dgaug.store.codes import open_codes
 from dgaug.store.shards import PictureBatch
 from dgaug.synthesis.codes import make_codes
 from dgaug.synthesis.decoding import PairDecoder, finished_batches
@@ -28,7 +28,9 @@ def decoder(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> PairDeco
     model = load_generator(tiny_run.checkpoint)
     data = read_data(tiny_run.data_root(), model.settings.data)
     paths = [data.picture_path(record) for record in data.splits["train"]]
-    codes = make_codes(tmp_path_factory.mktemp("codes"), paths, model, micro_batch=8, progress=silent)
+    file = tmp_path_factory.mktemp("codes") / "000000.h5"
+    make_codes(file, np.arange(len(paths)), paths, model, micro_batch=8)
+    codes = open_codes([file])
     return PairDecoder(codes, model.generator.decoder, load_reid(tiny_run.teacher).network, MICRO_BATCH)
 
 

@@ -15,6 +15,10 @@ from synthesis_runs import SHARDS, command, files_of, finish, undisturbed_store,
 from tiny_run import RunCommand, finish_process, start_process
 
 from dgaug.runs import Run
+from dgaug.store.read import open_store
+from dgaug.store.verify import verify
+
+DRIVERS, WORKER_KILLS = 3, 3
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +46,49 @@ def _ancestors(pid: int, parent: dict[int, int]) -> set[int]:
     return found
 
 
-def test_a_killed_worker_and_a_killed_driver_lose_no_finished_shard(
+def shards_of(store: Path) -> dict[Path, int]:
+    """The finished shards and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in (store / "shards").glob("*.h5")}
+
+
+def test_workers_and_drivers_killed_again_and_again_lose_no_finished_shard(
     tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     rng = random.Random(2)
     arguments = command(tiny_run, tmp_path, "--engine", "ray")
-    driver = start_process(*arguments)
-    wait_for_shards(driver, tmp_path, rng.randrange(2, 6))
-    for pid in workers_at_work(driver):
-        os.kill(pid, signal.SIGKILL)
-    before = len(list((tmp_path / "shards").glob("*.h5")))
-    wait_for_shards(driver, tmp_path, before + rng.randrange(2, 6))
-    driver.kill()
-    assert finish_process(driver).code == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "shards").glob("*.h5")}
+    kept: dict[Path, int] = {}
+    killed = 0
+    for _ in range(DRIVERS):
+        driver = start_process(*arguments)
+        for _ in range(WORKER_KILLS):
+            wait_for_shards(driver, tmp_path, len(shards_of(tmp_path)) + 1)
+            time.sleep(rng.uniform(0, 0.05))
+            for pid in workers_at_work(driver):
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        wait_for_shards(driver, tmp_path, len(shards_of(tmp_path)) + 1)
+        time.sleep(rng.uniform(0, 0.1))
+        driver.kill()
+        killed += 1
+        assert finish_process(driver).code == -signal.SIGKILL
+        found = shards_of(tmp_path)
+        assert kept.items() <= found.items(), "a finished shard was made again"
+        kept = found
+    assert killed >= 10
+    assert len(kept) < SHARDS
     ended = finish(start_process(*arguments))
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert kept.items() <= shards_of(tmp_path).items()
     assert files_of(tmp_path) == undisturbed
     assert ended.err.count("\n") < 12, ended.err
+
+
+def test_a_labelled_store_of_codes_is_the_same_by_ray(tiny_run: Run, tmp_path: Path) -> None:
+    more = ("--codec", "codes", "--pairs", "random:90")
+    finish(start_process(*command(tiny_run, tmp_path / "ray", *more, "--engine", "ray")))
+    finish(start_process(*command(tiny_run, tmp_path / "one", *more)))
+    assert files_of(tmp_path / "ray") == files_of(tmp_path / "one")
+    assert verify(tmp_path / "ray").ok
+    assert open_store(tmp_path / "ray").has_labels
 
 
 def test_ctrl_c_ends_the_workers_and_the_next_start_goes_on(

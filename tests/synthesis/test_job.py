@@ -15,21 +15,19 @@ import h5py
 import numpy as np
 import PIL.Image
 import pytest
+from synthesis_runs import files_of
 from tiny_run import PICTURES, RunCommand, finish_process, start_process
 
+from dgaug.data.training import read_data
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models.checkpoints import load_generator
 from dgaug.runs import Run
+from dgaug.store.codes import open_codes
 from dgaug.store.read import open_store
 from dgaug.store.verify import verify
+from dgaug.synthesis.codes import make_codes
 from dgaug.synthesis.decoding import PairDecoder
 from dgaug.synthesis.job import synthesize
-
-
-def files_of(store: Path) -> dict[str, bytes]:
-    """Every file of a store but the lock."""
-    paths = (path for path in store.rglob("*") if path.is_file() and path.name != ".lock")
-    return {path.relative_to(store).as_posix(): path.read_bytes() for path in paths}
 
 
 def test_all_is_every_appearance_on_every_structure(tiny_run: Run) -> None:
@@ -84,20 +82,17 @@ def test_pictures_are_those_that_the_networks_draw(tiny_run: Run, tmp_path: Path
     store = tmp_path / "store"
     synthesize(tiny_run.folder, pairs="random:40", codec=codec, teacher="none", out=store)
     assert not (store / "codes").exists()
-    expected = drawn_directly(tiny_run, tmp_path / "codes", open_store(store).pairs())
+    expected = drawn_directly(tiny_run, tmp_path, open_store(store).pairs())
     found = np.stack([item.picture for item in open_store(store)])
     assert np.abs(found.astype(int) - expected).mean() <= tolerance
 
 
 def drawn_directly(run: Run, folder: Path, pairs: np.ndarray) -> np.ndarray:
-    from dgaug.data.training import read_data
-    from dgaug.progress import silent
-    from dgaug.synthesis.codes import make_codes
-
     model = load_generator(run.checkpoint)
     data = read_data(run.data_root(), model.settings.data)
     paths = [data.picture_path(record) for record in data.splits["train"]]
-    codes = make_codes(folder, paths, model, micro_batch=32, progress=silent)
+    make_codes(folder / "000000.h5", np.arange(len(paths)), paths, model, micro_batch=32)
+    codes = open_codes([folder / "000000.h5"])
     decoder = PairDecoder(codes, model.generator.decoder, None, 32)
     rows = pairs.astype(np.int32)
     # Backwards and in other batches than the job's: a picture depends on its pair alone.

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from synthesis_runs import files_of
 from tiny_run import PICTURES, RunCommand
 from torch.utils.data import DataLoader
 from virtual_stores import write_tiny_virtual
@@ -51,10 +52,6 @@ def own_virtual(virtual: Path, tmp_path: Path) -> Path:
         (copied / path.relative_to(virtual)).parent.mkdir(parents=True, exist_ok=True)
         (copied / path.relative_to(virtual)).write_bytes(path.read_bytes())
     return copied
-
-
-def files_of(store: Path) -> dict[str, bytes]:
-    return {path.relative_to(store).as_posix(): path.read_bytes() for path in store.rglob("*.*")}
 
 
 def test_every_picture_is_that_of_a_raw_store_within_a_grey_level(virtual: Path, raw: StoreDataset) -> None:
