@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from dgaug.settings import load_settings
 from dgaug.store import codecs
 from dgaug.synthesis.codes import encode_pictures
 from dgaug.synthesis.job import JPEG_QUALITY, MICRO_BATCH, synthesize
+from dgaug.synthesis.threads import side_by_side
 from dgaug.synthesis.work import load_networks
 from dgaug.training.networks import Networks, build_networks
 
@@ -53,7 +55,7 @@ CONTENDERS = {
     "bf16": "dgaug, `--precision bf16`",
     "labels": "dgaug, fp32, with soft labels (not in the published way)",
 }
-SAMPLED = {"published": 4, "labels": 2}
+SAMPLED = {"published": 8, "labels": 2}
 """These take as many times fewer pairs: their cost is the pairs' alone."""
 PARTS = {"decoder": "decoding", "encoders": "encoding donors", "teacher": "labels"}
 
@@ -147,11 +149,13 @@ def published(folder: Path, pairs: int, device: torch.device) -> dict[str, float
 
 
 class Stopwatch:
-    """Adds up the time that networks spend in their forward passes."""
+    """Adds up the time that networks spend in their forward passes, `at_once` of which run side by side."""
 
     def __init__(self, device: torch.device) -> None:
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self._device = device
+        self._at_once = side_by_side(device, torch.get_num_threads())
+        self._lock = threading.Lock()
 
     def watch(self, part: str, network: nn.Module) -> None:
         """Add this network's time to a part."""
@@ -159,7 +163,8 @@ class Stopwatch:
         network.register_forward_hook(lambda *_: self._add(part, self._now()))
 
     def _add(self, part: str, seconds: float) -> None:
-        self.seconds[part] += seconds
+        with self._lock:
+            self.seconds[part] += seconds / self._at_once
 
     def _now(self) -> float:
         if self._device.type == "cuda":
@@ -230,8 +235,8 @@ def write_results(out: Path, found: dict[str, dict[str, Any]], apart: dict[str, 
     """Write `synthesis-DEVICE.md` and `.json`; returns the text."""
     where = (
         f"{machine(device)}. {SIZE[0]} x {SIZE[1]}, {SOURCES} sources, design `random:K`, JPEG quality {JPEG_QUALITY}, "
-        f"batches of {MICRO_BATCH}. Shares are of the wall time of `dgaug.synthesize`: decoder, encoders and teacher "
-        "are their forward passes, all else is planning, reading, rounding, compressing and writing. "
+        f"batches of {MICRO_BATCH[device.type]}. Shares are of the wall time of `dgaug.synthesize`: decoder, encoders "
+        "and teacher are their forward passes (those of threads side by side count as one), all else is planning, reading, rounding, compressing and writing. "
         "One run each; dgaug's processes keep freed memory, as its command does. "
         f"Decoded values are {apart['values']:.1e} (relative) from the published ones, bf16 pictures on average "
         f"{apart['levels']:.2f} grey levels from fp32."
@@ -255,7 +260,7 @@ def checked(device: torch.device) -> dict[str, float]:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--pairs", type=click.IntRange(8, SOURCES**2), default=512, help="Pictures of a store.")
+@click.option("--pairs", type=click.IntRange(8, SOURCES**2), default=SOURCES**2, help="Pictures; default: N x N.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--contenders", default=",".join(CONTENDERS), help="Which, in the order of the table.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the .md and .json files.")

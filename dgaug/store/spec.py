@@ -15,6 +15,7 @@ from dgaug.store.schema import CODECS, LABELS, MAX_SHARDS, PRECISIONS, TOP, Colu
 
 # Of the shards that a store may still have, how many a design takes unless asked: some are left for pairs added later.
 SHARE_OF_SHARDS = 0.9
+_MULTIPLE = 64
 # Settings that stores of version 1.0 do not name, and what they were made with.
 _SINCE_1_1 = {"precision": "fp32"}
 _PART_NUMBERS = ("planned", "seed", "shard_size")
@@ -208,13 +209,13 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
         raise DgaugError(f"expected {name} to be one of {', '.join(known)}, found '{value}'")
 
 
-def default_shard_size(planned: int, micro_batch: int, *, taken: int = 0) -> int:
-    """Pairs per shard: at least 4096, no more shards than there is room for, a whole number of micro-batches.
+def default_shard_size(planned: int, *, taken: int = 0) -> int:
+    """Pairs per shard: at least 4096, no more shards than there is room for, a multiple of every micro-batch in use.
 
     `taken` are the shards that the store has already.
     """
     room = max(1, int((MAX_SHARDS - taken) * SHARE_OF_SHARDS))
-    return -(-max(4096, -(-planned // room)) // micro_batch) * micro_batch
+    return -(-max(4096, -(-planned // room)) // _MULTIPLE) * _MULTIPLE
 
 
 def columns(spec: StoreSpec, class_count: int) -> dict[str, Column]:

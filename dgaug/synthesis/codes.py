@@ -18,6 +18,7 @@ from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.models.checkpoints import TrainedGenerator
 from dgaug.store.codes import Half, write_codes
+from dgaug.synthesis.threads import in_order, side_by_side, single_threads
 
 
 def make_codes(
@@ -27,13 +28,16 @@ def make_codes(
     model: TrainedGenerator,
     *,
     micro_batch: int,
+    threads: int = 1,
     on_batch: Callable[[int], None] | None = None,
 ) -> None:
     """Encode the pictures of some sources (rows of `pictures`) into one file; `on_batch(done)` hears how many are done.
 
+    On a CPU `threads` micro-batches are encoded side by side.
+
     Raises DgaugError where a code is not finite or a picture unreadable, OSError where the disk is full.
     """
-    batches = _encoded([pictures[row] for row in sources], model, micro_batch)
+    batches = _encoded([pictures[row] for row in sources], model, micro_batch, threads)
     write_codes(path, sources, _heard(batches, on_batch), generator_sha256=model.sha256)
 
 
@@ -46,16 +50,23 @@ def _heard(batches: Iterator[tuple[Half, Half]], on_batch: Callable[[int], None]
             on_batch(done)
 
 
-def _encoded(paths: Sequence[Path], model: TrainedGenerator, micro_batch: int) -> Iterator[tuple[Half, Half]]:
+def _encoded(
+    paths: Sequence[Path], model: TrainedGenerator, micro_batch: int, threads: int
+) -> Iterator[tuple[Half, Half]]:
     size = model.settings.data.image_size
     device = next(model.generator.parameters()).device
-    for start in range(0, len(paths), micro_batch):
-        batch = paths[start : start + micro_batch]
+
+    def encoded(batch: Sequence[Path]) -> tuple[Half, Half]:
         pixels = np.zeros((micro_batch, *size, 3), np.uint8)
         for row, path in enumerate(batch):
             pixels[row] = to_pixels(open_picture(path), size)
         structure, adain = encode_pictures(model, torch.from_numpy(pixels).to(device))
-        yield structure[: len(batch)].half().cpu().numpy(), adain[: len(batch)].half().cpu().numpy()
+        return structure[: len(batch)].half().cpu().numpy(), adain[: len(batch)].half().cpu().numpy()
+
+    count = side_by_side(device, threads)
+    batches = [paths[start : start + micro_batch] for start in range(0, len(paths), micro_batch)]
+    with single_threads(count) as pool:
+        yield from in_order(pool, encoded, batches, ahead=count + 1)
 
 
 @torch.no_grad()

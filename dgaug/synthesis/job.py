@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from dgaug.data.training import read_data
+from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
 from dgaug.processes import Processes
@@ -24,7 +25,7 @@ from dgaug.store.index import begin_store, read_state
 from dgaug.store.schema import DATASET_FILE
 from dgaug.store.shards import finished_shards
 from dgaug.store.sources import Sources
-from dgaug.store.spec import Part, StoreSpec
+from dgaug.store.spec import StoreSpec
 from dgaug.synthesis.engines import make_here, wait_until_finished
 from dgaug.synthesis.pairs import Pairs, parse_pairs
 from dgaug.synthesis.parts import designs_of, parts_of
@@ -32,9 +33,10 @@ from dgaug.synthesis.plan import Plan, plan_of
 from dgaug.synthesis.ray_engine import make_on_ray
 from dgaug.synthesis.work import Networks, Work, drop_unfinished, forget_networks, load_networks
 
-MICRO_BATCH = 32
+MICRO_BATCH = {"cpu": 8, "cuda": 32}
+"""Pictures decoded at a time, by device: few on a CPU, where each thread has a batch of its own in memory."""
 VIRTUAL_MICRO_BATCH = 8
-"""Pictures that the reader of a store of codes decodes at a time: few, because it may want a single one."""
+"""The same for the reader of a store of codes: few, because it may want a single one."""
 JPEG_QUALITY = 90
 ENGINES = ("local", "ray")
 _log = logging.getLogger("dgaug")
@@ -223,7 +225,7 @@ def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress
         raise DgaugError("--min-confidence needs a teacher; leave --teacher none out")
     design = parsed.over(sources, seed=asked.seed)
     there = None if force else read_state(origin.store)
-    spec = _spec(design, asked, networks, existing=there.spec.parts if there else ())
+    spec = _spec(design, asked, networks, existing=there.spec if there else None)
     work = Work(
         store=origin.store.absolute(),
         checkpoint=checkpoint,
@@ -237,12 +239,19 @@ def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress
     return _Prepared(work, plan_of(work, networks, afresh=force), origin.store)
 
 
-def _spec(design: Pairs, asked: _Asked, networks: Networks, *, existing: Sequence[Part]) -> StoreSpec:
+def _spec(design: Pairs, asked: _Asked, networks: Networks, *, existing: StoreSpec | None) -> StoreSpec:
     teacher = networks.teacher
-    micro_batch = VIRTUAL_MICRO_BATCH if asked.codec == "codes" else MICRO_BATCH
     parts = parts_of(
-        design, existing, seed=asked.seed, shard_size=asked.shard_size, micro_batch=micro_batch, add=asked.add
+        design,
+        existing.parts if existing else (),
+        seed=asked.seed,
+        shard_size=asked.shard_size,
+        add=asked.add,
     )
+    if existing is not None:  # which another device may go on with
+        micro_batch = existing.micro_batch
+    else:
+        micro_batch = VIRTUAL_MICRO_BATCH if asked.codec == "codes" else MICRO_BATCH[default_device().type]
     return StoreSpec(
         parts=parts,
         image_size=networks.generator.settings.data.image_size,

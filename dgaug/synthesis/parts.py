@@ -17,7 +17,7 @@ from dgaug.synthesis.pairs import LISTED, Pairs, listed_pairs, parse_pairs
 
 
 def parts_of(
-    design: Pairs, existing: Sequence[Part], *, seed: int, shard_size: int | None, micro_batch: int, add: bool
+    design: Pairs, existing: Sequence[Part], *, seed: int, shard_size: int | None, add: bool
 ) -> tuple[Part, ...]:
     """The parts of a store with this design: those that are there when they have it, and else a new one.
 
@@ -28,7 +28,7 @@ def parts_of(
             return tuple(existing)
     before = tuple(existing) if add else ()
     taken = sum(part.shard_count for part in before)
-    size = shard_size or default_shard_size(design.count, micro_batch, taken=taken)
+    size = shard_size or default_shard_size(design.count, taken=taken)
     return (*before, Part(pairs=design.text, planned=design.count, seed=seed, shard_size=size))
 
 

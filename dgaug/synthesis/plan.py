@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from dgaug.data.images import open_picture, to_pixels
-from dgaug.store.codecs import encode
 from dgaug.store.codes import Codes
 from dgaug.store.index import read_state
 from dgaug.store.shards import finished_shards
 from dgaug.store.spec import StoreSpec
 from dgaug.synthesis.codes import encode_pictures
-from dgaug.synthesis.decoding import PairDecoder
+from dgaug.synthesis.decoding import PairDecoder, finished_batches
+from dgaug.synthesis.threads import side_by_side
 from dgaug.synthesis.work import Networks, Work
 
 _TOP_LABEL_BYTES = 42
@@ -114,8 +114,7 @@ def _probe(work: Work, networks: Networks) -> _Probe:
     # A CPU is as fast with a few pictures at a time, and the probe must not cost what a small job does.
     count = min(_PROBED_ON_CPU, spec.micro_batch) if device.type == "cpu" else spec.micro_batch
     pixels = to_pixels(open_picture(work.data / work.sources.path[0]), spec.image_size)
-    batch = torch.from_numpy(np.repeat(pixels[None], count, axis=0))
-    batch = batch.to(device)
+    batch = torch.from_numpy(np.repeat(pixels[None], count, axis=0)).to(device)
     encode_pictures(model, batch)
     began = time.perf_counter()
     structure, adain = (code.cpu().numpy().astype(np.float16) for code in encode_pictures(model, batch))
@@ -123,12 +122,11 @@ def _probe(work: Work, networks: Networks) -> _Probe:
     teacher = networks.teacher.network if networks.teacher else None
     codes = Codes(np.arange(count), structure, adain)
     decoder = PairDecoder(codes, model.generator.decoder, teacher, count, spec.precision)
-    rows = np.zeros(count, np.int32)
-    decoder.draw(rows, rows)
+    rows = np.zeros(count * _PROBE_BATCHES * side_by_side(device, work.threads), np.int32)
+    decoder.draw(rows[:count], rows[:count])
     began, size = time.perf_counter(), 0
-    for _ in range(_PROBE_BATCHES):
-        pictures, _ = decoder.draw(rows, rows)
-        size += sum(len(encode(picture, codec=spec.codec, quality=spec.quality)) for picture in pictures)
-    drawn = _PROBE_BATCHES * count
+    drawn = finished_batches(decoder, rows, rows, codec=spec.codec, quality=spec.quality, least=0, threads=work.threads)
+    for finished in drawn:
+        size += sum(map(len, finished.pictures))
     code_bytes = (structure.nbytes + adain.nbytes) // count
-    return _Probe(source_seconds, code_bytes, (time.perf_counter() - began) / drawn, size / drawn)
+    return _Probe(source_seconds, code_bytes, (time.perf_counter() - began) / len(rows), size / len(rows))

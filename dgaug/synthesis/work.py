@@ -14,7 +14,6 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dgaug.device import default_device
@@ -32,8 +31,6 @@ from dgaug.synthesis.codes import make_codes
 from dgaug.synthesis.decoding import PairDecoder, finished_batches
 from dgaug.synthesis.pairs import Pairs
 
-ENCODING_BATCH = 32
-"""Sources encoded at a time, padded."""
 LISTED_AT_ONCE = 1 << 16
 _SAMPLED_PAIRS = 1 << 20
 
@@ -53,7 +50,7 @@ class Work:
     Attributes:
         store, checkpoint, teacher, data: absolute paths; teacher None: no labels.
         sources, designs, spec: the donors, which of them meet (a design for each part), and the settings of the store.
-        threads: CPU threads of each process that works on it; on the CPU they decide the last bits.
+        threads: micro-batches that a process computes at a time on a CPU; no byte depends on them.
     """
 
     store: Path
@@ -159,7 +156,6 @@ def ensure_codes(work: Work, missing: Sequence[int], progress: Progress = silent
         write_decoder(work.store / GENERATOR_FILE, networks_of(work).generator)
     if not files:
         return
-    torch.set_num_threads(work.threads)
     pictures = [work.data / path for path in work.sources.path]
     done, total = 0, sum(map(len, files.values()))
     work.codes.mkdir(exist_ok=True)
@@ -170,7 +166,8 @@ def ensure_codes(work: Work, missing: Sequence[int], progress: Progress = silent
                 rows,
                 pictures,
                 networks_of(work).generator,
-                micro_batch=ENCODING_BATCH,
+                micro_batch=work.spec.micro_batch,
+                threads=work.threads,
                 on_batch=partial(_tell_encoded, progress, done, total),
             )
             os.replace(folder / path.name, path)
@@ -210,7 +207,6 @@ def make_shard(work: Work, number: int, on_batch: Callable[[int], None] | None =
     if path.is_file():
         return
     _require_same(work, work.codes)
-    torch.set_num_threads(work.threads)
     with _apart(work) as folder:
         batches = _heard(_batches(work, number), work, number, on_batch)
         write_shard(folder, number, batches, spec=work.spec, sources=work.sources)
@@ -233,6 +229,7 @@ def _batches(work: Work, number: int) -> Iterator[PictureBatch]:
         codec=spec.codec,
         quality=spec.quality,
         least=spec.min_confidence,
+        threads=work.threads,
     )
 
 

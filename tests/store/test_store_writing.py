@@ -191,12 +191,11 @@ def test_a_store_is_not_finished_without_all_shards_or_with_a_foreign_one(tmp_pa
 
 
 def test_shards_are_few_large_and_whole_micro_batches() -> None:
-    assert default_shard_size(49, 16) == 4096
-    assert default_shard_size(49, 100) == 4100
-    size = default_shard_size(167_340_096, 64)
+    assert default_shard_size(49) == 4096
+    size = default_shard_size(167_340_096)
     assert size == 185_984
     assert -(-167_340_096 // size) == 900, "some of a thousand are left for pairs that are added"
-    assert -(-167_340_096 // default_shard_size(167_340_096, 64, taken=900)) <= 100
+    assert -(-167_340_096 // default_shard_size(167_340_096, taken=900)) <= 100
 
 
 def test_more_than_a_thousand_shards_are_refused_with_the_size_that_fits() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from synthesis_runs import SHARDS, command, files_of, finish, start_torchrun, undisturbed_store, wait_for_shards
-from tiny_run import RunCommand, finish_process
+from tiny_run import RunCommand, finish_process, start_process
 
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
@@ -61,6 +61,13 @@ def test_a_synthesis_killed_again_and_again_at_random_moments_ends_in_the_same_b
     assert killed[-1] >= KILLS // 2
     synthesize(tiny_run.folder, shard_size=16, out=tmp_path)
     assert files_of(tmp_path) == undisturbed
+
+
+def test_threads_decide_no_byte(tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    for threads in (1, 3):
+        store = tmp_path / str(threads)
+        finish(start_process(*command(tiny_run, store), OMP_NUM_THREADS=str(threads)))
+        assert files_of(store) == undisturbed
 
 
 def test_two_processes_share_the_shards_and_make_the_bytes_of_one(
