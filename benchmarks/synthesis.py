@@ -236,7 +236,8 @@ def write_results(out: Path, found: dict[str, dict[str, Any]], apart: dict[str, 
     where = (
         f"{machine(device)}. {SIZE[0]} x {SIZE[1]}, {SOURCES} sources, design `random:K`, JPEG quality {JPEG_QUALITY}, "
         f"batches of {MICRO_BATCH[device.type]}. Shares are of the wall time of `dgaug.synthesize`: decoder, encoders "
-        "and teacher are their forward passes (those of threads side by side count as one), all else is planning, reading, rounding, compressing and writing. "
+        "and teacher are their forward passes (those of threads side by side count as one), all else is planning, "
+        "reading, rounding, compressing and writing. "
         "One run each; dgaug's processes keep freed memory, as its command does. "
         f"Decoded values are {apart['values']:.1e} (relative) from the published ones, bf16 pictures on average "
         f"{apart['levels']:.2f} grey levels from fp32."

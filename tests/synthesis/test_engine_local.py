@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from synthesis_runs import SHARDS, command, files_of, finish, start_torchrun, undisturbed_store, wait_for_shards
+from synthesis_runs import SHARD, SHARDS, command, files_of, finish, start_torchrun, undisturbed_store, wait_for_shards
 from tiny_run import RunCommand, finish_process, start_process
 
 from dgaug.errors import DgaugError
@@ -103,12 +103,18 @@ def test_the_mistake_of_one_process_ends_all(tiny_run: Run, tmp_path: Path) -> N
     assert not (tmp_path / "shards").exists()
 
 
-def test_a_full_disk_is_said_and_leaves_whole_shards(tiny_run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("codec", "limit", "whole"),
+    [("jpeg", 40_000, []), ("raw", 300_000, []), ("codes", 40_000, []), ("codes", 300_000, ["000000.h5"])],
+)
+def test_a_full_disk_is_said_and_leaves_whole_files(
+    tiny_run: Run, tmp_path: Path, codec: str, limit: int, whole: list[str]
+) -> None:
     limited = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from dgaug_cli.main import main; main()"
     )
-    arguments = command(tiny_run, tmp_path)
+    arguments = command(tiny_run, tmp_path, "--codec", codec)
     arguments[arguments.index("--shard-size") + 1] = "96"
     ended = finish_process(
         subprocess.Popen(
@@ -117,6 +123,9 @@ def test_a_full_disk_is_said_and_leaves_whole_shards(tiny_run: Run, tmp_path: Pa
     )
     assert "File too large" in ended.error()
     assert list((tmp_path / "shards").iterdir()) == []
+    assert [path.name for path in tmp_path.glob("codes/*")] == whole
+    assert synthesize(tiny_run.folder, codec=codec, shard_size=96, out=tmp_path).count == SHARD * SHARDS
+    assert verify(tmp_path).ok
 
 
 def test_the_plan_counts_only_what_is_still_to_be_written(tiny_run: Run, tmp_path: Path) -> None:

@@ -187,6 +187,41 @@ def test_other_settings_are_refused_by_name(tiny_run: Run, changed: dict[str, st
     assert files_of(tiny_run.store) == before
 
 
+def test_a_store_of_another_checkpoint_is_left_alone(tiny_run: Run, tmp_path: Path) -> None:
+    store, run = tmp_path / "store", tmp_path / "run"
+    synthesize(tiny_run.folder, pairs="random:5", out=store)
+    before = files_of(store)
+    shutil.copytree(tiny_run.folder, run, ignore=shutil.ignore_patterns("store"))
+    shutil.copyfile(min((run / "checkpoints").glob("0*.pt")), run / "checkpoints" / "last.pt")
+    for add in (False, True):
+        with pytest.raises(DgaugError, match=r"generator_sha256: .* in the store, .* asked for"):
+            synthesize(run, pairs="random:9", add=add, out=store)
+    assert files_of(store) == before
+
+
+def test_a_second_writer_is_refused_while_the_first_goes_on(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+    refused = []
+
+    def another(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+        if title == "synthesis" and not refused:
+            process = start_process("synthesize", "--run", tiny_run.folder, "--shard-size", "96", "--out", tmp_path)
+            refused.append(finish_process(process))
+
+    synthesize(tiny_run.folder, shard_size=96, out=tmp_path, progress=another)
+    assert "another process" in refused[0].error()
+    assert files_of(tmp_path) == files_of(tiny_run.store)
+
+
+def test_a_source_that_cannot_be_read_is_named(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny_run.data_root(), data)
+    picture = sorted((data / "bounding_box_train").iterdir())[7]
+    picture.write_bytes(picture.read_bytes()[:200])
+    arguments = ("--run", tiny_run.folder, "--data", data, "--out", tmp_path / "store", "--pairs", "random:9")
+    assert picture.name in dgaug("synthesize", *arguments).error()
+    assert not (tmp_path / "store").exists()
+
+
 def test_force_starts_a_store_over_and_nothing_else(tiny_run: Run, tmp_path: Path) -> None:
     store = tmp_path / "store"
     for pairs in ("random:5", "random:6"):
