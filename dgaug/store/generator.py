@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from dgaug.errors import DgaugError
 from dgaug.files import whole
@@ -37,7 +37,7 @@ class StoredDecoder:
 
 
 def write_decoder(path: Path, model: TrainedGenerator) -> None:
-    """Write the decoder of a generator; the same bytes for the same weights."""
+    """Write the decoder of a generator, the same bytes for the same weights; OSError where the disk is full."""
     about = {
         "format": FORMAT,
         "version": VERSION,
@@ -47,9 +47,10 @@ def write_decoder(path: Path, model: TrainedGenerator) -> None:
     }
     state = model.generator.decoder.state_dict()
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # One text, because safetensors writes several in any order.
+    content = save(tensors, metadata={KEY: json.dumps(about, sort_keys=True)})
     with whole(path) as aside:
-        # One text, because safetensors writes several in any order.
-        save_file(tensors, aside, metadata={KEY: json.dumps(about, sort_keys=True)})
+        aside.write_bytes(content)
 
 
 def read_decoder(path: Path, device: torch.device) -> StoredDecoder:

@@ -152,10 +152,13 @@ def ensure_codes(work: Work, missing: Sequence[int], progress: Progress = silent
     """
     _require_same(work, work.data)
     files = {path: rows for path, rows in work.code_files(missing).items() if not path.is_file()}
+    if files:
+        _encode(work, files, progress)
     if work.spec.virtual and not (work.store / GENERATOR_FILE).is_file():
         write_decoder(work.store / GENERATOR_FILE, networks_of(work).generator)
-    if not files:
-        return
+
+
+def _encode(work: Work, files: dict[Path, NDArray[np.int64]], progress: Progress) -> None:
     pictures = [work.data / path for path in work.sources.path]
     done, total = 0, sum(map(len, files.values()))
     work.codes.mkdir(exist_ok=True)
