@@ -45,6 +45,12 @@ class DataSettings(Section):
     cameras: Literal["auto", "none", "required"] = "auto"
     damaged: Literal["refuse", "skip"] = "refuse"
     limit_identities: int | None = Field(None, ge=2)
+    """Only the first so many training identities."""
+    identities_fraction: float | None = Field(None, gt=0, le=1)
+    """Only this share of the training identities, chosen by `subset_seed`."""
+    images_per_identity: int | None = Field(None, ge=1)
+    """Only so many pictures of each training identity, chosen by `subset_seed`."""
+    subset_seed: int = Field(0, ge=0)
     workers: int | None = Field(None, ge=0)
     """Loader processes; unset: none on CPU, up to 8 beside an accelerator."""
 

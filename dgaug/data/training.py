@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dgaug.data.damage import usable_data
 from dgaug.data.layouts import open_data
-from dgaug.data.limit import limit_identities
+from dgaug.data.limit import limit_identities, limit_images
 from dgaug.data.records import IdentityData, Role, class_names
 from dgaug.errors import DgaugError
 from dgaug.progress import Progress, silent
@@ -27,8 +27,7 @@ def read_data(
         DgaugError: not recognised, damaged, or fewer than two training identities.
     """
     data = open_data(root, layout=settings.layout, pattern=settings.pattern, cameras=settings.cameras)
-    if settings.limit_identities is not None:
-        data = limit_identities(data, settings.limit_identities)
+    data = _limited(data, settings)
     train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
     data = replace(data, splits=data.splits | {"train": train})
     identities = len(class_names(train))
@@ -46,6 +45,18 @@ def read_data(
     )
     if dropped:
         _log.warning("left out %d damaged pictures, the first: %s", len(dropped), dropped[0].record.path)
+    return data
+
+
+def _limited(data: IdentityData, settings: DataSettings) -> IdentityData:
+    seed = settings.subset_seed
+    if settings.limit_identities is not None:
+        data = limit_identities(data, settings.limit_identities)
+    if settings.identities_fraction is not None:
+        count = len(class_names(data.splits.get("train", [])))
+        data = limit_identities(data, max(1, round(count * settings.identities_fraction)), seed=seed)
+    if settings.images_per_identity is not None:
+        data = limit_images(data, settings.images_per_identity, seed=seed)
     return data
 
 

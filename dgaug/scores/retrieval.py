@@ -1,8 +1,8 @@
-"""Ranking scores of a re-id model (CMC, mAP, mINP) under the two conventions in use, from one sorting."""
+"""Ranking scores of a re-id model (CMC, mAP, mINP) under the two conventions in use, from one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,39 +13,104 @@ from torch import Tensor
 
 from dgaug.data.records import UNKNOWN_CAMERA
 from dgaug.errors import DgaugError
+from dgaug.scores.similarity import Floats, Scorer, WeightedScores
 
 Array: TypeAlias = "npt.NDArray[Any] | Tensor"
 Integers: TypeAlias = "npt.NDArray[Any] | Tensor | Sequence[int]"
+Numbers = npt.NDArray[np.int64]
+Ranking = dict[str, float | int]
+RanksOfQuery = Callable[[int, Floats, float], Numbers]
+"""Query, its scores [G] and their resolution, to ranks from 1 on, ascending."""
 
 JUNK_IDENTITY = -1
 DISTRACTOR_IDENTITY = 0
 CMC_RANKS = (1, 5, 10)
-# Bounds the memory of one chunk of queries: about 40 bytes for each query-gallery cell.
+# Bounds the memory of one chunk of queries: 8 bytes a cell for each part, and for their sum.
 CELLS_PER_CHUNK = 4_000_000
-SCORE_BITS = 40
 
 
 @dataclass(frozen=True)
-class _Side:
-    """Query or gallery: features float64 [N, D], identities int64 [N], cameras int64 [N] or none."""
+class Side:
+    """Query or gallery: features float64 [N, D], identities [N], cameras [N] (`UNKNOWN_CAMERA` where not known)."""
 
     features: Tensor
-    identities: Tensor
-    cameras: Tensor | None
+    identities: Numbers
+    cameras: Numbers
 
-    def rows(self, start: int, stop: int) -> _Side:
-        cameras = None if self.cameras is None else self.cameras[start:stop]
-        return _Side(self.features[start:stop], self.identities[start:stop], cameras)
+    def only(self, rows: Numbers) -> Side:
+        """Some rows of it."""
+        kept = torch.from_numpy(rows).to(self.features.device)
+        return Side(self.features[kept], self.identities[rows], self.cameras[rows])
 
 
 @dataclass(frozen=True)
-class _PerQuery:
+class PerQuery:
     """What the ranking of each query gives, float64 [Q]; a query without a match has 0, and an infinite first rank."""
 
-    first_rank: Tensor
-    average_precision: Tensor
-    trapezoid_precision: Tensor
-    inverse_penalty: Tensor
+    first_rank: Floats
+    average_precision: Floats
+    trapezoid_precision: Floats
+    inverse_penalty: Floats
+
+    @property
+    def valid(self) -> Numbers:
+        """The queries that have a match."""
+        return np.flatnonzero(np.isfinite(self.first_rank))
+
+
+class Retrieval:
+    """Query and gallery without its junk, and which pictures of the gallery are whose matches.
+
+    Attributes:
+        query: [Q].
+        gallery: [G'], the gallery's pictures that are not junk.
+        kept: [G'], their rows in the whole gallery.
+        counts: `gallery`, `junk`, `distractors`.
+    """
+
+    def __init__(self, query: Side, gallery: Side) -> None:
+        if query.features.shape[1] != gallery.features.shape[1]:
+            raise DgaugError(
+                f"ranking: query features have {query.features.shape[1]} numbers each and gallery features "
+                f"{gallery.features.shape[1]}; both must come from the same model"
+            )
+        self.query = query
+        self.kept = np.flatnonzero(gallery.identities != JUNK_IDENTITY)
+        if len(self.kept) == 0:
+            raise DgaugError(
+                f"ranking: none of the {len(query.identities)} queries has a match, because all of the gallery is junk "
+                "(identity -1)"
+            )
+        self.gallery = gallery.only(self.kept)
+        self.counts = {
+            "gallery": len(gallery.identities),
+            "junk": len(gallery.identities) - len(self.kept),
+            "distractors": int((gallery.identities == DISTRACTOR_IDENTITY).sum()),
+        }
+        self._by_identity = np.argsort(self.gallery.identities, kind="stable")
+        ascending = self.gallery.identities[self._by_identity]
+        self._first, self._end = (np.searchsorted(ascending, query.identities, side) for side in ("left", "right"))
+
+    def matches(self, query: int) -> tuple[Numbers, Numbers]:
+        """Columns of a query's matches, and of the pictures that leave its ranking, both ascending."""
+        columns = self._by_identity[self._first[query] : self._end[query]]
+        camera = self.query.cameras[query]
+        leaves = (self.gallery.cameras[columns] == camera) & (camera != UNKNOWN_CAMERA)
+        return columns[~leaves], columns[leaves]
+
+    def ranks(self, query: int, scores: Floats, resolution: float) -> Numbers:
+        """Ranks of a query's matches, ascending; `scores` [G'] of what leaves its ranking are overwritten."""
+        matches, removed = self.matches(query)
+        scores[removed] = -np.inf
+        found = [rank_at(scores, column, scores[column], resolution) for column in matches]
+        return np.sort(np.array(found, dtype=np.int64))
+
+    def ranking(self, query: int, scores: Floats, resolution: float) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+        """A query's ranking, best first: columns without those that leave it, and which of them match."""
+        matches, removed = self.matches(query)
+        order = np.argsort(-_multiples(scores, resolution), kind="stable")
+        order = order[~np.isin(order, removed)]
+        return order, np.isin(order, matches)
 
 
 def evaluate_ranking(
@@ -55,8 +120,10 @@ def evaluate_ranking(
     gallery_features: Array,
     gallery_ids: Integers,
     gallery_cameras: Integers | None,
-) -> dict[str, float | int]:
-    """Rank the gallery for every query by inner product and score the rankings under both conventions.
+    *,
+    metric: str = "inner",
+) -> Ranking:
+    """Rank the gallery for every query and score the rankings under both conventions.
 
     Features are [Q, D] and [G, D]; identities and cameras are integers [Q] and [G]. Scores descend, and equal
     scores keep the gallery's order. Gallery identity -1 is junk and leaves every ranking, as does the query's own
@@ -68,124 +135,131 @@ def evaluate_ranking(
     a match. Each has R1, R5, R10, mAP and mINP (Ye et al., TPAMI 2021, section 3.3) in 0..1; beside them stand the
     counts `queries`, `valid_queries`, `gallery`, `junk` and `distractors`.
 
-    Inner products are taken in float64 on the features' device, and count as equal within 2^-40 of the largest
-    possible one, so that two equal pictures tie however the matrix product was cut.
+    `metric` is `inner` (product), `cosine` or `euclidean` (nearest first). Scores are taken in float64 on the
+    features' device, and count as equal within 2^-40 of the largest possible one, so that two equal pictures tie
+    however the matrix product was cut.
 
     Raises:
-        DgaugError: shapes that do not fit, NaN or infinite features, cameras on one side only, or no query with a
-            match.
+        DgaugError: shapes that do not fit, NaN or infinite features, cameras on one side only, an unknown metric, or
+            no query with a match.
+    """
+    retrieval = read_retrieval(
+        query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras
+    )
+    scorer = WeightedScores(retrieval.query.features, retrieval.gallery.features, {"": (1.0,)}, metric=metric)
+    return summary(score_queries(retrieval, scorer)[""]) | retrieval.counts
+
+
+def read_retrieval(
+    query_features: Array,
+    query_ids: Integers,
+    query_cameras: Integers | None,
+    gallery_features: Array,
+    gallery_ids: Integers,
+    gallery_cameras: Integers | None,
+) -> Retrieval:
+    """The arguments of `evaluate_ranking`, checked.
+
+    Raises:
+        DgaugError: shapes that do not fit, NaN or infinite features, cameras on one side only.
     """
     if (query_cameras is None) != (gallery_cameras is None):
         raise DgaugError("ranking: cameras are given for one of query and gallery only; give both, or None for both")
-    query = _read_side("query", query_features, query_ids, query_cameras)
-    gallery = _read_side("gallery", gallery_features, gallery_ids, gallery_cameras, device=query.features.device)
-    if query.features.shape[1] != gallery.features.shape[1]:
-        raise DgaugError(
-            f"ranking: query features have {query.features.shape[1]} numbers each and gallery features "
-            f"{gallery.features.shape[1]}; both must come from the same model"
-        )
-    rows = max(1, CELLS_PER_CHUNK // len(gallery.identities))
-    starts = range(0, len(query.identities), rows)
-    chunks = [_rank_queries(query.rows(start, start + rows), gallery) for start in starts]
-    return _summary(_concatenate(chunks)) | {
-        "gallery": len(gallery.identities),
-        "junk": int((gallery.identities == JUNK_IDENTITY).sum()),
-        "distractors": int((gallery.identities == DISTRACTOR_IDENTITY).sum()),
-    }
+    query = read_side("query", query_features, query_ids, query_cameras)
+    gallery = read_side("gallery", gallery_features, gallery_ids, gallery_cameras, device=query.features.device)
+    return Retrieval(query, gallery)
 
 
-def _read_side(
+def read_side(
     side: str, features: Array, identities: Integers, cameras: Integers | None, *, device: torch.device | None = None
-) -> _Side:
+) -> Side:
+    """One side of a retrieval, checked; `side` names it in errors."""
     values = torch.as_tensor(features)
     if values.ndim != 2 or values.shape[0] == 0:
         raise DgaugError(f"ranking: {side} features must be [N, D] with N at least 1, found {list(values.shape)}")
     # Apple's GPUs have no float64.
     home = device or (torch.device("cpu") if values.device.type == "mps" else values.device)
     values = values.detach().to(home, torch.float64)
-    broken = ~torch.isfinite(values).all(dim=1)
+    broken = ~torch.isfinite(values.square().sum(dim=1))
     if broken.any():
         raise DgaugError(
             f"ranking: {int(broken.sum())} of {len(values)} {side} features hold NaN or infinity, the first in row "
             f"{int(broken.nonzero()[0])}; the model that made them has diverged or read a damaged picture"
         )
     count = len(values)
-    known = None if cameras is None else _read_integers(f"{side} cameras", cameras, count, home)
-    return _Side(values, _read_integers(f"{side} identities", identities, count, home), known)
+    unknown = np.full(count, UNKNOWN_CAMERA)
+    known = unknown if cameras is None else _read_integers(f"{side} cameras", cameras, count)
+    return Side(values, _read_integers(f"{side} identities", identities, count), known)
 
 
-def _read_integers(what: str, values: Integers, count: int, device: torch.device) -> Tensor:
-    array = values if isinstance(values, Tensor) else np.asarray(values)
-    if isinstance(array, np.ndarray) and array.dtype.kind not in "iu":
+def _read_integers(what: str, values: Integers, count: int) -> Numbers:
+    array = values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    if array.dtype.kind not in "iu":
         raise DgaugError(f"ranking: {what} must be integers, found {array.dtype}")
-    tensor = torch.as_tensor(array)
-    if tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype == torch.bool:
-        raise DgaugError(f"ranking: {what} must be integers, found {tensor.dtype}")
-    if tuple(tensor.shape) != (count,):
-        raise DgaugError(f"ranking: expected {count} {what}, one for each feature, found shape {list(tensor.shape)}")
-    return tensor.to(device, torch.int64)
+    if array.shape != (count,):
+        raise DgaugError(f"ranking: expected {count} {what}, one for each feature, found shape {list(array.shape)}")
+    return array.astype(np.int64)
 
 
-def _rank_queries(query: _Side, gallery: _Side) -> _PerQuery:
-    order = _scores(query.features, gallery.features).sort(dim=1, descending=True, stable=True).indices
-    same_identity = query.identities[:, None] == gallery.identities
-    removed = (gallery.identities == JUNK_IDENTITY).expand_as(same_identity)
-    if query.cameras is not None and gallery.cameras is not None:
-        same_camera = (query.cameras[:, None] == gallery.cameras) & (gallery.cameras != UNKNOWN_CAMERA)
-        removed = removed | (same_identity & same_camera)
-    match = (same_identity & ~removed).gather(1, order)
-    position = (~removed).gather(1, order).cumsum(dim=1)
-    row, column = match.nonzero(as_tuple=True)
-    rank = position[row, column].double()
-    hits = match.cumsum(dim=1)[row, column].double()
-    return _score_matches(row, rank, hits, match.sum(dim=1).double())
+def score_queries(retrieval: Retrieval, scorer: Scorer) -> dict[str, PerQuery]:
+    """What each query's ranking gives, by weighting."""
+    return {name: per_query(ranks) for name, ranks in ranks_by_query(retrieval, scorer, retrieval.ranks).items()}
 
 
-def _scores(query: Tensor, gallery: Tensor) -> Tensor:
-    """Inner products [Q, G] as whole numbers of 2^-SCORE_BITS of the largest possible one, so that equals tie."""
-    bound = query.norm(dim=1, keepdim=True) * gallery.norm(dim=1).max()
-    return (query @ gallery.T).mul_(2.0**SCORE_BITS / bound.clamp_min(1e-200)).round_()
+def ranks_by_query(retrieval: Retrieval, scorer: Scorer, ranks: RanksOfQuery) -> dict[str, list[Numbers]]:
+    """What `ranks` says of every query, by weighting, in chunks that bound the memory."""
+    queries = len(retrieval.query.identities)
+    rows = max(1, CELLS_PER_CHUNK // max(1, len(retrieval.kept)))
+    found: dict[str, list[Numbers]] = {}
+    for start in range(0, queries, rows):
+        for name, scores, resolution in scorer(slice(start, min(start + rows, queries))):
+            of_chunk = (ranks(start + k, row, resolution[k]) for k, row in enumerate(scores))
+            found.setdefault(name, []).extend(of_chunk)
+    return found
 
 
-def _score_matches(row: Tensor, rank: Tensor, hits: Tensor, matches: Tensor) -> _PerQuery:
-    """Score each query from its matches, listed as query row, rank (from 1) and matches up to there, all [M]."""
+def rank_at(scores: Floats, place: int, score: float, resolution: float) -> int:
+    """Rank from 1 of a score at a place in `scores` [G]: after the higher ones, and the equal ones before it."""
+    low = (_multiples(score, resolution) - 0.5) * resolution
+    before = np.count_nonzero(scores[:place] >= low)
+    return int(1 + before + np.count_nonzero(scores[place:] >= low + resolution))
+
+
+def _multiples(scores: Any, resolution: float) -> Any:
+    return np.floor(scores / resolution + 0.5)
+
+
+def per_query(ranks: Sequence[Numbers]) -> PerQuery:
+    """Score each query from the ranks of its matches, ascending."""
+    matches = np.array([len(found) for found in ranks], dtype=np.float64)
+    row = np.repeat(np.arange(len(ranks)), matches.astype(np.int64))
+    rank = np.concatenate(ranks).astype(np.float64)
+    hits = np.concatenate([np.arange(1.0, len(found) + 1) for found in ranks])
     precision = hits / rank
     # Before the first item of the ranking precision is 1 by convention (method of the Oxford buildings benchmark).
-    before = torch.where(rank == 1, 1.0, (hits - 1) / (rank - 1).clamp_min(1))
-    zeros = torch.zeros_like(matches)
-    divisor = matches.clamp_min(1)
-    last_rank = zeros.scatter_reduce(0, row, rank, "amax")
-    return _PerQuery(
-        first_rank=torch.full_like(matches, torch.inf).scatter_reduce(0, row, rank, "amin"),
-        average_precision=zeros.index_add(0, row, precision) / divisor,
-        trapezoid_precision=zeros.index_add(0, row, (before + precision) / 2) / divisor,
-        inverse_penalty=matches / last_rank.clamp_min(1),
+    before = np.where(rank == 1, 1.0, (hits - 1) / np.maximum(rank - 1, 1))
+    divisor = np.maximum(matches, 1)
+    return PerQuery(
+        first_rank=np.array([found[0] if len(found) else np.inf for found in ranks]),
+        average_precision=np.bincount(row, precision, len(ranks)) / divisor,
+        trapezoid_precision=np.bincount(row, (before + precision) / 2, len(ranks)) / divisor,
+        inverse_penalty=np.array([len(found) / found[-1] if len(found) else 0.0 for found in ranks]),
     )
 
 
-def _concatenate(chunks: list[_PerQuery]) -> _PerQuery:
-    return _PerQuery(
-        first_rank=torch.cat([chunk.first_rank for chunk in chunks]),
-        average_precision=torch.cat([chunk.average_precision for chunk in chunks]),
-        trapezoid_precision=torch.cat([chunk.trapezoid_precision for chunk in chunks]),
-        inverse_penalty=torch.cat([chunk.inverse_penalty for chunk in chunks]),
-    )
+def summary(scores: PerQuery) -> Ranking:
+    """The figures of both conventions, see `evaluate_ranking`.
 
-
-def _single(value: float) -> float:
-    """Round as those toolboxes do, which count CMC (not AP) in single precision: equal digits, 3e-8 from the ratio."""
-    return float(np.float32(value))
-
-
-def _summary(scores: _PerQuery) -> dict[str, float | int]:
-    queries = len(scores.first_rank)
-    valid = int(scores.first_rank.isfinite().sum())
+    Raises:
+        DgaugError: no query has a match.
+    """
+    queries, valid = len(scores.first_rank), len(scores.valid)
     if valid == 0:
         raise DgaugError(
             f"ranking: none of the {queries} queries has a gallery picture of its identity from another camera; "
             "check that query and gallery share identities, and leave the cameras out (None) if they say nothing"
         )
-    result: dict[str, float | int] = {}
+    result: Ranking = {}
     conventions = (
         ("trapezoid_all_queries", scores.trapezoid_precision, queries),
         ("sum_valid_queries", scores.average_precision, valid),
@@ -197,3 +271,8 @@ def _summary(scores: _PerQuery) -> dict[str, float | int]:
         result[f"{convention}/mAP"] = float(precision.sum()) / denominator
         result[f"{convention}/mINP"] = float(scores.inverse_penalty.sum()) / denominator
     return result | {"queries": queries, "valid_queries": valid}
+
+
+def _single(value: float) -> float:
+    """Round as those toolboxes do, which count CMC (not AP) in single precision: equal digits, 3e-8 from the ratio."""
+    return float(np.float32(value))

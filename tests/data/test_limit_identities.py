@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from dgaug.data.layouts import open_data
-from dgaug.data.limit import limit_identities
+from dgaug.data.limit import limit_identities, limit_images
 from dgaug.data.records import IdentityData, class_names
+from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
+from dgaug.settings import DataSettings
 
 
 @pytest.fixture
@@ -37,3 +39,27 @@ def test_more_than_there_are_keeps_all(people: IdentityData) -> None:
 def test_no_identity_at_all_is_refused(people: IdentityData) -> None:
     with pytest.raises(DgaugError, match="at least one"):
         limit_identities(people, 0)
+
+
+def test_so_many_pictures_of_each_identity_are_kept_by_the_seed(people: IdentityData) -> None:
+    choices = [limit_images(people, 1, seed=seed).splits["train"] for seed in (1, 1, 2)]
+    assert choices[0] == choices[1] != choices[2]
+    assert class_names(choices[0]) == class_names(people.splits["train"])
+    assert len(choices[0]) == 20
+    assert limit_images(people, 2, seed=1) == people
+    assert limit_images(people, 1, seed=1).splits["query"] == people.splits["query"]
+
+
+def test_settings_limit_what_is_read(people: IdentityData) -> None:
+    settings = DataSettings(identities_fraction=0.25, images_per_identity=1, subset_seed=3)
+    with pytest.raises(DgaugError, match="at least two are needed"):
+        read_data(people.root, settings.model_copy(update={"identities_fraction": 0.01}))
+    few, again = (read_data(people.root, settings).splits["train"] for _ in range(2))
+    assert len(class_names(few)) == len(few) == 5
+    assert few == again
+    assert few != read_data(people.root, settings.model_copy(update={"subset_seed": 4})).splits["train"]
+
+
+def test_no_picture_at_all_is_refused(people: IdentityData) -> None:
+    with pytest.raises(DgaugError, match="at least one picture"):
+        limit_images(people, 0, seed=0)
