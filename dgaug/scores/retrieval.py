@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dgaug.data.records import UNKNOWN_CAMERA
 from dgaug.errors import DgaugError
-from dgaug.scores.similarity import Floats, Scorer, WeightedScores
+from dgaug.scores.similarity import Floats, Scorer, WeightedScores, multiples
 
 Array: TypeAlias = "npt.NDArray[Any] | Tensor"
 Integers: TypeAlias = "npt.NDArray[Any] | Tensor | Sequence[int]"
@@ -101,14 +101,15 @@ class Retrieval:
     def ranks(self, query: int, scores: Floats, resolution: float) -> Numbers:
         """Ranks of a query's matches, ascending; `scores` [G'] of what leaves its ranking are overwritten."""
         matches, removed = self.matches(query)
+        if len(matches) == 0:
+            return matches
         scores[removed] = -np.inf
-        found = [rank_at(scores, column, scores[column], resolution) for column in matches]
-        return np.sort(np.array(found, dtype=np.int64))
+        return np.sort(ranks_at(scores, matches, resolution))
 
     def ranking(self, query: int, scores: Floats, resolution: float) -> tuple[Numbers, npt.NDArray[np.bool_]]:
         """A query's ranking, best first: columns without those that leave it, and which of them match."""
         matches, removed = self.matches(query)
-        order = np.argsort(-_multiples(scores, resolution), kind="stable")
+        order = np.argsort(-multiples(scores, resolution), kind="stable")
         order = order[~np.isin(order, removed)]
         return order, np.isin(order, matches)
 
@@ -143,9 +144,7 @@ def evaluate_ranking(
         DgaugError: shapes that do not fit, NaN or infinite features, cameras on one side only, an unknown metric, or
             no query with a match.
     """
-    retrieval = read_retrieval(
-        query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras
-    )
+    retrieval = read_retrieval(query_features, query_ids, query_cameras, gallery_features, gallery_ids, gallery_cameras)
     scorer = WeightedScores(retrieval.query.features, retrieval.gallery.features, {"": (1.0,)}, metric=metric)
     return summary(score_queries(retrieval, scorer)[""]) | retrieval.counts
 
@@ -179,8 +178,8 @@ def read_side(
         raise DgaugError(f"ranking: {side} features must be [N, D] with N at least 1, found {list(values.shape)}")
     # Apple's GPUs have no float64.
     home = device or (torch.device("cpu") if values.device.type == "mps" else values.device)
-    values = values.detach().to(home, torch.float64)
-    broken = ~torch.isfinite(values.square().sum(dim=1))
+    values = values.detach().to(home)
+    broken = ~torch.isfinite(values).all(dim=1)
     if broken.any():
         raise DgaugError(
             f"ranking: {int(broken.sum())} of {len(values)} {side} features hold NaN or infinity, the first in row "
@@ -189,7 +188,7 @@ def read_side(
     count = len(values)
     unknown = np.full(count, UNKNOWN_CAMERA)
     known = unknown if cameras is None else _read_integers(f"{side} cameras", cameras, count)
-    return Side(values, _read_integers(f"{side} identities", identities, count), known)
+    return Side(values.double(), _read_integers(f"{side} identities", identities, count), known)
 
 
 def _read_integers(what: str, values: Integers, count: int) -> Numbers:
@@ -218,15 +217,16 @@ def ranks_by_query(retrieval: Retrieval, scorer: Scorer, ranks: RanksOfQuery) ->
     return found
 
 
-def rank_at(scores: Floats, place: int, score: float, resolution: float) -> int:
-    """Rank from 1 of a score at a place in `scores` [G]: after the higher ones, and the equal ones before it."""
-    low = (_multiples(score, resolution) - 0.5) * resolution
-    before = np.count_nonzero(scores[:place] >= low)
-    return int(1 + before + np.count_nonzero(scores[place:] >= low + resolution))
-
-
-def _multiples(scores: Any, resolution: float) -> Any:
-    return np.floor(scores / resolution + 0.5)
+def ranks_at(scores: Floats, places: Numbers, resolution: float) -> Numbers:
+    """Ranks from 1 of the scores at places [m] of `scores` [G]: after the higher ones, and the equal ones before."""
+    low = (multiples(scores[places], resolution) - 0.5) * resolution
+    high = low + resolution
+    contenders = np.sort(scores[scores >= low.min()])
+    higher, reached = (len(contenders) - np.searchsorted(contenders, bound) for bound in (high, low))
+    for k in np.flatnonzero(reached - higher > 1):
+        before = scores[: places[k]]
+        higher[k] += np.count_nonzero((before >= low[k]) & (before < high[k]))
+    return np.asarray(1 + higher, dtype=np.int64)
 
 
 def per_query(ranks: Sequence[Numbers]) -> PerQuery:

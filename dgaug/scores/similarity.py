@@ -17,7 +17,7 @@ METRICS = ("inner", "cosine", "euclidean")
 SCORE_BITS = 40
 Floats = NDArray[np.float64]
 Weightings = Mapping[str, Sequence[float]]
-"""By name, one weight for each of the equal parts of a feature."""
+"""By name, one weight for each of the equal parts of a feature; none is negative."""
 
 
 class ScoredQueries(NamedTuple):
@@ -54,20 +54,25 @@ def require_metric(metric: str) -> None:
 
 def resolution(bound: Floats) -> Floats:
     """2^-SCORE_BITS of a bound of the scores, rounded up to a power of two: dividing by it is exact."""
-    return np.exp2(np.ceil(np.log2(np.maximum(bound, 1e-200))) - SCORE_BITS)
+    exponent: Floats = np.ceil(np.log2(np.maximum(bound, 1e-200)))
+    return np.exp2(exponent - SCORE_BITS)
+
+
+def multiples(scores: Floats, resolution: float) -> Floats:
+    """Which multiple of the resolution a score is counted as."""
+    return np.floor(scores / resolution + 0.5)
 
 
 class WeightedScores:
     """A `Scorer` of features whose parts are weighted: sum over parts of weight x score of the part.
 
     The score of a part is its inner product, its cosine (0 for a zero vector), or minus half its squared Euclidean
-    distance up to a constant of the query, with the gallery's mean taken off first, so that an offset that all
-    features share costs no digits.
+    distance, with the gallery's mean taken off first, so that an offset that all features share costs no digits.
 
     Args:
         query: float64 [Q, D].
         gallery: float64 [G, D] on the same device, which computes.
-        weightings: each with one weight for each of the parts that D is cut into; weights are not negative.
+        weightings: each with one weight for each of the parts that D is cut into.
         metric: one of `METRICS`.
     """
 
@@ -83,12 +88,12 @@ class WeightedScores:
         used = {k for weights in self._weightings.values() for k, weight in enumerate(weights) if weight}
         products = {k: self._parts[k].scores(rows) for k in sorted(used)}
         for name, weights in self._weightings.items():
-            total = torch.zeros_like(next(iter(products.values())))
-            bound = np.zeros(len(total))
-            for k, weight in enumerate(weights):
-                if weight:
-                    total.add_(products[k], alpha=weight)
-                    bound += weight * self._parts[k].bound[rows]
+            (first, weight), *others = [(k, weight) for k, weight in enumerate(weights) if weight]
+            total = products[first] * weight
+            bound = weight * self._parts[first].bound[rows]
+            for k, weight in others:
+                total.add_(products[k], alpha=weight)
+                bound += weight * self._parts[k].bound[rows]
             yield ScoredQueries(name, total.cpu().numpy(), resolution(bound))
 
 
@@ -102,14 +107,16 @@ class _Part:
             centre = gallery.mean(dim=0)
             query, gallery = query - centre, gallery - centre
         self._query, self._gallery = query, gallery
-        self._penalty = gallery.square().sum(dim=1) / 2 if metric == "euclidean" else None
-        bound = query.norm(dim=1) * gallery.norm(dim=1).max()
-        if self._penalty is not None:
-            bound = bound + self._penalty.max()
+        lengths = query.norm(dim=1), gallery.norm(dim=1)
+        self._halves = [length.square() / 2 for length in lengths] if metric == "euclidean" else None
+        bound = lengths[0] * lengths[1].max()
+        if self._halves is not None:
+            bound += self._halves[0] + self._halves[1].max()
         self.bound: Floats = bound.cpu().numpy()
 
     def scores(self, rows: slice) -> Tensor:
         query = self._query[rows]
-        if self._penalty is None:
+        if self._halves is None:
             return query @ self._gallery.T
-        return torch.addmm(self._penalty, query, self._gallery.T, beta=-1)
+        of_query, of_gallery = self._halves
+        return torch.addmm(of_gallery, query, self._gallery.T, beta=-1).sub_(of_query[rows, None])
