@@ -37,6 +37,6 @@ class Ensemble(nn.Module):
         return ReidOutput((mean,), (embedding,), seen[0].appearance)
 
     @torch.no_grad()
-    def features(self, pictures: Tensor) -> Tensor:
+    def features(self, pictures: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
         """Re-id features [B, sum of heads * E] of every member, see `ReidNetwork.features`."""
-        return torch.cat([member.features(pictures) for member in self.members], dim=1)
+        return torch.cat([member.features(pictures, flip=flip, unit=unit) for member in self.members], dim=1)

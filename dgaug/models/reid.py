@@ -93,14 +93,20 @@ class ReidNetwork(nn.Module):
         return ReidOutput(logits, embeddings, pool_stripes(maps, BLOCKS))
 
     @torch.no_grad()
-    def features(self, pictures: Tensor) -> Tensor:
-        """Re-id features [B, heads * E]: flip-averaged, each head's part of unit length (method: re-id features)."""
-        parts = [
-            torch.stack([functional.normalize(embedding.float(), dim=1) for embedding in self(view).embeddings])
-            for view in (pictures, pictures.flip(3))
-        ]
-        both: Tensor = functional.normalize(parts[0] + parts[1], dim=2)
-        features: Tensor = torch.cat(list(both), dim=1)
+    def features(self, pictures: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
+        """Re-id features [B, heads * E] (method: re-id features).
+
+        Args:
+            pictures: normalised pictures [B, 3, H, W].
+            flip: average over the picture and its mirror.
+            unit: give each view's and then each head's part unit length; otherwise embeddings stay as they are.
+        """
+        views = (pictures, pictures.flip(3)) if flip else (pictures,)
+        parts = torch.stack([torch.stack([part.float() for part in self(view).embeddings]) for view in views])
+        if unit:
+            parts = functional.normalize(parts, dim=3)
+        mean = parts.mean(dim=0)
+        features: Tensor = torch.cat(list(functional.normalize(mean, dim=2) if unit else mean), dim=1)
         return features
 
 

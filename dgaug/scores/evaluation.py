@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from dgaug.data.images import open_picture, to_pixels
-from dgaug.data.pixels import normalise
-from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
+from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Role, class_names
 from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
-from dgaug.models.checkpoints import load_reid
+from dgaug.models.checkpoints import ReidModel, load_reid
 from dgaug.models.ensemble import Ensemble
 from dgaug.models.reid import ReidNetwork
+from dgaug.pictures.sheet import require_free
 from dgaug.progress import Progress, silent
-from dgaug.scores.retrieval import DISTRACTOR_IDENTITY, JUNK_IDENTITY, evaluate_ranking
+from dgaug.scores.feature_file import require_feature_file, write_features
+from dgaug.scores.features import Extraction, Split, identity_numbers, split_features
+from dgaug.scores.protocols import MULTI_QUERY, SINGLE_QUERY, Evaluation, Protocols, Tables, evaluate_splits
+from dgaug.scores.ranked_lists import draw_ranked_lists
+from dgaug.scores.reranking import Reranking
+from dgaug.scores.similarity import require_metric
+from dgaug.scores.weighting import FINE_WEIGHT, FineWeight, choose_fine_weight, weightings_of
 from dgaug.settings import parse_settings
 
-BATCH = 64
-FINE_WEIGHT = 0.5
-"""Weight of the fine half in the score of the published numbers."""
-
-Ranking = dict[str, float | int]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Features and labels of query or gallery: [N, D], [N], [N]."""
-
-    features: Tensor
-    identities: NDArray[np.int64]
-    cameras: NDArray[np.int64]
+_log = logging.getLogger("dgaug")
+AUTO = "auto"
+TRAIN, QUERY, GALLERY = "train", "query", "gallery"
 
 
 def evaluate_reid(
@@ -47,21 +37,83 @@ def evaluate_reid(
     layout: str = "auto",
     pattern: str | None = None,
     cameras: str = "auto",
-    fine_weight: float = FINE_WEIGHT,
+    metric: str = "cosine",
+    flip: bool = True,
+    fine_weight: float | str = FINE_WEIGHT,
+    rerank: bool = False,
+    rerank_k1: int = Reranking.k1,
+    rerank_k2: int = Reranking.k2,
+    rerank_lambda: float = Reranking.original,
+    multi_query: bool = False,
+    single_shot: int = 0,
+    seed: int = 0,
+    features: str | Path | None = None,
+    ranked_lists: str | Path | None = None,
+    force: bool = False,
     progress: Progress = silent,
-) -> dict[str, Ranking]:
-    """Rank `data`'s gallery for each query with a re-id checkpoint; tables by feature (`prim`, `fine`, `both`).
+) -> Evaluation:
+    """Rank `data`'s gallery for each query with a re-id checkpoint, whatever data it was trained on.
+
+    Args:
+        checkpoint: a re-id or DG-Net checkpoint of ours.
+        data: a data set with query and gallery.
+        layout: one of `LAYOUTS`, or `auto`.
+        pattern: a regular expression for file names of your own, see `open_data`.
+        cameras: `auto`, `none` (a match may come from the query's own camera) or `required`.
+        metric: `cosine` (parts of unit length, as published), `euclidean` or `inner` (of the features as they are).
+        flip: average over the picture and its mirror.
+        fine_weight: weight of the fine half in `both`; `auto` chooses it on the training split, see
+            `choose_fine_weight`.
+        rerank: k-reciprocal re-ranking too, with the three parameters that follow.
+        multi_query: rank by the mean feature of a query's identity and camera too (Market-1501: gt_bbox).
+        single_shot: so many repeats of the CUHK03 protocol too, see `single_shot`.
+        seed: of these repeats, and of the validation split of `auto`.
+        features: a file for the features, `.h5` or `.npz`, see `write_features`.
+        ranked_lists: a PNG file for some queries and the first pictures of their rankings.
+        force: write over these two.
 
     Raises:
-        DgaugError: bad checkpoint or data, or no query with a match.
+        DgaugError: bad checkpoint or data, an option that does not fit, or no query with a match.
     """
-    device = default_device()
+    require_metric(metric)
+    reranking = Reranking(rerank_k1, rerank_k2, rerank_lambda) if rerank else None
+    if rerank and metric == "inner":
+        raise DgaugError("re-ranking needs a distance, which inner products are not; use --metric cosine or euclidean")
+    chosen = None if fine_weight == AUTO else _given_weight(fine_weight)
+    feature_file, list_file = (None if path is None else Path(path) for path in (features, ranked_lists))
+    _require_writable(feature_file, list_file, force=force)
     model = load_reid(Path(checkpoint))
-    settings = parse_settings({"data": {"layout": layout, "pattern": pattern, "cameras": cameras}}, source="eval-reid")
-    content = read_data(Path(data), settings.data, splits=("query", "gallery"), progress=progress)
-    return evaluate_network(
-        model.network.to(device), content, image_size=model.image_size, fine_weight=fine_weight, progress=progress
+    used = [QUERY, GALLERY, *([MULTI_QUERY] if multi_query else [])]
+    reading = {"layout": layout, "pattern": pattern, "cameras": cameras}
+    content = _read_evaluated(Path(data), reading, used if chosen else [*used, TRAIN], progress)
+    extraction = Extraction(model.network.to(default_device()), model.image_size, flip=flip, unit=metric == "cosine")
+    # Parts of unit length already; the mean over several queries keeps the length it has (method: ranking).
+    metric_of_scores = "inner" if metric == "cosine" else metric
+    if chosen is None:
+        chosen = choose_fine_weight(extraction, content, metric=metric_of_scores, seed=seed, progress=progress)
+    splits = _features(extraction, content, used, progress)
+    found = evaluate_splits(
+        splits[QUERY],
+        splits[GALLERY],
+        weightings_of(extraction.parts, chosen.weight),
+        protocols=Protocols(metric_of_scores, reranking, splits.get(MULTI_QUERY), single_shot, seed),
+        described={
+            "checkpoint_sha256": model.sha256,
+            "image_size": list(model.image_size),
+            "metric": metric,
+            "flip": flip,
+            "fine_weight": chosen.weight if extraction.parts == 2 else None,
+            "fine_weight_chosen_by": None if chosen.chosen_by is None else _described_choice(chosen),
+            "reranking": None if reranking is None else asdict(reranking),
+            **_described_data(model, content),
+        },
+        progress=progress,
     )
+    if feature_file is not None:
+        write_features(feature_file, splits, found.protocol, parts=extraction.parts)
+    if list_file is not None:
+        draw_ranked_lists(found, content, list_file)
+    return found
 
 
 def evaluate_network(
@@ -71,92 +123,96 @@ def evaluate_network(
     image_size: tuple[int, int],
     fine_weight: float = FINE_WEIGHT,
     progress: Progress = silent,
-) -> dict[str, Ranking]:
-    """The ranking figures of a network in eval mode, by feature."""
+) -> Tables:
+    """The figures of a network for single queries, by feature (`prim`, `fine`, `both`); `fine_weight` is that of both.
+
+    Raises:
+        DgaugError: no query or gallery, one identity only, or no query with a match.
+    """
     require_evaluation(data)
-    numbers = _identity_numbers(data)
-    query = _split(network, data, "query", numbers=numbers, image_size=image_size, progress=progress)
-    gallery = _split(network, data, "gallery", numbers=numbers, image_size=image_size, progress=progress)
-    return {name: _rank(query, gallery, scale) for name, scale in _feature_scales(network, fine_weight).items()}
+    extraction = Extraction(network, image_size)
+    splits = _features(extraction, data, (QUERY, GALLERY), progress)
+    weightings = weightings_of(extraction.parts, fine_weight)
+    return evaluate_splits(splits[QUERY], splits[GALLERY], weightings).ranking[SINGLE_QUERY]
 
 
 def require_evaluation(data: IdentityData) -> None:
-    """Refuse a data set without query or gallery.
+    """Refuse a data set on which nothing can be ranked.
 
     Raises:
-        DgaugError: names what is missing.
+        DgaugError: it has no query, no gallery, or a gallery with one identity.
     """
-    missing = [split for split in ("query", "gallery") if not data.splits.get(split)]
+    missing = [split for split in (QUERY, GALLERY) if not data.splits.get(split)]
     if missing:
         raise DgaugError(
             f"{data.root} has no {' and no '.join(missing)} split, so a re-id model cannot be evaluated on it; "
             "add the folders, or a manifest with a split column"
         )
+    gallery = [record for record in data.splits[GALLERY] if record.role is not Role.JUNK]
+    names = {record.identity for record in gallery}
+    if len(names) == 1 and gallery[0].role is Role.IDENTITY:
+        raise DgaugError(
+            f"{data.root}: all {len(gallery):,} gallery pictures show the identity {names.pop()!r}, so every ranking "
+            "of them is right; a gallery needs at least two identities"
+        )
 
 
-@torch.no_grad()
-def features_of(
-    network: ReidNetwork | Ensemble,
-    paths: Sequence[Path],
-    image_size: tuple[int, int],
-    *,
-    title: str,
-    progress: Progress = silent,
-) -> Tensor:
-    """Re-id features [N, D] of picture files, on CPU."""
-    network.eval()
-    device = next(network.parameters()).device
-    parts = []
-    for start in range(0, len(paths), BATCH):
-        pixels = np.stack([to_pixels(open_picture(path), image_size) for path in paths[start : start + BATCH]])
-        parts.append(network.features(normalise(torch.from_numpy(pixels).to(device))).cpu())
-        progress(title, min(start + BATCH, len(paths)), len(paths))
-    return torch.cat(parts)
+def _given_weight(weight: float | str) -> FineWeight:
+    try:
+        given = FineWeight(float(weight))
+    except ValueError:
+        given = FineWeight(-1)
+    if not 0 <= given.weight < float("inf"):
+        raise DgaugError(f"the weight of fine: expected a number from 0 on or {AUTO}, found {weight!r}")
+    return given
 
 
-def _feature_scales(network: ReidNetwork | Ensemble, fine_weight: float) -> dict[str, list[float]]:
-    if isinstance(network, Ensemble) or len(network.heads) == 1:
-        return {"prim": [1.0]}
-    return {"prim": [1.0, 0.0], "fine": [0.0, 1.0], "both": [1.0, fine_weight]}
+def _require_writable(feature_file: Path | None, list_file: Path | None, *, force: bool) -> None:
+    if feature_file is not None:
+        require_feature_file(feature_file)
+    for path in (feature_file, list_file):
+        if path is not None:
+            require_free(path, force=force)
 
 
-def _rank(query: Split, gallery: Split, scale: list[float]) -> Ranking:
-    halves = query.features.chunk(len(scale), dim=1)
-    scaled = torch.cat([half * factor for half, factor in zip(halves, scale, strict=True)], dim=1)
-    cameras_known = (query.cameras != UNKNOWN_CAMERA).any() and (gallery.cameras != UNKNOWN_CAMERA).any()
-    return evaluate_ranking(
-        scaled,
-        query.identities,
-        query.cameras if cameras_known else None,
-        gallery.features,
-        gallery.identities,
-        gallery.cameras if cameras_known else None,
-    )
+def _read_evaluated(
+    root: Path, reading: Mapping[str, str | None], splits: Sequence[str], progress: Progress
+) -> IdentityData:
+    settings = parse_settings({"data": reading}, source="eval-reid")
+    data = read_data(root, settings.data, splits=tuple(splits), progress=progress)
+    require_evaluation(data)
+    if MULTI_QUERY in splits and not data.splits.get(MULTI_QUERY):
+        raise DgaugError(f"{root} has no multi-query pictures (Market-1501: gt_bbox); leave --multi-query out")
+    unknown = {
+        split: sum(record.camera == UNKNOWN_CAMERA for record in data.splits[split]) for split in (QUERY, GALLERY)
+    }
+    if any(unknown.values()):
+        _log.warning(
+            "no camera is known of %s: there a match may come from the query's own camera, which is easier to find",
+            " and ".join(
+                f"{count:,} of {len(data.splits[split]):,} {split} pictures" for split, count in unknown.items()
+            ),
+        )
+    return data
 
 
-def _identity_numbers(data: IdentityData) -> dict[str, int]:
-    names = {record.identity for split in ("query", "gallery") for record in data.splits[split]}
-    return {name: number for number, name in enumerate(sorted(names), start=1)}
+def _features(
+    extraction: Extraction, data: IdentityData, splits: Sequence[str], progress: Progress
+) -> dict[str, Split]:
+    numbers = identity_numbers(record for split in splits for record in data.splits[split])
+    return {split: split_features(extraction, data, split, numbers, progress=progress) for split in splits}
 
 
-def _number(record: Record, numbers: dict[str, int]) -> int:
-    special = {Role.JUNK: JUNK_IDENTITY, Role.DISTRACTOR: DISTRACTOR_IDENTITY}
-    return special.get(record.role, numbers[record.identity])
+def _described_choice(chosen: FineWeight) -> dict[str, object]:
+    return {"mAP of training pictures (sum, valid queries)": chosen.chosen_by, "queries": chosen.queries}
 
 
-def _split(
-    network: ReidNetwork | Ensemble,
-    data: IdentityData,
-    name: str,
-    *,
-    numbers: dict[str, int],
-    image_size: tuple[int, int],
-    progress: Progress,
-) -> Split:
-    records = data.splits[name]
-    paths = [data.picture_path(record) for record in records]
-    return Split(
-        features_of(network, paths, image_size, title=f"features of {name}", progress=progress),
-        np.array([_number(record, numbers) for record in records]),
-        np.array([record.camera for record in records]),
-    )
+def _described_data(model: ReidModel, data: IdentityData) -> dict[str, object]:
+    """Which data these are, and whether they are those that the network was trained on (None: cannot be told)."""
+    names = class_names(data.splits.get(TRAIN, []))
+    cameras = [record.camera for split in (QUERY, GALLERY) for record in data.splits[split]]
+    return {
+        "layout": data.layout,
+        "cameras": "known" if UNKNOWN_CAMERA not in cameras else "unknown" if max(cameras) < 0 else "partly known",
+        "trained_on_these_identities": model.knows(names) if names else None,
+    }

@@ -134,7 +134,7 @@ def evaluate_ranking(
     `trapezoid_all_queries/…` is the published DG-Net evaluation: trapezoid AP, and a query without a match counts as
     0. `sum_valid_queries/…` is that of most later toolboxes: AP as the mean of precisions, over the queries that have
     a match. Each has R1, R5, R10, mAP and mINP (Ye et al., TPAMI 2021, section 3.3) in 0..1; beside them stand the
-    counts `queries`, `valid_queries`, `gallery`, `junk` and `distractors`.
+    counts `queries`, `valid_queries`, `queries_without_match`, `gallery`, `junk` and `distractors`.
 
     `metric` is `inner` (product), `cosine` or `euclidean` (nearest first). Scores are taken in float64 on the
     features' device, and count as equal within 2^-40 of the largest possible one, so that two equal pictures tie
@@ -257,7 +257,8 @@ def summary(scores: PerQuery) -> Ranking:
     if valid == 0:
         raise DgaugError(
             f"ranking: none of the {queries} queries has a gallery picture of its identity from another camera; "
-            "check that query and gallery share identities, and leave the cameras out (None) if they say nothing"
+            "check that query and gallery share identities, and if the cameras say nothing, leave them out "
+            "(--cameras none, None in Python)"
         )
     result: Ranking = {}
     conventions = (
@@ -270,7 +271,7 @@ def summary(scores: PerQuery) -> Ranking:
             result[f"{convention}/R{rank}"] = _single(found) if convention == "sum_valid_queries" else found
         result[f"{convention}/mAP"] = float(precision.sum()) / denominator
         result[f"{convention}/mINP"] = float(scores.inverse_penalty.sum()) / denominator
-    return result | {"queries": queries, "valid_queries": valid}
+    return result | {"queries": queries, "valid_queries": valid, "queries_without_match": queries - valid}
 
 
 def _single(value: float) -> float:

@@ -58,7 +58,7 @@ def resolution(bound: Floats) -> Floats:
     return np.exp2(exponent - SCORE_BITS)
 
 
-def multiples(scores: Floats, resolution: float) -> Floats:
+def multiples(scores: Floats, resolution: float | Floats) -> Floats:
     """Which multiple of the resolution a score is counted as."""
     return np.floor(scores / resolution + 0.5)
 

@@ -23,7 +23,8 @@ from dgaug.models.weights import file_sha256
 from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
-from dgaug.scores.evaluation import Ranking, evaluate_network, require_evaluation
+from dgaug.scores.evaluation import evaluate_network, require_evaluation
+from dgaug.scores.retrieval import Ranking
 from dgaug.settings import Settings, load_settings, override, parse_settings
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.training.batches import LabelledPictures

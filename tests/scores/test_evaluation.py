@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.models.reid import ReidNetwork
 from dgaug.runs import Run
-from dgaug.scores.evaluation import evaluate_network, evaluate_reid, features_of
+from dgaug.scores.evaluation import evaluate_network, evaluate_reid
+from dgaug.scores.features import features_of
+from dgaug.scores.protocols import Tables
 from dgaug.scores.retrieval import evaluate_ranking
 from dgaug.settings import DataSettings
 
@@ -34,6 +37,10 @@ def split_of(run: Run, name: str) -> tuple[list[Path], np.ndarray, np.ndarray]:
     paths = sorted(folder.iterdir())
     identities = np.array([int(path.name.split("_")[0]) for path in paths])
     return paths, identities, np.array([int(path.name.split("_c")[1][0]) for path in paths])
+
+
+def single_query(checkpoint: Path, data: Path, **options: Any) -> Tables:
+    return evaluate_reid(checkpoint, data, **options).ranking["single-query"]
 
 
 @pytest.mark.parametrize(("name", "scale"), [("prim", (1, 0)), ("fine", (0, 1)), ("both", (1, 0.3))])
@@ -63,7 +70,7 @@ def test_features_are_those_of_the_network_however_they_are_cut(tiny_run: Run, t
 
 
 def test_a_teacher_is_evaluated_on_its_one_feature(tiny_run: Run) -> None:
-    tables = evaluate_reid(tiny_run.teacher, tiny_run.data_root())
+    tables = single_query(tiny_run.teacher, tiny_run.data_root())
     assert list(tables) == ["prim"]
     assert 0 < tables["prim"]["sum_valid_queries/mAP"] < 1
     assert tables["prim"]["queries"] == 18
@@ -74,14 +81,14 @@ def test_a_gallery_with_the_queries_in_it_is_ranked_perfectly(tiny_run: Run, tmp
         for folder, camera in (("query", 1), ("bounding_box_test", 2), ("bounding_box_train", 1)):
             (tmp_path / folder).mkdir(exist_ok=True)
             shutil.copy(picture, tmp_path / folder / f"{number + 1:04d}_c{camera}s1_000001_01.jpg")
-    table = evaluate_reid(tiny_run.teacher, tmp_path)["prim"]
+    table = single_query(tiny_run.teacher, tmp_path)["prim"]
     assert table["sum_valid_queries/R1"] == 1
     assert table["trapezoid_all_queries/mAP"] == pytest.approx(1)
 
 
 def test_pictures_of_the_queries_own_camera_count_where_cameras_are_not_used(tiny_run: Run) -> None:
-    with_cameras = evaluate_reid(tiny_run.teacher, tiny_run.data_root())["prim"]
-    without = evaluate_reid(tiny_run.teacher, tiny_run.data_root(), cameras="none")["prim"]
+    with_cameras = single_query(tiny_run.teacher, tiny_run.data_root())["prim"]
+    without = single_query(tiny_run.teacher, tiny_run.data_root(), cameras="none")["prim"]
     assert with_cameras != without
     assert without["valid_queries"] == 18
 
@@ -94,6 +101,6 @@ def test_data_without_a_query_split_are_refused_with_what_is_missing(tiny_run: R
 
 
 def test_the_appearance_encoder_of_a_run_is_evaluated_too(tiny_run: Run) -> None:
-    tables = evaluate_reid(tiny_run.checkpoint, tiny_run.data_root())
+    tables = single_query(tiny_run.checkpoint, tiny_run.data_root())
     assert list(tables) == ["prim", "fine", "both"]
     assert len({table["sum_valid_queries/mAP"] for table in tables.values()}) > 1

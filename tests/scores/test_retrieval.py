@@ -40,6 +40,7 @@ def restated(query, query_ids, query_cameras, gallery, gallery_ids, gallery_came
             expected[f"{name}/R{k}"] = float(np.float32(share)) if name == "sum_valid_queries" else share
         expected[f"{name}/mAP"] = sum(row[column] for row in valid) / max(count, 1)
         expected[f"{name}/mINP"] = sum(row[3] for row in valid) / max(count, 1)
+    expected["queries_without_match"] = len(rows) - len(valid)
     expected["junk"] = sum(identity == -1 for identity in gallery_ids)
     expected["distractors"] = sum(identity == 0 for identity in gallery_ids)
     return expected

@@ -15,7 +15,7 @@ from dgaug.errors import DgaugError
 from dgaug.models import checkpoints
 from dgaug.processes import Processes
 from dgaug.runs import Run
-from dgaug.scores.evaluation import features_of
+from dgaug.scores.features import features_of
 from dgaug.settings import FeedSettings, ReidSettings
 from dgaug.store.read import open_store
 from dgaug.training.batches import LabelledPictures

@@ -1,0 +1,119 @@
+"""Re-id features of the pictures of a data set, with what the ranking protocol needs to know of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.pixels import normalise
+from dgaug.data.records import IdentityData, Record, Role
+from dgaug.models.ensemble import Ensemble
+from dgaug.models.reid import ReidNetwork
+from dgaug.progress import Progress, silent
+from dgaug.scores.retrieval import DISTRACTOR_IDENTITY, JUNK_IDENTITY
+
+BATCH = 64
+READERS = 4
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures with their features float32 [N, D], identity numbers [N] and cameras [N]."""
+
+    records: list[Record]
+    features: Tensor
+    identities: NDArray[np.int64]
+    cameras: NDArray[np.int64]
+
+
+def features_of(
+    network: ReidNetwork | Ensemble,
+    paths: Sequence[Path],
+    image_size: tuple[int, int],
+    *,
+    title: str,
+    flip: bool = True,
+    unit: bool = True,
+    progress: Progress = silent,
+) -> Tensor:
+    """Re-id features float32 [N, D] of picture files, on CPU; `flip` and `unit` as in `ReidNetwork.features`."""
+    network.eval()
+    device = next(network.parameters()).device
+    found = []
+    for start, pixels in _batches(paths, image_size):
+        pictures = normalise(torch.from_numpy(pixels).to(device))
+        found.append(network.features(pictures, flip=flip, unit=unit).cpu())
+        progress(title, start + len(pixels), len(paths))
+    return torch.cat(found)
+
+
+def _batches(paths: Sequence[Path], size: tuple[int, int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Pictures uint8 [B, H, W, 3]; the next ones are read while the network works on these."""
+
+    def read(path: Path) -> NDArray[np.uint8]:
+        return to_pixels(open_picture(path), size)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        starts = range(0, len(paths), BATCH)
+        ahead = [pool.submit(read, path) for path in paths[:BATCH]]
+        for start in starts:
+            batch, ahead = ahead, [pool.submit(read, path) for path in paths[start + BATCH : start + 2 * BATCH]]
+            yield start, np.stack([picture.result() for picture in batch])
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How a network's features are taken.
+
+    Attributes:
+        network: the network.
+        image_size: (H, W) of the pictures it sees.
+        flip: average over the picture and its mirror.
+        unit: parts of unit length, see `ReidNetwork.features`.
+    """
+
+    network: ReidNetwork | Ensemble
+    image_size: tuple[int, int]
+    flip: bool = True
+    unit: bool = True
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts, each with a weight of its own, a feature is cut: prim and fine, or one."""
+        return 2 if isinstance(self.network, ReidNetwork) and len(self.network.heads) == 2 else 1
+
+
+def split_features(
+    extraction: Extraction, data: IdentityData, name: str, numbers: dict[str, int], *, progress: Progress = silent
+) -> Split:
+    """The features of a split; `numbers` as `identity_numbers` gives them."""
+    records = data.splits[name]
+    features = features_of(
+        extraction.network,
+        [data.picture_path(record) for record in records],
+        extraction.image_size,
+        title=f"features of {name}",
+        flip=extraction.flip,
+        unit=extraction.unit,
+        progress=progress,
+    )
+    identities = np.array([_number(record, numbers) for record in records])
+    return Split(records, features, identities, np.array([record.camera for record in records]))
+
+
+def identity_numbers(records: Iterable[Record]) -> dict[str, int]:
+    """A number from 1 on for each identity, in the order of their names."""
+    return {name: number for number, name in enumerate(sorted({record.identity for record in records}), start=1)}
+
+
+def _number(record: Record, numbers: dict[str, int]) -> int:
+    special = {Role.JUNK: JUNK_IDENTITY, Role.DISTRACTOR: DISTRACTOR_IDENTITY}
+    return special.get(record.role, numbers[record.identity])
