@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from dgaug_cli.console import note, progress_shown, show_json
+
+OF_STORES = ("folders", "webdataset", "csv")
+OF_CHECKPOINTS = ("torchscript", "onnx")
 
 
 @click.command("export")
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option("--to", required=True, type=click.Choice(["folders", "webdataset", "csv"]), help="The form.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="A new or empty folder.")
+@click.argument("source", metavar="STORE|CHECKPOINT", type=click.Path(path_type=Path))
+@click.option("--to", required=True, type=click.Choice([*OF_STORES, *OF_CHECKPOINTS]), help="The form.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="A new or empty folder; of an encoder, a new file."
+)
 @click.option("--labels", metavar="POLICY", help="soft, appearance, structure, pseudo, ...; default: soft if stored.")
 @click.option(
     "--identity",
@@ -31,24 +37,70 @@ from dgaug_cli.console import note, progress_shown, show_json
     "--shard-size", default=10_000, show_default=True, type=click.IntRange(min=1), help="webdataset: pictures per tar."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pictures of the store.")
+@click.option(
+    "--flip/--no-flip", default=True, show_default=True, help="encoder: average over a picture and its mirror inside."
+)
 @click.option("--force", is_flag=True, help="Start over; removes only what an export wrote.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(as_json: bool, **options: Any) -> None:
-    """Write a store for other programs: Market-style folders, WebDataset tar files, or one CSV table.
+@click.pass_context
+def command(context: click.Context, source: Path, to: str, *, as_json: bool, **options: Any) -> None:
+    """Write a store, or the encoder of a checkpoint, for other programs.
 
     \b
-    folders     bounding_box_train/0002_c1s1_0000451_00.jpg, ..., labels.csv, identities.csv
-    webdataset  000000.tar, ... with KEY.jpg and KEY.json
-    csv         labels.csv: every pair with its donors and its label, no pictures
+    Of a store:
+        folders      bounding_box_train/0002_c1s1_0000451_00.jpg, ..., labels.csv, identities.csv
+        webdataset   000000.tar, ... with KEY.jpg and KEY.json
+        csv          labels.csv: every pair with its donors and its label, no pictures
+    \b
+    Of a re-id or DG-Net checkpoint, pictures to features:
+        torchscript  torch.jit.load reads it
+        onnx         needs the extra dgaug[onnx]
     \b
     Examples:
         dgaug export runs/00001-toy/store --to folders --out generated
         dgaug export runs/00001-toy/store --to webdataset --out tars --labels two-soft
+        dgaug export runs/00001-toy/checkpoints/last.pt --to onnx --out encoder.onnx
     """
+    encoder = to in OF_CHECKPOINTS
+    common = {name: options.pop(name) for name in ("out", "force")}
+    for name in options:
+        if (name == "flip") != encoder and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = f"--{name.replace('_', '-')}"
+            raise click.UsageError(f"{flag} says nothing for --to {to}; leave it out")
+    flip = options.pop("flip")
+    if encoder:
+        _export_encoder(source, as_json=as_json, to=to, flip=flip, **common)
+    else:
+        _export_store(source, as_json=as_json, to=to, **common, **options)
+
+
+def _export_encoder(checkpoint: Path, *, as_json: bool, **options: Any) -> None:
+    from dgaug.models.encoder import export_encoder
+
+    made = export_encoder(checkpoint, **options)
+    if as_json:
+        show_json(
+            {
+                "out": str(made.out),
+                "to": made.to,
+                "image_size": list(made.image_size),
+                "feature_length": made.feature_length,
+                "difference": made.difference,
+            }
+        )
+        return
+    height, width = made.image_size
+    note(
+        f"{made.out}: RGB pictures [B, 3, {height}, {width}] in 0..1 to features [B, {made.feature_length}]; "
+        f"differs from the network by {made.difference:.1g} at most"
+    )
+
+
+def _export_store(store: Path, *, as_json: bool, **options: Any) -> None:
     from dgaug.store.export import export_store
 
     with progress_shown() as progress:
-        made = export_store(progress=progress, **options)
+        made = export_store(store, progress=progress, **options)
     if as_json:
         show_json(
             {

@@ -42,7 +42,7 @@ def command(
         dgaug grid --count 6 --out grid.png
         dgaug grid --appearance anna.jpg --appearance ben.jpg --structure chris.jpg --out three.png
     """
-    from dgaug.pictures.sheet import require_free
+    from dgaug.files import require_free
     from dgaug.synthesis.drawing import draw_grid, grid_donors
 
     if out is not None:

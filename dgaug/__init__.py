@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dgaug.models.encoder import export_encoder
     from dgaug.scores.evaluation import evaluate_reid
     from dgaug.scores.quality import score_fid
     from dgaug.scores.twins import train_reid
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "draw_grid",
     "evaluate_reid",
+    "export_encoder",
     "export_store",
     "import_published",
     "interpolate",
@@ -39,6 +41,7 @@ __all__ = [
 _HOME = {
     "draw_grid": "dgaug.synthesis.drawing",
     "evaluate_reid": "dgaug.scores.evaluation",
+    "export_encoder": "dgaug.models.encoder",
     "export_store": "dgaug.store.export",
     "import_published": "dgaug.training.importing",
     "interpolate": "dgaug.synthesis.interpolation",

@@ -106,7 +106,7 @@ class ReidNetwork(nn.Module):
         if unit:
             parts = functional.normalize(parts, dim=3)
         mean = parts.mean(dim=0)
-        features: Tensor = torch.cat(list(functional.normalize(mean, dim=2) if unit else mean), dim=1)
+        features: Tensor = torch.cat((functional.normalize(mean, dim=2) if unit else mean).unbind(), dim=1)
         return features
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dgaug.errors import DgaugError
 from dgaug.files import whole
 
 Pixels = NDArray[np.uint8]
@@ -68,12 +67,6 @@ def save_sheet(sheet: Image.Image, path: Path) -> Path:
     with whole(path) as aside:
         sheet.save(aside, format=kind)
     return path
-
-
-def require_free(path: Path, *, force: bool) -> None:
-    """Refuse to write over a file; DgaugError where there is one and `force` is not given."""
-    if path.exists() and not force:
-        raise DgaugError(f"{path} is already there; choose another --out, or replace it with --force")
 
 
 def enlargement(height: int) -> int:

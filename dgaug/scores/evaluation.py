@@ -11,10 +11,10 @@ from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Role, class_names
 from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
+from dgaug.files import require_free
 from dgaug.models.checkpoints import ReidModel, load_reid
 from dgaug.models.ensemble import Ensemble
 from dgaug.models.reid import ReidNetwork
-from dgaug.pictures.sheet import require_free
 from dgaug.progress import Progress, silent
 from dgaug.scores.feature_file import require_feature_file, write_features
 from dgaug.scores.features import Extraction, Split, identity_numbers, split_features

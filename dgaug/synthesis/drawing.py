@@ -17,8 +17,9 @@ from dgaug.data.pixels import denormalise
 from dgaug.data.records import class_names
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
+from dgaug.files import require_free
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
-from dgaug.pictures.sheet import nxn_sheet, require_free, save_sheet
+from dgaug.pictures.sheet import nxn_sheet, save_sheet
 from dgaug.runs import find_run
 from dgaug.settings import DataSettings
 from dgaug.synthesis.codes import encode_pictures

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from dgaug.data.pixels import denormalise, normalise
 from dgaug.errors import DgaugError
+from dgaug.files import require_free
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.pictures.interpolation import interpolation_sheet, save_animation
-from dgaug.pictures.sheet import require_free, save_sheet
+from dgaug.pictures.sheet import save_sheet
 from dgaug.runs import find_run
 from dgaug.synthesis.drawing import pixels_of
 
