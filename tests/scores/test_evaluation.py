@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from tiny_run import RunCommand, tiny_settings
 
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
+from dgaug.models.checkpoints import appearance_architecture, reid_content, save
 from dgaug.models.reid import ReidNetwork
 from dgaug.runs import Run
 from dgaug.scores.evaluation import evaluate_network, evaluate_reid
@@ -104,3 +110,148 @@ def test_the_appearance_encoder_of_a_run_is_evaluated_too(tiny_run: Run) -> None
     tables = single_query(tiny_run.checkpoint, tiny_run.data_root())
     assert list(tables) == ["prim", "fine", "both"]
     assert len({table["sum_valid_queries/mAP"] for table in tables.values()}) > 1
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_run: Run, two_heads: ReidNetwork, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-head network in a file."""
+    path = tmp_path_factory.mktemp("reid") / "last.pt"
+    settings = tiny_settings(model={"embedding": 8})
+    content = reid_content(two_heads, appearance_architecture(settings, 6), [str(n) for n in range(6)], SIZE)
+    save(path, content)
+    return path
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "inner"])
+@pytest.mark.parametrize("flip", [True, False])
+def test_other_metrics_rank_the_features_as_they_are(
+    tiny_run: Run, two_heads: ReidNetwork, checkpoint: Path, metric: str, flip: bool
+) -> None:
+    found = evaluate_reid(checkpoint, tiny_run.data_root(), metric=metric, flip=flip)
+    sides = [split_of(tiny_run, split) for split in ("query", "gallery")]
+    features = []
+    for paths, _, _ in sides:
+        pixels = np.stack([to_pixels(open_picture(path), SIZE) for path in paths])
+        pictures = normalise(torch.from_numpy(pixels))
+        views = (pictures, pictures.flip(3)) if flip else (pictures,)
+        features.append(torch.stack([two_heads(view).embeddings[1] for view in views]).mean(0).detach())
+    expected = evaluate_ranking(features[0], *sides[0][1:], features[1], *sides[1][1:], metric=metric)
+    assert found.ranking["single-query"]["fine"] == pytest.approx(expected)
+    assert (found.protocol["metric"], found.protocol["flip"]) == (metric, flip)
+
+
+def test_every_protocol_at_once_with_features_and_ranked_lists(
+    tiny_run: Run, checkpoint: Path, tmp_path: Path, dgaug: RunCommand
+) -> None:
+    data = tmp_path / "people"
+    shutil.copytree(tiny_run.data_root(), data)
+    shutil.copytree(data / "query", data / "gt_bbox")
+    options = ["--rerank", "--rerank-k1", "6", "--multi-query", "--single-shot", "3", "--fine-weight", "auto"]
+    files = ["--features", tmp_path / "f.h5", "--ranked-lists", tmp_path / "lists.png"]
+    said = json.loads(dgaug("eval-reid", checkpoint, "--data", data, *options, *files, "--json").out)
+    assert list(said["ranking"]) == ["single-query", "multi-query", "re-ranked", "single-gallery-shot"]
+    for tables in said["ranking"].values():
+        assert list(tables) == ["prim", "fine", "both"]
+        assert all(0 < table["sum_valid_queries/mAP"] <= 1 for table in tables.values())
+    # One query picture of each identity and camera: it is its own multi-query.
+    assert said["ranking"]["multi-query"] == said["ranking"]["single-query"]
+    protocol = said["protocol"]
+    assert protocol["reranking"] == {"k1": 6, "k2": 6, "original": 0.3}
+    assert protocol["fine_weight_chosen_by"]["queries"] > 0
+    with Image.open(tmp_path / "lists.png") as picture:
+        assert picture.height > 8 * 128
+    with h5py.File(tmp_path / "f.h5") as hdf5:
+        assert set(hdf5) == {"query", "gallery", "multi-query"}
+        assert hdf5.attrs["parts"] == 2
+        assert json.loads(hdf5.attrs["protocol"]) == protocol
+        found = {
+            split: (
+                group["feature"][:],
+                np.array([int(name) for name in group["identity"].asstr()]),
+                group["camera"][:],
+            )
+            for split, group in hdf5.items()
+        }
+        assert hdf5["query/path"].asstr()[0] == "query/" + min(path.name for path in (data / "query").iterdir())
+        assert set(hdf5["gallery/role"].asstr()) == {"identity", "junk", "distractor"}
+    halves = found["query"][0][:, :8], found["gallery"][0][:, :8]
+    table = evaluate_ranking(halves[0], *found["query"][1:], halves[1], *found["gallery"][1:])
+    assert said["ranking"]["single-query"]["prim"] == table
+
+
+def test_npz_holds_the_same_features(tiny_run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    found = evaluate_reid(checkpoint, tiny_run.data_root(), features=tmp_path / "f.npz")
+    with np.load(tmp_path / "f.npz") as file:
+        assert np.array_equal(file["gallery/feature"], found.gallery.features.numpy())
+        assert file["query/path"].tolist() == [record.path for record in found.query.records]
+        assert file["parts"] == 2
+
+
+def test_a_model_of_other_identities_is_a_transfer(tiny_run: Run, checkpoint: Path, dgaug: RunCommand) -> None:
+    command = ("eval-reid", checkpoint, "--data", tiny_run.data_root())
+    assert "a transfer across data sets" in dgaug(*command).err
+    assert evaluate_reid(tiny_run.teacher, tiny_run.data_root()).protocol["trained_on_these_identities"] is True
+
+
+def test_data_without_cameras_say_so(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+    for folder in ("query", "bounding_box_test"):
+        (tmp_path / folder).mkdir()
+        for row, picture in enumerate(sorted((tiny_run.data_root() / folder).iterdir())):
+            shutil.copy(picture, tmp_path / folder / f"{picture.name.split('_')[0]}_{row}.jpg")
+    command = ("eval-reid", tiny_run.teacher, "--data", tmp_path)
+    shown = dgaug(*command)
+    assert shown.code == 0
+    assert "no camera is known of 18 of 18 query pictures" in shown.err
+    assert "cameras unknown" in shown.err
+    assert "pictures have no camera" in dgaug(*command, "--cameras", "required").error()
+
+
+def one_identity(data: Path) -> None:
+    for picture in (data / "bounding_box_test").iterdir():
+        if not picture.name.startswith("0007"):
+            picture.unlink()
+
+
+def no_match(data: Path) -> None:
+    for picture in (data / "query").iterdir():
+        picture.rename(picture.with_name("9" + picture.name[1:]))
+
+
+def nothing(data: Path) -> None:
+    """The data as they are."""
+
+
+WRONG = [
+    (one_identity, "", "gallery pictures show the identity '0007', so every ranking of them is right"),
+    (no_match, "", "none of the 18 queries has a gallery picture of its identity from another camera"),
+    (nothing, "--multi-query", "has no multi-query pictures"),
+    (nothing, "--metric manhattan", "unknown metric 'manhattan'"),
+    (nothing, "--rerank --metric inner", "re-ranking needs a distance"),
+    (nothing, "--rerank --rerank-k1 0", "expected k1 and k2 of at least 1"),
+    (nothing, "--fine-weight -1", "expected a number from 0 on or auto, found '-1'"),
+    (nothing, "--fine-weight best", "expected a number from 0 on or auto, found 'best'"),
+    (nothing, "--features features.txt", "expected a file of features to end in .h5, .hdf5, .npz"),
+    (nothing, "--ranked-lists {data}", "is already there"),
+]
+
+
+@pytest.mark.parametrize(("prepare", "options", "said"), WRONG, ids=[said for _, _, said in WRONG])
+def test_what_cannot_be_evaluated_is_one_line(
+    tiny_run: Run, tmp_path: Path, dgaug: RunCommand, prepare: Callable[[Path], None], options: str, said: str
+) -> None:
+    data = tmp_path / "people"
+    shutil.copytree(tiny_run.data_root(), data)
+    prepare(data)
+    command = ("eval-reid", tiny_run.teacher, "--data", data, *options.format(data=data).split())
+    assert said in dgaug(*command).error()
+
+
+def test_a_network_that_has_diverged_is_named(
+    tiny_run: Run, checkpoint: Path, tmp_path: Path, dgaug: RunCommand
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["network"]["heads.1.norm.weight"].fill_(float("nan"))
+    save(tmp_path / "last.pt", content)
+    command = ("eval-reid", tmp_path / "last.pt", "--data", tiny_run.data_root(), "--features", tmp_path / "f.h5")
+    assert "18 of 18 query features hold NaN or infinity" in dgaug(*command).error()
+    assert not (tmp_path / "f.h5").exists()
