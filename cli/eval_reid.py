@@ -63,8 +63,8 @@ def command(checkpoint: Path, data: Path, as_json: bool, **options: Any) -> None
         show_json(found.as_json())
         return
     for protocol, tables in found.ranking.items():
-        names = [name for name in next(iter(tables.values())) if "/" in name]
-        rows = [[name, *(table[name] for table in tables.values())] for name in names]
+        names = [name for name in next(iter(tables.values())) if name.count("/") == 1]
+        rows = [[name, *(_with_spread(table, name) for table in tables.values())] for name in names]
         show_table(protocol, ("figure", *tables), rows)
     _show_protocol(found.protocol)
     counts = next(iter(next(iter(found.ranking.values())).values()))
@@ -74,11 +74,19 @@ def command(checkpoint: Path, data: Path, as_json: bool, **options: Any) -> None
             note(str(path))
 
 
+def _with_spread(table: Mapping[str, float], name: str) -> float | str:
+    spread = table.get(f"{name}/spread")
+    return table[name] if spread is None else f"{table[name]:.3f} ± {spread:.3f}"
+
+
 def _show_protocol(protocol: Mapping[str, Any]) -> None:
     flips = "flip-averaged" if protocol["flip"] else "without flip"
     note(f"{protocol['metric']}, {flips}, cameras {protocol['cameras']}")
     if protocol["fine_weight"] is not None:
         chosen = "as given" if protocol["fine_weight_chosen_by"] is None else "chosen on training pictures"
         note(f"both: prim + {protocol['fine_weight']:g} x fine ({chosen})")
+    if protocol["multi_query"] is not None:
+        alone = protocol["multi_query"]["queries_by_their_own_picture"]
+        note(f"multi-query: {alone:,} queries without such pictures stand for themselves")
     if protocol["trained_on_these_identities"] is False:
         note("the model was trained on other identities than this training split has: a transfer across data sets")

@@ -105,6 +105,8 @@ def evaluate_reid(
             "fine_weight": chosen.weight if extraction.parts == 2 else None,
             "fine_weight_chosen_by": None if chosen.chosen_by is None else _described_choice(chosen),
             "reranking": None if reranking is None else asdict(reranking),
+            "single_gallery_shot": {"repeats": single_shot, "seed": seed} if single_shot else None,
+            "multi_query": _described_multi_query(splits) if multi_query else None,
             **_described_data(model, content),
         },
         progress=progress,
@@ -112,7 +114,7 @@ def evaluate_reid(
     if feature_file is not None:
         write_features(feature_file, splits, found.protocol, parts=extraction.parts)
     if list_file is not None:
-        draw_ranked_lists(found, content, list_file)
+        draw_ranked_lists(found, content, list_file, size=model.image_size)
     return found
 
 
@@ -205,6 +207,18 @@ def _features(
 
 def _described_choice(chosen: FineWeight) -> dict[str, object]:
     return {"mAP of training pictures (sum, valid queries)": chosen.chosen_by, "queries": chosen.queries}
+
+
+def _described_multi_query(splits: Mapping[str, Split]) -> dict[str, int]:
+    query, pictures = (
+        zip(splits[name].identities.tolist(), splits[name].cameras.tolist(), strict=True)
+        for name in (QUERY, MULTI_QUERY)
+    )
+    known = set(pictures)
+    return {
+        "pictures": len(splits[MULTI_QUERY].records),
+        "queries_by_their_own_picture": sum(one not in known for one in query),
+    }
 
 
 def _described_data(model: ReidModel, data: IdentityData) -> dict[str, object]:

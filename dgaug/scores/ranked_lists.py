@@ -13,18 +13,17 @@ from dgaug.pictures.sheet import Pixels, save_sheet
 from dgaug.scores.protocols import SINGLE_QUERY, Evaluation
 
 LISTS, LENGTH = 8, 10
-SIZE = (128, 64)
 
 
-def draw_ranked_lists(found: Evaluation, data: IdentityData, path: Path) -> None:
-    """Write `LISTS` queries with the first `LENGTH` pictures of each ranking as a PNG file.
+def draw_ranked_lists(found: Evaluation, data: IdentityData, path: Path, *, size: tuple[int, int]) -> None:
+    """Write `LISTS` queries with the first `LENGTH` pictures of each ranking, resized to (H, W), as a PNG file.
 
     The queries lie at even distances from the worst average precision to the best, so the sheet shows the model as it
     is; each caption says its query's average precision (mean of precisions).
     """
 
     def pixels(record: Record) -> Pixels:
-        return to_pixels(open_picture(data.picture_path(record)), SIZE)
+        return to_pixels(open_picture(data.picture_path(record)), size)
 
     precision = found.per_query[SINGLE_QUERY][found.feature].average_precision
     rows = []

@@ -146,6 +146,7 @@ def test_every_protocol_at_once_with_features_and_ranked_lists(
     data = tmp_path / "people"
     shutil.copytree(tiny_run.data_root(), data)
     shutil.copytree(data / "query", data / "gt_bbox")
+    min((data / "gt_bbox").iterdir()).unlink()
     options = ["--rerank", "--rerank-k1", "6", "--multi-query", "--single-shot", "3", "--fine-weight", "auto"]
     files = ["--features", tmp_path / "f.h5", "--ranked-lists", tmp_path / "lists.png"]
     said = json.loads(dgaug("eval-reid", checkpoint, "--data", data, *options, *files, "--json").out)
@@ -153,7 +154,9 @@ def test_every_protocol_at_once_with_features_and_ranked_lists(
     for tables in said["ranking"].values():
         assert list(tables) == ["prim", "fine", "both"]
         assert all(0 < table["sum_valid_queries/mAP"] <= 1 for table in tables.values())
-    # One query picture of each identity and camera: it is its own multi-query.
+    # One query picture of each identity and camera at most: it is its own multi-query.
+    assert said["protocol"]["multi_query"] == {"pictures": 17, "queries_by_their_own_picture": 1}
+    assert said["protocol"]["single_gallery_shot"] == {"repeats": 3, "seed": 0}
     assert said["ranking"]["multi-query"] == said["ranking"]["single-query"]
     protocol = said["protocol"]
     assert protocol["reranking"] == {"k1": 6, "k2": 6, "original": 0.3}
