@@ -63,7 +63,7 @@ def evaluate_reid(
         metric: `cosine` (parts of unit length, as published), `euclidean` or `inner` (of the features as they are).
         flip: average over the picture and its mirror.
         fine_weight: weight of the fine half in `both`; `auto` chooses it on the training split, see
-            `choose_fine_weight`.
+            `choose_fine_weight`. Without effect on a network with one head.
         rerank: k-reciprocal re-ranking too, with the three parameters that follow.
         multi_query: rank by the mean feature of a query's identity and camera too (Market-1501: gt_bbox).
         single_shot: so many repeats of the CUHK03 protocol too, see `single_shot`.
@@ -79,31 +79,32 @@ def evaluate_reid(
     reranking = Reranking(rerank_k1, rerank_k2, rerank_lambda) if rerank else None
     if rerank and metric == "inner":
         raise DgaugError("re-ranking needs a distance, which inner products are not; use --metric cosine or euclidean")
-    chosen = None if fine_weight == AUTO else _given_weight(fine_weight)
+    weight = None if fine_weight == AUTO else _given_weight(fine_weight)
     feature_file, list_file = (None if path is None else Path(path) for path in (features, ranked_lists))
     _require_writable(feature_file, list_file, force=force)
     model = load_reid(Path(checkpoint))
     used = [QUERY, GALLERY, *([MULTI_QUERY] if multi_query else [])]
     reading = {"layout": layout, "pattern": pattern, "cameras": cameras}
-    content = _read_evaluated(Path(data), reading, used if chosen else [*used, TRAIN], progress)
+    content = _read_evaluated(Path(data), reading, used if weight else [*used, TRAIN], progress)
     extraction = Extraction(model.network.to(default_device()), model.image_size, flip=flip, unit=metric == "cosine")
     # Parts of unit length already; the mean over several queries keeps the length it has (method: ranking).
     metric_of_scores = "inner" if metric == "cosine" else metric
-    if chosen is None:
-        chosen = choose_fine_weight(extraction, content, metric=metric_of_scores, seed=seed, progress=progress)
+    if weight is None and extraction.parts == 2:
+        weight = choose_fine_weight(extraction, content, metric=metric_of_scores, seed=seed, progress=progress)
+    weight = weight or FineWeight()
     splits = _features(extraction, content, used, progress)
     found = evaluate_splits(
         splits[QUERY],
         splits[GALLERY],
-        weightings_of(extraction.parts, chosen.weight),
+        weightings_of(extraction.parts, weight.weight),
         protocols=Protocols(metric_of_scores, reranking, splits.get(MULTI_QUERY), single_shot, seed),
         described={
             "checkpoint_sha256": model.sha256,
             "image_size": list(model.image_size),
             "metric": metric,
             "flip": flip,
-            "fine_weight": chosen.weight if extraction.parts == 2 else None,
-            "fine_weight_chosen_by": None if chosen.chosen_by is None else _described_choice(chosen),
+            "fine_weight": weight.weight if extraction.parts == 2 else None,
+            "fine_weight_chosen_by": None if weight.chosen_by is None else _described_choice(weight),
             "reranking": None if reranking is None else asdict(reranking),
             "single_gallery_shot": {"repeats": single_shot, "seed": seed} if single_shot else None,
             "multi_query": _described_multi_query(splits) if multi_query else None,

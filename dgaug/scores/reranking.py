@@ -132,7 +132,7 @@ def _encode(
     sizes = np.asarray(narrow.sum(axis=1)).ravel()
     # Picture by neighbour: how many of the neighbour's own are among the picture's.
     shared = (wide @ narrow.T).multiply(wide).tocoo()
-    # Adopted: two thirds of its own and more.
+    # Those of a neighbour are adopted where more than two thirds of them are shared.
     taken = 3 * shared.data > 2 * sizes[shared.col]
     adopted = sparse.csr_array((np.ones(taken.sum()), (shared.row[taken], shared.col[taken])), shape=wide.shape)
     members = (wide + adopted @ narrow).tocoo()
@@ -158,12 +158,12 @@ def _reciprocal(nearest: Numbers) -> sparse.csr_array:
 
 def _pair_distances(pictures: Tensor, rows: Numbers, columns: Numbers, weights: Sequence[float]) -> Floats:
     """Squared Euclidean distances [n] of single pairs, parts weighted."""
-    scale = torch.tensor(weights, dtype=pictures.dtype).repeat_interleave(pictures.shape[1] // len(weights))
+    scale = pictures.new_tensor(weights).repeat_interleave(pictures.shape[1] // len(weights))
     found = np.empty(len(rows))
     for start in range(0, len(rows), PAIRS_PER_CHUNK):
         pairs = slice(start, start + PAIRS_PER_CHUNK)
-        one, other = (torch.from_numpy(side[pairs]).to(pictures.device) for side in (rows, columns))
-        found[pairs] = ((pictures[one] - pictures[other]).square_() @ scale.to(pictures.device)).cpu().numpy()
+        one, other = (torch.from_numpy(side[pairs].astype(np.int64)).to(pictures.device) for side in (rows, columns))
+        found[pairs] = ((pictures[one] - pictures[other]).square_() @ scale).cpu().numpy()
     return found
 
 

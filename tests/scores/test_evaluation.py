@@ -82,6 +82,12 @@ def test_a_teacher_is_evaluated_on_its_one_feature(tiny_run: Run) -> None:
     assert tables["prim"]["queries"] == 18
 
 
+def test_a_network_with_one_head_has_no_weight_to_choose(tiny_run: Run) -> None:
+    plain, auto = (evaluate_reid(tiny_run.teacher, tiny_run.data_root(), fine_weight=w) for w in (0.5, "auto"))
+    assert plain.ranking == auto.ranking
+    assert auto.protocol["fine_weight"] is auto.protocol["fine_weight_chosen_by"] is None
+
+
 def test_a_gallery_with_the_queries_in_it_is_ranked_perfectly(tiny_run: Run, tmp_path: Path) -> None:
     for number, picture in enumerate(sorted((tiny_run.data_root() / "query").iterdir())[::3]):
         for folder, camera in (("query", 1), ("bounding_box_test", 2), ("bounding_box_train", 1)):
