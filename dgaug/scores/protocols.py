@@ -62,7 +62,8 @@ class Evaluation:
     Attributes:
         protocol: how, as `--json` prints it.
         ranking: by protocol (`single-query`, ...), its tables.
-        per_query: by protocol and feature, first rank and average precisions of each query, in the order of `query`.
+        per_query: by protocol (but single-gallery-shot) and feature, first rank and average precisions of each query,
+            in the order of `query`.
         query: the queries and their features.
         gallery: the gallery and its features.
     """

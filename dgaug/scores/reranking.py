@@ -16,7 +16,7 @@ from dgaug.progress import Progress, silent
 from dgaug.scores.similarity import Floats, ScoredQueries, WeightedScores, Weightings, multiples, resolution
 
 CELLS_PER_CHUNK = 4_000_000
-PAIRS_PER_CHUNK = 20_000
+PAIRS_PER_CHUNK = 4_000
 
 Numbers = NDArray[np.int64]
 
