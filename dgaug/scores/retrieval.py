@@ -26,7 +26,7 @@ JUNK_IDENTITY = -1
 DISTRACTOR_IDENTITY = 0
 CMC_RANKS = (1, 5, 10)
 # Bounds the memory of one chunk of queries: 8 bytes a cell for each part, and for their sum.
-CELLS_PER_CHUNK = 4_000_000
+CELLS_PER_CHUNK = 8_000_000
 
 
 @dataclass(frozen=True)
