@@ -35,7 +35,9 @@ def write_features(path: Path, splits: Mapping[str, Split], protocol: Mapping[st
     unknown) and `role` (`identity`, `junk`, `distractor`), all [N]. HDF5 has a group a split and the attributes
     `parts` (prim, then fine), `protocol` (JSON) and `dgaug_version`; npz has the same names with a slash.
     """
-    columns = {f"{name}/{column}": values for name, split in splits.items() for column, values in _columns(split)}
+    columns: dict[str, Any] = {
+        f"{name}/{column}": values for name, split in splits.items() for column, values in _columns(split)
+    }
     attributes: dict[str, Any] = {
         "parts": parts,
         "protocol": json.dumps(protocol),
@@ -43,7 +45,7 @@ def write_features(path: Path, splits: Mapping[str, Split], protocol: Mapping[st
     }
     with whole(path) as aside:
         if path.suffix.lower() == ".npz":
-            np.savez(aside, allow_pickle=False, **columns, **attributes)
+            np.savez(aside, **columns, **attributes)
             return
         with h5py.File(aside, "w") as hdf5:
             hdf5.attrs.update(attributes)
