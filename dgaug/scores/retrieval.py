@@ -221,8 +221,9 @@ def ranks_at(scores: Floats, places: Numbers, resolution: float) -> Numbers:
     """Ranks from 1 of the scores at places [m] of `scores` [G]: after the higher ones, and the equal ones before."""
     low = (multiples(scores[places], resolution) - 0.5) * resolution
     high = low + resolution
-    contenders = np.sort(scores[scores >= low.min()])
-    higher, reached = (len(contenders) - np.searchsorted(contenders, bound) for bound in (high, low))
+    contenders = scores[scores >= low.min()]
+    contenders.sort()
+    higher, reached = (len(contenders) - contenders.searchsorted(bound) for bound in (high, low))
     for k in np.flatnonzero(reached - higher > 1):
         before = scores[: places[k]]
         higher[k] += np.count_nonzero((before >= low[k]) & (before < high[k]))
