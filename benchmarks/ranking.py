@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -163,7 +164,7 @@ def table(found: dict[str, float]) -> str:
     }
     lines = []
     for name, text in names.items():
-        share = "" if name == "dgaug_rerank" else f"1/{found['published'] / found[name]:.1f}"
+        share = "" if name != "dgaug" else f"1/{found['published'] / found[name]:.1f}"
         memory = "" if name == "published" else f"{found[f'{name}_memory']:.1f}"
         lines.append(f"| {text} | {found[name]:.1f} | {share} | {found[f'{name}_processor']:.1f} | {memory} |")
     return "\n".join(
@@ -171,7 +172,7 @@ def table(found: dict[str, float]) -> str:
             "# Ranking at the size of Market-1501",
             "",
             f"{machine()}. {QUERIES:,} x {GALLERY:,} features of {LENGTH:,} numbers, three weightings "
-            f"(mAP {100 * found['mAP']:.1f} %).",
+            f"(mAP {100 * found['mAP']:.1f} %). Load of the machine before: {found['load_before']:.1f}.",
             "",
             "| | seconds | of the loop | processor seconds | peak memory, GB |",
             "|---|---:|---:|---:|---:|",
@@ -194,7 +195,8 @@ def main(queries: int, rounds: int, out: Path, what: str | None) -> None:
     if what is not None:
         only(what)
         return
-    found = measure(rounds, queries)
+    load = os.getloadavg()[0]
+    found = measure(rounds, queries) | {"load_before": load}
     found |= {f"{name}_memory": peak_memory(name) for name in ("nothing", "dgaug", "dgaug_rerank")}
     text = table(found)
     out.mkdir(parents=True, exist_ok=True)
