@@ -93,9 +93,14 @@ class Evaluation:
             for column, hit in zip(columns[:count], right[:count], strict=True)
         ]
 
+    def __getitem__(self, feature: str) -> Ranking:
+        """The figures of a feature (`prim`, `fine`, `both`) for single queries."""
+        return self.ranking[SINGLE_QUERY][feature]
+
     def as_json(self) -> dict[str, object]:
-        """Protocol and figures, as `--json` prints them."""
-        return {"protocol": self.protocol, "ranking": self.ranking}
+        """Figures and protocol, as `--json` prints them: by feature for single queries, then by other protocols."""
+        others = {name: tables for name, tables in self.ranking.items() if name != SINGLE_QUERY}
+        return {**self.ranking[SINGLE_QUERY], **others, "protocol": self.protocol}
 
 
 def evaluate_splits(

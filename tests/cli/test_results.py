@@ -55,8 +55,8 @@ def test_json_is_all_that_a_real_process_prints(tiny_run: Run, tmp_path: Path) -
 def test_evaluation_prints_tables_or_json(tiny_run: Run, dgaug: RunCommand) -> None:
     command = ("eval-reid", tiny_run.teacher, "--data", tiny_run.data_root())
     found = only_object(dgaug(*command, "--json").out)
-    assert found.keys() == {"protocol", "ranking"}
-    assert found["ranking"]["single-query"]["prim"]["queries"] == 18
+    assert found.keys() == {"prim", "protocol"}
+    assert found["prim"]["queries"] == 18
     shown = dgaug(*command)
     assert "sum_valid_queries/mAP" in shown.out
     assert "queries: 18" in shown.err
