@@ -33,7 +33,7 @@ from training_iteration import RESULTS, machine
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise, normalise
 from dgaug.models import checkpoints
-from dgaug.models.checkpoints import teacher_architecture
+from dgaug.models.architectures import teacher_architecture
 from dgaug.models.reid import ReidNetwork
 from dgaug.settings import load_settings
 from dgaug.store import codecs

@@ -68,7 +68,7 @@ class ResNet50(Backbone):
 
 
 class TimmBackbone(Backbone):
-    """Any timm network that gives feature maps, at a total stride of 16 where it can."""
+    """Any timm network that gives feature maps or a grid of tokens, at a total stride of 16 where it can."""
 
     scale: Tensor
     shift: Tensor
@@ -76,18 +76,35 @@ class TimmBackbone(Backbone):
     def __init__(self, name: str, last_stride: int) -> None:
         super().__init__()
         self.network: Any = _timm_network(name, last_stride)
-        _require_feature_maps(self.network, name)
         self.channels = int(self.network.num_features)
         statistics = self.network.pretrained_cfg
         ours = torch.tensor([IMAGENET_MEAN, IMAGENET_STD]).view(2, 1, 3, 1, 1)
         theirs = torch.tensor([statistics["mean"], statistics["std"]]).view(2, 1, 3, 1, 1)
         self.register_buffer("scale", ours[1] / theirs[1], persistent=False)
         self.register_buffer("shift", (ours[0] - theirs[0]) / theirs[1], persistent=False)
+        _require_feature_maps(self, name)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Feature maps [B, C, h, w]."""
         maps: Tensor = self.network.forward_features(pictures * self.scale + self.shift)
+        if maps.ndim == 3:
+            return self._grid(maps, pictures)
         return maps if maps.shape[1] == self.channels else maps.permute(0, 3, 1, 2)
+
+    def _grid(self, tokens: Tensor, pictures: Tensor) -> Tensor:
+        """The patch tokens of [B, tokens, C] as maps, without those that stand for the whole picture."""
+        patch = self.network.patch_embed.patch_size
+        rows, columns = (-(-side // length) for side, length in zip(pictures.shape[2:], patch, strict=True))
+        patches = tokens[:, self.network.num_prefix_tokens :].transpose(1, 2)
+        return patches.reshape(len(tokens), self.channels, rows, columns)
+
+
+# What keeps a family's resolution, or makes it take pictures of any size; the first that it knows is used.
+_WISHES: tuple[dict[str, Any], ...] = (
+    {"output_stride": 16},
+    {"dynamic_img_size": True, "dynamic_img_pad": True},
+    {"strict_img_size": False},
+)
 
 
 def _timm_network(name: str, last_stride: int) -> Any:
@@ -97,25 +114,29 @@ def _timm_network(name: str, last_stride: int) -> Any:
         close = timm.list_models(f"*{name.split('_')[0]}*")[:5]
         hint = f"; did you mean {', '.join(close)}" if close else ""
         raise DgaugError(f"unknown backbone {name!r}: neither small, resnet50 nor a timm model{hint}")
-    if last_stride == 1:
+
+    def granted(wish: dict[str, Any]) -> Any | None:
         try:
-            return timm.create_model(name, pretrained=False, num_classes=0, output_stride=16)
+            return timm.create_model(name, pretrained=False, num_classes=0, **wish)
         except (TypeError, NotImplementedError, AssertionError):
-            pass  # this family cannot keep its resolution; it runs at its own stride
-    return timm.create_model(name, pretrained=False, num_classes=0)
+            return None  # this family does not know that wish
+
+    tried = (granted(wish) for wish in _WISHES[0 if last_stride == 1 else 1 :])
+    found = next((network for network in tried if network is not None), None)
+    return timm.create_model(name, pretrained=False, num_classes=0) if found is None else found
 
 
 @torch.no_grad()
-def _require_feature_maps(network: Any, name: str) -> None:
+def _require_feature_maps(network: TimmBackbone, name: str) -> None:
     try:
-        maps = network.eval().forward_features(torch.zeros(1, 3, 64, 32))
+        maps = network.eval()(torch.zeros(1, 3, 64, 32))
         found = f"{maps.ndim - 1} axes a picture"
-    except (AssertionError, RuntimeError) as error:  # what a network for one picture size raises
+    except (AssertionError, AttributeError, RuntimeError, ValueError) as error:  # what one for one picture size raises
         maps, found = None, str(error).splitlines()[0]
     if maps is None or maps.ndim != 4:
         raise DgaugError(
             f"backbone {name!r} gives no feature maps for pictures of any size ({found}); "
-            "choose a convolutional one (timm.list_models('*efficientnet*'))"
+            "choose another, such as vit_small_patch16_224, swin_tiny_patch4_window7_224 or tf_efficientnet_lite0"
         )
     network.train()
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from dgaug.errors import DgaugError
 from dgaug.files import whole
+from dgaug.models.architectures import appearance_architecture
 from dgaug.models.ensemble import Ensemble
 from dgaug.models.generator import Generator
 from dgaug.models.reid import ReidNetwork
@@ -234,29 +235,3 @@ def load_generator(path: Path) -> TrainedGenerator:
 def appearance_network(settings: Settings, classes: int, *, weights: str | None = None) -> ReidNetwork:
     """The two-head network that `settings.model` describes; `weights` replaces its setting."""
     return ReidNetwork(**appearance_architecture(settings, classes) | {"weights": weights or settings.model.weights})
-
-
-def appearance_architecture(settings: Settings, classes: int) -> dict[str, Any]:
-    """`ReidNetwork`'s arguments for the appearance encoder."""
-    model = settings.model
-    return {
-        "backbone": model.backbone,
-        "classes": classes,
-        "dropouts": (model.prim_dropout, model.fine_dropout),
-        "pool": "max",
-        "embedding": model.embedding,
-        "last_stride": model.last_stride,
-    }
-
-
-def teacher_architecture(settings: Settings, classes: int) -> dict[str, Any]:
-    """`ReidNetwork`'s arguments for the one-head teacher."""
-    model = settings.model
-    return {
-        "backbone": model.backbone,
-        "classes": classes,
-        "dropouts": (model.prim_dropout,),
-        "pool": "avg",
-        "embedding": model.embedding,
-        "last_stride": settings.teacher.last_stride,
-    }

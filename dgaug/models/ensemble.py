@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from dgaug.models.heads import mean_logits
 from dgaug.models.reid import ReidNetwork, ReidOutput
 
 
@@ -31,8 +31,7 @@ class Ensemble(nn.Module):
     def forward(self, pictures: Tensor) -> ReidOutput:
         """Log probabilities [B, C], embeddings [B, sum of E] and the first member's appearance codes."""
         seen: list[ReidOutput] = [member(pictures) for member in self.members]
-        likely = torch.stack([output.logits[0].float().log_softmax(dim=1) for output in seen])
-        mean = likely.logsumexp(dim=0) - math.log(len(seen))
+        mean = mean_logits([output.logits[0] for output in seen])
         embedding = torch.cat([part for output in seen for part in output.embeddings], dim=1)
         return ReidOutput((mean,), (embedding,), seen[0].appearance)
 

@@ -14,40 +14,23 @@ from torch.nn import functional
 
 from dgaug.models.backbones import create_backbone, pool_stripes
 from dgaug.models.decoder import BLOCKS
+from dgaug.models.heads import HEADS, HeadOutput, mean_logits
 
 
 class ReidOutput(NamedTuple):
     """What a re-id network says of B pictures.
 
     Attributes:
-        logits: class scores [B, C] of each head, prim first.
-        embeddings: the re-id feature [B, E] of each head, before its last linear layer.
+        logits: class scores [B, C] of each head, prim first; of a head with parts their mean, as `mean_logits` has it.
+        embeddings: the re-id feature [B, E] of each head.
         appearance: appearance codes [B, 4 * channels]; a one-head network gives them too.
+        heads: everything each head said, its parts apart.
     """
 
     logits: tuple[Tensor, ...]
     embeddings: tuple[Tensor, ...]
     appearance: Tensor
-
-
-class Head(nn.Module):
-    """Linear, batch norm, dropout, linear; the embedding is what batch norm returns."""
-
-    def __init__(self, channels: int, embedding: int, classes: int, dropout: float) -> None:
-        super().__init__()
-        self.reduce = nn.Linear(channels, embedding)
-        self.norm = nn.BatchNorm1d(embedding)
-        self.classify = nn.Linear(embedding, classes)
-        self.dropout = dropout
-        nn.init.kaiming_normal_(self.reduce.weight, a=0, mode="fan_out")
-        nn.init.zeros_(self.reduce.bias)
-        nn.init.normal_(self.classify.weight, std=0.001)
-        nn.init.zeros_(self.classify.bias)
-
-    def forward(self, pooled: Tensor, *, dropout: bool) -> tuple[Tensor, Tensor]:
-        """Logits [B, C] and embedding [B, E] of pooled features [B, channels]."""
-        embedding = self.norm(self.reduce(pooled))
-        return self.classify(functional.dropout(embedding, self.dropout, training=dropout)), embedding
+    heads: tuple[HeadOutput, ...] = ()
 
 
 class ReidNetwork(nn.Module):
@@ -58,9 +41,10 @@ class ReidNetwork(nn.Module):
         classes: number of identities.
         dropouts: one per head.
         pool: `max` (appearance encoder) or `avg` (teacher).
-        embedding: length of each head's feature.
+        embedding: length of each head's feature (of a band's, where a head has bands).
         weights: weights of the backbone, see `create_backbone`.
         last_stride: stride of the backbone's last stage.
+        head: the kind of each head: `linear`, `bnneck` or `stripes`.
     """
 
     def __init__(
@@ -73,6 +57,7 @@ class ReidNetwork(nn.Module):
         embedding: int = 512,
         weights: str = "none",
         last_stride: int = 1,
+        head: str = "linear",
     ) -> None:
         super().__init__()
         self.backbone = create_backbone(backbone, weights=weights, last_stride=last_stride)
@@ -80,17 +65,20 @@ class ReidNetwork(nn.Module):
         self.pool = pool
         self.classes = classes
         self.code_length = BLOCKS * channels
-        self.feature_length = embedding * len(dropouts)
-        self.heads = nn.ModuleList(Head(channels, embedding, classes, dropout) for dropout in dropouts)
+        heads = [HEADS[head](channels, embedding, classes, dropout) for dropout in dropouts]
+        self.feature_length = sum(one.length for one in heads)
+        self.stripes = HEADS[head].stripes
+        self.heads = nn.ModuleList(heads)
 
     def forward(self, pictures: Tensor, *, dropout: bool | None = None) -> ReidOutput:
         """Everything about normalised pictures [B, 3, H, W]; `dropout` None follows the training mode."""
         active = self.training if dropout is None else dropout
         maps = self.backbone(pictures)
         reduce = functional.adaptive_max_pool2d if self.pool == "max" else functional.adaptive_avg_pool2d
-        pooled = reduce(maps, 1).flatten(1)
-        logits, embeddings = zip(*(head(pooled, dropout=active) for head in self.heads), strict=True)
-        return ReidOutput(logits, embeddings, pool_stripes(maps, BLOCKS))
+        pooled = reduce(maps, (self.stripes, 1)).flatten(1)
+        heads: list[HeadOutput] = [head(pooled, dropout=active) for head in self.heads]
+        logits, embeddings = (tuple(mean_logits(one.parts) for one in heads), tuple(one.embedding for one in heads))
+        return ReidOutput(logits, embeddings, pool_stripes(maps, BLOCKS), tuple(heads))
 
     @torch.no_grad()
     def features(self, pictures: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:

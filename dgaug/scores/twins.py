@@ -18,7 +18,8 @@ from dgaug.data.training import fingerprint, read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, whole, write_json
-from dgaug.models.checkpoints import appearance_architecture, load_reid, teacher_architecture
+from dgaug.models.architectures import appearance_architecture, teacher_architecture
+from dgaug.models.checkpoints import load_reid
 from dgaug.models.weights import file_sha256
 from dgaug.processes import Processes
 from dgaug.progress import Progress, silent

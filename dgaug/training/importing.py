@@ -18,6 +18,7 @@ from dgaug.data.training import described, read_data
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_json, write_text
 from dgaug.models import checkpoints, published
+from dgaug.models.architectures import teacher_architecture
 from dgaug.models.discriminator import Discriminator
 from dgaug.models.generator import Generator
 from dgaug.models.published_files import (
@@ -207,7 +208,7 @@ def _teacher_content(path: Path, settings: Settings, names: list[str] | None, cl
             f"{path}: the teacher knows {known} identities, the appearance encoder {classes}; "
             "give the teacher of this training with --teacher"
         )
-    architecture = checkpoints.teacher_architecture(settings, classes)
+    architecture = teacher_architecture(settings, classes)
     network = ReidNetwork(**architecture)
     _load(path, published.load_reid, network, tensors)
     return checkpoints.reid_content(network, architecture, names, settings.data.image_size)

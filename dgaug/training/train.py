@@ -13,6 +13,7 @@ from dgaug.data.toy import is_toy, write_toy
 from dgaug.data.training import described, read_data
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models import checkpoints
+from dgaug.models.architectures import teacher_architecture
 from dgaug.models.backbones import create_backbone
 from dgaug.models.checkpoints import ReidModel
 from dgaug.processes import Processes
@@ -228,7 +229,7 @@ def _teacher(
         pictures,
         settings.teacher,
         settings.data,
-        checkpoints.teacher_architecture(settings, len(pictures.class_names)),
+        teacher_architecture(settings, len(pictures.class_names)),
         weights=settings.model.weights,
         seed=settings.seed,
         precision=settings.behaviour.precision,

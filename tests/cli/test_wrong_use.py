@@ -72,7 +72,11 @@ WRONG = [
     ("train --teacher gone.pt", nothing, "gone.pt"),
     ("train --teacher notes.txt", make_file("notes.txt"), "notes.txt"),
     ("train --config toy --set model.backbone=resnet51", nothing, "unknown backbone 'resnet51'"),
-    ("train --config toy --set model.backbone=vit_tiny_patch16_224", nothing, "convolutional"),
+    (
+        "train --config toy --set model.backbone=mixer_s16_224",
+        nothing,
+        "gives no feature maps for pictures of any size",
+    ),
     ("train --config market1501", nothing, "model.weights=none"),
     ("train --set model.start=gone.safetensors --out run", nothing, "pretrained generator not found"),
     ("train --out notes.txt/run --from-scratch", make_file("notes.txt"), "Not a directory"),

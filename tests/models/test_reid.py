@@ -37,8 +37,8 @@ def test_two_heads_give_two_logits_two_embeddings_and_one_code(network: ReidNetw
 def test_the_head_reads_the_maps_pooled_as_named(pool: str, reduce: object, pictures: torch.Tensor) -> None:
     teacher = ReidNetwork("small", 5, dropouts=(0.5,), pool=pool, embedding=8).eval()
     assert callable(reduce)
-    logits, _ = teacher.heads[0](reduce(teacher.backbone(pictures), dim=(2, 3)), dropout=False)
-    assert torch.allclose(teacher(pictures).logits[0], logits, atol=1e-5)
+    seen = teacher.heads[0](reduce(teacher.backbone(pictures), dim=(2, 3)), dropout=False)
+    assert torch.allclose(teacher(pictures).logits[0], seen.parts[0], atol=1e-5)
 
 
 def test_dropout_follows_the_mode_unless_it_is_asked_for(network: ReidNetwork, pictures: torch.Tensor) -> None:
@@ -79,3 +79,40 @@ def test_a_soft_label_is_the_mean_softmax_of_a_picture_and_its_mirror(
     assert torch.allclose(label, (network(pictures).logits[0].softmax(1) + mirrored) / 2, atol=1e-6)
     assert torch.allclose(label.sum(dim=1), torch.ones(4), atol=1e-6)
     assert not label.requires_grad
+
+
+@pytest.mark.parametrize(("head", "length"), [("linear", 8), ("bnneck", 256), ("stripes", 48)])
+def test_every_kind_of_head_gives_scores_and_a_feature_of_unit_length(
+    head: str, length: int, pictures: torch.Tensor
+) -> None:
+    network = ReidNetwork("small", 5, dropouts=(0.0,), pool="avg", embedding=8, head=head).eval()
+    features = network.features(pictures)
+    assert network(pictures).logits[0].shape == (4, 5)
+    assert features.shape == (4, network.feature_length) == (4, length)
+    assert torch.allclose(features.norm(dim=1), torch.ones(4), atol=1e-5)
+
+
+def test_a_bnneck_compares_what_its_batch_norm_sees_and_ranks_what_it_returns(pictures: torch.Tensor) -> None:
+    network = ReidNetwork("small", 5, dropouts=(0.0,), pool="avg", head="bnneck")
+    network.heads[0].norm.running_mean.fill_(0.5)
+    seen = network.eval()(pictures).heads[0]
+    assert torch.allclose(seen.metric, network.backbone(pictures).mean(dim=(2, 3)), atol=1e-5)
+    assert torch.allclose(seen.embedding, network.heads[0].norm(seen.metric))
+    assert [name for name, one in network.heads.named_parameters() if not one.requires_grad] == ["0.norm.bias"]
+    assert "0.classify.bias" not in dict(network.heads.named_parameters())
+
+
+def test_each_band_of_pcb_sees_its_own_rows(pictures: torch.Tensor) -> None:
+    network = ReidNetwork("small", 5, dropouts=(0.0,), pool="avg", embedding=8, head="stripes").eval()
+    for band in network.heads[0].bands:
+        torch.nn.init.normal_(band.classify.weight)
+    tall = torch.randn(1, 3, 192, 32)
+    changed = tall.clone()
+    changed[:, :, :16] = 0
+    before, after = (network(view).heads[0].parts for view in (tall, changed))
+    assert len(before) == 6
+    moved = [not torch.allclose(old, new, atol=1e-6) for old, new in zip(before, after, strict=True)]
+    assert moved[0]
+    assert not any(moved[2:])
+    mean = torch.stack([part.softmax(dim=1) for part in before]).mean(dim=0)
+    assert torch.allclose(network(tall).logits[0].softmax(dim=1), mean, atol=1e-6)

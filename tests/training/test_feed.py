@@ -12,7 +12,7 @@ from virtual_stores import write_tiny_virtual
 
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
-from dgaug.models.checkpoints import appearance_architecture
+from dgaug.models.architectures import appearance_architecture
 from dgaug.processes import Processes
 from dgaug.runs import Run
 from dgaug.store.policies import POLICIES

@@ -13,6 +13,7 @@ from tiny_run import assert_same_checkpoint, tiny_settings
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.models import checkpoints
+from dgaug.models.architectures import appearance_architecture, teacher_architecture
 from dgaug.processes import Processes
 from dgaug.runs import Run
 from dgaug.scores.features import features_of
@@ -31,7 +32,7 @@ def job(tiny_run: Run) -> ReidJob:
     settings = tiny_settings()
     data = read_data(tiny_run.data_root(), settings.data)
     pictures = LabelledPictures.of(data, settings.data.image_size)
-    architecture = checkpoints.teacher_architecture(settings, len(pictures.class_names))
+    architecture = teacher_architecture(settings, len(pictures.class_names))
     short = ReidSettings(iterations=4, batch_size=8)
     return ReidJob(pictures, short, settings.data, architecture, weights="none", seed=3)
 
@@ -54,7 +55,7 @@ def test_a_network_learns_to_tell_the_training_identities_apart(job: ReidJob, tm
 
 
 def test_generated_pictures_come_in_with_the_ramp(job: ReidJob, tmp_path: Path, tiny_run: Run) -> None:
-    architecture = checkpoints.appearance_architecture(tiny_settings(), 6)
+    architecture = appearance_architecture(tiny_settings(), 6)
     fed = FeedSettings(iterations=8, batch_size=8, ramp_start=0.5, ramp_length=0.25, teacher=2, fine=0.2)
     feed = StoreFeed(open_store(tiny_run.store), 8, seed=0)
     terms = terms_of(replace(job, settings=fed, architecture=architecture, feed=feed), tmp_path / "last.pt")
