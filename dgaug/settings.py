@@ -119,6 +119,15 @@ class FeedSettings(ReidSettings):
     2 against 2: anchor and positive)."""
     fine: Weight = 0.2
     """Of the fine terms, relative to `teacher`."""
+    statistics: Literal["real", "all"] = "real"
+    """Batch norm's running statistics, which tests use: of real pictures only, or of generated ones too."""
+    weighting: Literal["equal", "confidence"] = "equal"
+    """What a generated picture counts: all the same, or as much as the teacher is sure of its most probable class."""
+    label_smoothing: Fraction = 0.0
+    """Of the identification terms on real pictures."""
+    metric: Literal["none", "triplet", "circle", "multi-similarity", "contrastive"] = "none"
+    """Metric loss on real pictures; it wants the balanced sampler."""
+    metric_weight: Weight = 1.0
     fine_at_test: Weight = 0.5
     """Weight of the fine half in the ranking score."""
 

@@ -12,6 +12,8 @@ Policy = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From soft labels [B, C] and the donors' classes, appearance [B] and structure [B], to targets [B, C]; `extra-class`
 makes them [B, C + 1]."""
 EXTRA_CLASS = "generated"
+LABEL_FREE = ("appearance", "structure", "lsro", "extra-class")
+"""Policies that need no teacher's label."""
 
 
 def soft(label: Tensor, appearance: Tensor, structure: Tensor) -> Tensor:

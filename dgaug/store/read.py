@@ -169,6 +169,15 @@ class StoreDataset(Dataset[StoreItem]):
                     pairs[start:stop, column] = own(shard, f"pair/{donor}")[:]
         return pairs
 
+    def rows_between(self, sources: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """The pictures whose two donors are both among some sources [N]; DgaugError for a damaged shard."""
+        found = []
+        for name, start in zip(self._shards.path, self._starts, strict=True):
+            with reading(self.path / name) as shard:
+                donors = [own(shard, f"pair/{donor}")[:] for donor in ("appearance", "structure")]
+            found.append(start + np.flatnonzero(sources[donors[0]] & sources[donors[1]]))
+        return np.concatenate(found)
+
     def __getstate__(self) -> dict[str, Any]:
         """Everything but open files and networks, which belong to one process."""
         return {**self.__dict__, "_tools": None}

@@ -17,15 +17,13 @@ from dgaug.store.codecs import encode
 from dgaug.store.hdf5 import own, reading
 from dgaug.store.index import ShardList, read_state, shard_list
 from dgaug.store.labels import TopLabels, dense_labels, top_labels
-from dgaug.store.policies import POLICIES, policy_classes
+from dgaug.store.policies import LABEL_FREE, POLICIES, policy_classes
 from dgaug.store.read import StoreDataset, StoreItem
 from dgaug.store.schema import DATASET_FILE, TOP
 
 BATCH = 256
 QUALITY = 95
 """JPEG quality of pictures that a store keeps in another form."""
-LABEL_FREE = ("appearance", "structure", "lsro", "extra-class")
-"""Policies that need no teacher's label."""
 _WIDTH = {"appearance": 1, "structure": 1, "pseudo": 1, "two-soft": 2, "extra-class": 1}
 
 

@@ -25,12 +25,13 @@ Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 @dataclass(frozen=True)
 class LabelledPictures:
-    """Training pictures and their class indices."""
+    """Training pictures and their class indices; `names` are their paths relative to the data's root."""
 
     paths: list[Path]
     labels: Tensor
     class_names: list[str]
     image_size: tuple[int, int]
+    names: list[str]
 
     @classmethod
     def of(cls, data: IdentityData, image_size: tuple[int, int]) -> LabelledPictures:
@@ -39,7 +40,8 @@ class LabelledPictures:
         names = class_names(records)
         index = {name: position for position, name in enumerate(names)}
         labels = torch.tensor([index[record.identity] for record in records])
-        return cls([data.picture_path(record) for record in records], labels, names, image_size)
+        paths = [data.picture_path(record) for record in records]
+        return cls(paths, labels, names, image_size, [record.path for record in records])
 
 
 class TrainingPictures(Dataset[tuple[Pixels, int]]):

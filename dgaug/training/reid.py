@@ -1,7 +1,6 @@
 """Training a re-id network on real pictures, and on generated ones beside them.
 
-The teacher is the one-head network on real pictures alone; the models of `train-reid` have two heads and, when
-fed, learn from a store with the published losses: prim from the teacher's soft label, fine from the structure donor.
+The teacher is the one-head network on real pictures alone; the models of `train-reid` are fed with generated ones too.
 """
 
 from __future__ import annotations
@@ -14,40 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from dgaug.chance import draws, seed_torch
-from dgaug.data.pixels import normalise
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
 from dgaug.models import checkpoints
 from dgaug.models.reid import ReidNetwork
 from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
-from dgaug.settings import DataSettings, FeedSettings, ReidSettings
+from dgaug.settings import DataSettings, ReidSettings
 from dgaug.training import schedule
 from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
 from dgaug.training.erasing import draw_boxes, erase
+from dgaug.training.reid_terms import Feed, GeneratedBatch, ReidTerms, term_weights
 from dgaug.training.sampling import OrderedBatches, Share, order_of
-
-
-@dataclass(frozen=True)
-class GeneratedBatch:
-    """Generated pictures uint8 [S, H, W, 3], their targets [S, C], the structure donors' classes [S]."""
-
-    pixels: Tensor
-    targets: Tensor
-    structure_labels: Tensor
-
-    def part(self, rows: range) -> GeneratedBatch:
-        """Some rows."""
-        part = slice(rows.start, rows.stop)
-        return GeneratedBatch(self.pixels[part], self.targets[part], self.structure_labels[part])
-
-
-Feed = Callable[[int], GeneratedBatch]
-"""The generated batch of an iteration."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +36,7 @@ class ReidJob:
 
     Attributes:
         architecture: arguments of `ReidNetwork`.
+        class_names: of its classes, where they are more than the identities.
         weights: of the backbone, see `create_backbone`.
         feed: generated pictures, or None for real ones only.
         precision: fp32 or bf16.
@@ -71,6 +52,7 @@ class ReidJob:
     seed: int
     feed: Feed | None = None
     precision: str = "fp32"
+    class_names: Sequence[str] | None = None
     phase: str = "teacher"
     title: str = "teacher"
 
@@ -114,7 +96,8 @@ def train_reid_network(
                     _save_state(state_path, network, optimizer, iteration + 1)
             stop.leave()
     if processes.first:
-        content = checkpoints.reid_content(network, job.architecture, job.pictures.class_names, job.pictures.image_size)
+        names = list(job.class_names or job.pictures.class_names)
+        content = checkpoints.reid_content(network, job.architecture, names, job.pictures.image_size)
         checkpoints.save(path, content)
         state_path.unlink(missing_ok=True)
     processes.wait()
@@ -129,31 +112,6 @@ def _real_batches(
     return endless_batches(dataset, job.data.workers, sampler, device)
 
 
-class _Terms(nn.Module):
-    """Every term of a re-id network's loss, in one forward pass."""
-
-    def __init__(self, network: ReidNetwork) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, pictures: Tensor, labels: Tensor, generated: GeneratedBatch | None) -> dict[str, Tensor]:
-        """Terms of real pictures [B, 3, H, W] with labels [B], and of generated ones."""
-        names = ("identification", "real_fine")
-        logits = self.network(pictures).logits
-        terms = {
-            name: functional.cross_entropy(head.float(), labels) for name, head in zip(names, logits, strict=False)
-        }
-        if generated is not None:
-            logits = self.network(normalise(generated.pixels.to(labels.device))).logits
-            targets = generated.targets.to(labels.device)
-            terms["teacher"] = functional.kl_div(logits[0].float().log_softmax(dim=1), targets, reduction="batchmean")
-            if len(logits) > 1:
-                terms["fine"] = functional.cross_entropy(
-                    logits[1].float(), generated.structure_labels.to(labels.device)
-                )
-        return terms
-
-
 class _Loop:
     """One iteration after the other."""
 
@@ -165,7 +123,7 @@ class _Loop:
         self.optimizer = optimizer
         self.processes = processes
         self.share = Share(processes.index, processes.count, job.settings.accumulation)
-        self.terms = processes.wrap(_Terms(network))
+        self.terms = processes.wrap(ReidTerms(network, job.settings))
 
     def step(self, batches: Sequence[tuple[Tensor, Tensor]], iteration: int) -> dict[str, float]:
         """Train on this process's share of a batch; terms by name, means over all shares."""
@@ -173,7 +131,7 @@ class _Loop:
         self._set_rates(iteration)
         rng = draws(f"{job.phase}: erasing", job.seed, iteration)
         boxes = draw_boxes(settings.batch_size, job.pictures.image_size, settings.erasing, rng)
-        weights = _weights(settings, iteration)
+        weights = term_weights(settings, iteration)
         generated = job.feed(iteration) if job.feed is not None and weights["teacher"] > 0 else None
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -204,20 +162,6 @@ class _Loop:
         factor *= schedule.warmup(settings.warmup, iteration, settings.iterations)
         for group, rate in zip(self.optimizer.param_groups, _rates(settings), strict=True):
             group["lr"] = rate * factor
-
-
-def _weights(settings: ReidSettings, iteration: int) -> dict[str, float]:
-    """Weights by term: the published ones, the fine head on real pictures from the start."""
-    if not isinstance(settings, FeedSettings):
-        return {"identification": 1.0}
-    start, length = (share * settings.iterations for share in (settings.ramp_start, settings.ramp_length))
-    teacher = settings.teacher * min(1.0, max(0.0, (iteration + 1 - start) / max(1.0, length)))
-    return {
-        "identification": 1.0,
-        "real_fine": settings.fine * settings.teacher,
-        "teacher": teacher,
-        "fine": settings.fine * teacher,
-    }
 
 
 def _rates(settings: ReidSettings) -> tuple[float, float]:

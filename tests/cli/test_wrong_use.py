@@ -95,7 +95,7 @@ WRONG = [
     ("score-fid --protocol best", nothing, "unknown protocol 'best'"),
     ("score-fid --metrics lpips", nothing, "unknown metric 'lpips'"),
     ("train-reid", nothing, "no run with a checkpoint under runs"),
-    ("train-reid --feed online", nothing, "unknown feed 'online'"),
+    ("train-reid --feed video", nothing, "unknown feed 'video'"),
     ("train-reid --data empty --feed none", make_folder, "--data needs --out"),
     ("train-reid --seeds 0", nothing, "0 is not in the range"),
     ("eval-reid gone.pt --data empty", make_folder, "gone.pt"),

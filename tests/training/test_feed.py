@@ -19,8 +19,13 @@ from dgaug.store.policies import POLICIES
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledPictures
-from dgaug.training.feed import StoreFeed, require_fitting, require_policy
+from dgaug.training.feed import Fitting, JointFeed, StoreFeed, fit, needs_teacher, require_policy
 from dgaug.training.reid import ReidJob, train_reid_network
+
+
+def tiny_pictures(run: Run, **limits: object) -> LabelledPictures:
+    data = run.settings().data.model_copy(update=limits)
+    return LabelledPictures.of(read_data(run.data_root(), data), data.image_size)
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +75,9 @@ def test_a_feed_from_codes_is_that_from_pictures(
 
 def test_a_store_of_codes_trains_a_network_online(tiny_run: Run, tmp_path: Path) -> None:
     settings = tiny_run.settings()
-    pictures = LabelledPictures.of(read_data(tiny_run.data_root(), settings.data), settings.data.image_size)
+    pictures = tiny_pictures(tiny_run)
     store = open_store(write_tiny_virtual(tiny_run, tmp_path / "store"), teacher=tiny_run.teacher)
-    require_fitting(store, pictures)
+    fit(store, pictures)
     logged: list[Mapping[str, float]] = []
     job = ReidJob(
         pictures,
@@ -94,14 +99,16 @@ def test_a_store_of_codes_trains_a_network_online(tiny_run: Run, tmp_path: Path)
     assert all({"teacher", "fine"} <= terms.keys() for terms in logged)
 
 
-def test_a_store_of_codes_without_labels_needs_a_teacher(tiny_run: Run, tmp_path: Path) -> None:
-    settings = tiny_run.settings()
-    pictures = LabelledPictures.of(read_data(tiny_run.data_root(), settings.data), settings.data.image_size)
+def test_a_store_of_codes_without_labels_serves_the_policies_that_need_none(tiny_run: Run, tmp_path: Path) -> None:
+    pictures = tiny_pictures(tiny_run)
     store = open_store(write_tiny_virtual(tiny_run, tmp_path / "store"))
-    with pytest.raises(DgaugError, match="has no labels"):
-        require_fitting(store, pictures)
-    with pytest.raises(DgaugError, match="open it with a teacher"):
-        StoreFeed(store, 4, seed=0)(0)
+    with pytest.raises(DgaugError, match="has no labels; synthesize one with a teacher"):
+        fit(store, pictures)
+    fit(store, pictures, labels=False)
+    batch = StoreFeed(store, 4, seed=0, policy="structure")(0)
+    assert torch.equal(batch.targets.argmax(dim=1), batch.structure_labels)
+    assert [needs_teacher(policy, confidence=False) for policy in ("soft", "structure", "lsro")] == [True, False, False]
+    assert needs_teacher("structure", confidence=True)
 
 
 def test_a_policy_makes_the_target_from_the_label_and_the_donors() -> None:
@@ -130,12 +137,44 @@ def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
         require_policy("hard")
 
 
-def test_a_store_is_refused_beside_pictures_it_does_not_fit(tiny_run: Run, store: StoreDataset) -> None:
-    settings = tiny_run.settings()
-    pictures = LabelledPictures.of(read_data(tiny_run.data_root(), settings.data), settings.data.image_size)
-    require_fitting(store, pictures)
-    for names in (pictures.class_names[:-1], [*pictures.class_names[:-1], "other"]):
-        with pytest.raises(DgaugError, match="made from 6 identities that are not the"):
-            require_fitting(store, replace(pictures, class_names=names))
+def test_a_store_is_refused_beside_pictures_it_was_not_made_from(tiny_run: Run, store: StoreDataset) -> None:
+    pictures = tiny_pictures(tiny_run)
+    assert fit(store, pictures) == Fitting()
+    other = replace(pictures, class_names=[*pictures.class_names[:-1], "other"])
+    with pytest.raises(DgaugError, match=r"of 6 identities: 4 of these 24 of 6 are not among them, the first .*jpg"):
+        fit(store, other)
+    with pytest.raises(DgaugError, match="24 of 6 identities: 1 of these 24"):
+        fit(store, replace(pictures, names=["stranger.jpg", *pictures.names[1:]]))
     with pytest.raises(DgaugError, match="holds pictures of 64x32, the settings say 128x64"):
-        require_fitting(store, replace(pictures, image_size=(128, 64)))
+        fit(store, replace(pictures, image_size=(128, 64)))
+
+
+def test_beside_fewer_pictures_a_store_gives_only_what_was_made_of_them(tiny_run: Run, store: StoreDataset) -> None:
+    few = tiny_pictures(tiny_run, identities_fraction=0.5, images_per_identity=2)
+    assert (len(few.names), len(few.class_names)) == (6, 3)
+    fitting = fit(store, few)
+    kept = {store.sources.path.index(name) for name in few.names}
+    pairs = store.pairs()
+    assert fitting.rows is not None
+    assert fitting.rows.tolist() == [k for k, pair in enumerate(pairs.tolist()) if set(pair) <= kept]
+    batch = StoreFeed(store, 16, seed=0, fitting=fitting)(2)
+    pictures = {store[int(row)].picture.tobytes(): int(row) for row in fitting.rows}
+    for pixels, target, structure in zip(batch.pixels, batch.targets, batch.structure_labels, strict=True):
+        row = pictures[pixels.numpy().tobytes()]
+        theirs = torch.from_numpy(store.dense_label(row))[[store.sources.class_name.index(n) for n in few.class_names]]
+        assert torch.allclose(target, theirs / theirs.sum(), atol=1e-4)
+        assert few.class_names[structure] == store.sources.class_name[store[row].structure_identity]
+
+
+def test_a_confident_label_counts_more(store: StoreDataset) -> None:
+    equal, confident = (StoreFeed(store, 8, seed=0, confidence=confidence)(0) for confidence in (False, True))
+    assert torch.equal(equal.weights, torch.ones(8))
+    assert torch.equal(confident.weights, confident.targets.amax(dim=1))
+
+
+def test_two_feeds_in_one_batch_draw_apart(store: StoreDataset) -> None:
+    feeds = [StoreFeed(store, 3, seed=0, stream=stream) for stream in range(2)]
+    joint, parts = JointFeed(feeds)(4), [feed(4) for feed in feeds]
+    assert not torch.equal(parts[0].pixels, parts[1].pixels)
+    assert torch.equal(joint.pixels, torch.cat([part.pixels for part in parts]))
+    assert torch.equal(joint.targets, torch.cat([part.targets for part in parts]))
