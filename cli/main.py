@@ -9,6 +9,7 @@ import sys
 
 import click
 from dgaug_cli import (
+    ablate,
     config,
     data,
     demo,
@@ -62,6 +63,7 @@ for command in (
     score_fid.command,
     train_reid.command,
     eval_reid.command,
+    ablate.command,
     verify.command,
     export.command,
     grid.command,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgaug.models.encoder import export_encoder
+    from dgaug.scores.ablation import ablate
     from dgaug.scores.evaluation import evaluate_reid
     from dgaug.scores.quality import score_fid
     from dgaug.scores.twins import train_reid
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dgaug.training.train import train
 
 __all__ = [
+    "ablate",
     "draw_grid",
     "evaluate_reid",
     "export_encoder",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "ablate": "dgaug.scores.ablation",
     "draw_grid": "dgaug.synthesis.drawing",
     "evaluate_reid": "dgaug.scores.evaluation",
     "export_encoder": "dgaug.models.encoder",

@@ -1,0 +1,272 @@
+"""`dgaug ablate`: the published ablation as one table, every line beside its real-only twins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dgaug.data.training import read_data
+from dgaug.device import default_device
+from dgaug.files import whole, write_json
+from dgaug.models.checkpoints import load_reid
+from dgaug.models.weights import file_sha256
+from dgaug.pictures.intervals import Interval, draw_intervals
+from dgaug.progress import Progress, silent
+from dgaug.runs import Run, locked
+from dgaug.scores.evaluation import evaluate_network, require_evaluation
+from dgaug.scores.paired import Figure, over_seeds, paired_difference
+from dgaug.scores.retrieval import Ranking
+from dgaug.scores.sources import Labelling, open_source, seeded_feed
+from dgaug.scores.study import HEADLINE, Row, Study, Variant, flat, generated_per_step
+from dgaug.scores.twins import model_settings
+from dgaug.settings import Settings, load_settings
+from dgaug.synthesis.job import synthesize
+from dgaug.training.batches import LabelledPictures
+from dgaug.training.train import train
+
+FULL, NO_FEEDING, NO_IDENTITY = "full", "without online feeding", "without identity supervision"
+GENERATORS: dict[str, tuple[str, ...]] = {
+    FULL: (),
+    NO_FEEDING: ("loss.teacher=0",),
+    NO_IDENTITY: ("loss.generated_identity=0",),
+}
+"""What each generator is trained without (method: ablation switches)."""
+ONE_HEAD, TWO_HEADS, PRIM = "baseline", "two heads", "prim"
+FEWER = ", as many real"
+"""Ends the name of a twin that sees as many real pictures as the fed model, in smaller batches."""
+STRUCTURES = 32
+"""Generated pictures of each appearance, unless `pairs` says otherwise."""
+LABELS = "soft"
+PLOTTED = "mAP (sum, valid queries)"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table: a feature of a variant; its twins carry the name `twin`, with and without `FEWER`."""
+
+    part: str
+    name: str
+    variant: str
+    feature: str
+    twin: str | None
+
+
+LINES = (
+    Line("features", "baseline", ONE_HEAD, "prim", None),
+    Line("features", "prim", PRIM, "prim", ONE_HEAD),
+    Line("features", "fine", FULL, "fine", TWO_HEADS),
+    Line("features", "prim + fine", FULL, "both", TWO_HEADS),
+    *(Line("generator", name, name, "both", TWO_HEADS) for name in GENERATORS),
+)
+
+
+def ablate(
+    data: str | Path | None = None,
+    config: str | Path | None = None,
+    *,
+    seeds: int = 3,
+    seed: int | None = None,
+    identities_fraction: float | None = None,
+    images_per_identity: int | None = None,
+    pairs: str | None = None,
+    overrides: Sequence[str] = (),
+    out: str | Path = "ablation",
+    force: bool = False,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Train the generators and the re-id models of the ablation and evaluate all; returns what `results.json` holds.
+
+    One generator per variant, trained on the same pictures and labelled by the same teacher; `seeds` re-id models for
+    each line. Goes on where an earlier call stopped.
+
+    Args:
+        data: a data set with query and gallery; None: the embedded one.
+        config: preset or file for the settings; None: the preset `toy` without data.
+        seeds: how many re-id models for each line.
+        seed: of generators and the first re-id models; None: the settings'.
+        identities_fraction: everything, the generators too, sees only this share of the training identities.
+        images_per_identity: everything sees only so many pictures of each.
+        pairs: what a generator makes, see `synthesize`; None: 32 structures for each appearance.
+        overrides: `section.name=value` texts, for generators and re-id models alike.
+        out: folder of runs, models and results.
+        force: start over.
+
+    Raises:
+        DgaugError: wrong use or bad input. Interrupted: a signal arrived; everything was saved.
+    """
+    folder = Path(out)
+    limits = {"data.identities_fraction": identities_fraction, "data.images_per_identity": images_per_identity}
+    chosen = [*overrides, *(f"{name}={value}" for name, value in limits.items() if value is not None)]
+    if data is not None:
+        given = load_settings(config, overrides=chosen)
+        require_evaluation(read_data(Path(data), given.data, splits=("train", "query", "gallery"), progress=progress))
+    with locked(folder, what="ablation"):
+        runs = _generators(data, config, chosen, folder / "generators", seed=seed, force=force, progress=progress)
+        settings = model_settings(runs[FULL].settings(), "dgnet", ())
+        content = read_data(runs[FULL].data_root(), settings.data, splits=("train", "query", "gallery"))
+        pictures = LabelledPictures.of(content, settings.data.image_size)
+        study = Study(settings, content, pictures, LABELS, folder, default_device(), progress)
+        design = pairs or f"per-appearance:{min(STRUCTURES, len(pictures.paths) - 1)}"
+        for run in runs.values():
+            synthesize(run.folder, pairs=design, force=force, progress=progress)
+        variants = _variants(runs, study)
+        made_by = {name: file_sha256(run.checkpoint) for name, run in runs.items()}
+        study.begin({"pairs": design, "generators": made_by}, force=force)
+        rows = [study.row(variant, settings.seed + number) for number in range(seeds) for variant in variants]
+        return _write_results(study, rows, _trained_along(runs, study), pairs=design)
+
+
+def _generators(
+    data: str | Path | None,
+    config: str | Path | None,
+    overrides: Sequence[str],
+    folder: Path,
+    *,
+    seed: int | None,
+    force: bool,
+    progress: Progress,
+) -> dict[str, Run]:
+    full = train(
+        data, config, overrides=overrides, out=folder / FULL, seed=seed, force=force, progress=_named(progress, FULL)
+    )
+    runs = {FULL: full}
+    for name, switched_off in GENERATORS.items():
+        if name != FULL:
+            runs[name] = train(
+                full.data_root(),
+                full.config,
+                overrides=switched_off,
+                out=folder / name.replace(" ", "-"),
+                teacher=full.teacher,
+                force=force,
+                progress=_named(progress, name),
+            )
+    return runs
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    def told(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+        progress(f"{title}, {name}", done, total, figures)
+
+    return told
+
+
+def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
+    reid = study.settings.reid
+    real, generated = reid.batch_size, generated_per_step(reid)
+    labelling = Labelling(LABELS, reid.weighting == "confidence", None, None)
+    feeds = {
+        name: seeded_feed([open_source(run.store, study.pictures, labelling)], labelling, generated)
+        for name, run in runs.items()
+    }
+    return [
+        Variant(ONE_HEAD, "baseline", real + generated),
+        Variant(ONE_HEAD + FEWER, "baseline", real),
+        Variant(PRIM, "baseline", real, feeds[FULL]),
+        Variant(TWO_HEADS, "dgnet", real + generated),
+        Variant(TWO_HEADS + FEWER, "dgnet", real),
+        *(Variant(name, "dgnet", real, feed) for name, feed in feeds.items()),
+    ]
+
+
+def _trained_along(runs: Mapping[str, Run], study: Study) -> dict[str, dict[str, Ranking]]:
+    """The generators' own appearance encoders, which were fed while generator and encoder learned together."""
+    found = {}
+    for name, run in runs.items():
+        found[name] = evaluate_network(
+            load_reid(run.checkpoint).network.to(study.device),
+            study.data,
+            image_size=study.settings.data.image_size,
+            fine_weight=study.settings.reid.fine_at_test,
+            progress=study.progress,
+        )
+    return found
+
+
+def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The lines: figures over seeds, and paired differences to the twin of the same steps and of as many real ones."""
+    return [_line(line, rows) for line in LINES]
+
+
+def _line(line: Line, rows: Sequence[Row]) -> dict[str, Any]:
+    own = {name: _values(rows, line.variant, line.feature, key) for name, key in HEADLINE.items()}
+    against: dict[str, dict[str, Figure]] = {}
+    for twin in () if line.twin is None else (line.twin, line.twin + FEWER):
+        against[twin] = {
+            name: paired_difference(own[name], _values(rows, twin, line.feature, key)) for name, key in HEADLINE.items()
+        }
+    return {
+        "part": line.part,
+        "name": line.name,
+        "model": line.variant,
+        "feature": line.feature,
+        "figures": {name: over_seeds(values) for name, values in own.items()},
+        "minus": against,
+        "by_seed": own,
+    }
+
+
+def _values(rows: Sequence[Row], variant: str, feature: str, key: str) -> list[float]:
+    return [float(row.ranking[feature][key]) for row in rows if row.variant == variant]
+
+
+def _write_results(
+    study: Study, rows: list[Row], along: dict[str, dict[str, Ranking]], *, pairs: str
+) -> dict[str, Any]:
+    settings, lines = study.settings, table(rows)
+    results = {
+        "protocol": _protocol(settings, study.pictures, sorted({row.seed for row in rows}), pairs),
+        "table": lines,
+        "trained_along": along,
+        "runs": [{"variant": row.variant, "seed": row.seed, "ranking": row.ranking} for row in rows],
+    }
+    write_json(study.folder / "results.json", results)
+    for name, content in (("results.csv", flat(rows)), ("table.csv", _flat_table(lines))):
+        with whole(study.folder / name) as aside:
+            pd.DataFrame(content).to_csv(aside, index=False)
+    draw_intervals(study.folder / "table.png", [_interval(line) for line in lines], title=PLOTTED)
+    return results
+
+
+def _protocol(settings: Settings, pictures: LabelledPictures, seeds: list[int], pairs: str) -> dict[str, Any]:
+    reid = settings.reid
+    return {
+        "seeds": seeds,
+        "labels": LABELS,
+        "pairs": pairs,
+        "optimiser_steps": reid.iterations,
+        "real_per_step": reid.batch_size,
+        "generated_per_step": generated_per_step(reid),
+        "generators": "one per variant, the same teacher",
+        "twins": f"same start and steps: as many pictures in a step, all real; {FEWER[2:]}: the real ones only",
+        "fine_weight": reid.fine_at_test,
+        "start": settings.model.start,
+        "data": {"training_images": len(pictures.paths), "training_identities": len(pictures.class_names)},
+    }
+
+
+def _flat_table(lines: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
+    found = []
+    for line in lines:
+        for name, figure in line["figures"].items():
+            row = {"part": line["part"], "name": line["name"], "figure": name, **figure}
+            for place, by_name in enumerate(line["minus"].values()):
+                kind = ("same_steps", "as_many_real")[place]
+                row |= {f"{kind}_{part}": by_name[name][part] for part in ("mean", "low", "high")}
+            found.append(row)
+    return found
+
+
+def _interval(line: dict[str, Any]) -> Interval:
+    against = next(iter(line["minus"].values()), None)
+    found = None if against is None else against[PLOTTED]
+    return Interval(
+        line["part"],
+        line["name"],
+        line["by_seed"][PLOTTED],
+        None if found is None else (found["mean"], found["low"], found["high"]),
+    )
