@@ -24,10 +24,8 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 )
 @click.option(
     "--labels",
-    default="soft",
-    show_default=True,
     metavar="POLICY",
-    help="soft, appearance, structure, pseudo, lsro, mprl, two-soft or extra-class.",
+    help="Default: the settings'. soft, appearance, structure, pseudo, lsro, mprl, two-soft or extra-class.",
 )
 @click.option(
     "--model",

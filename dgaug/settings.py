@@ -114,13 +114,15 @@ class FeedSettings(ReidSettings):
     """Generated pictures for each real one in a batch."""
     ramp_start: Fraction = 0.0
     ramp_length: Fraction = 0.1
+    labels: str = "soft"
+    """Label policy of the generated pictures, see `dgaug.store.policies`."""
     teacher: Weight = 1.0
-    """Of the soft-label term on generated pictures, at the end of the ramp; real pictures have 1, as published (there
-    2 against 2: anchor and positive)."""
+    """Of the label term on generated pictures, at the end of the ramp; real pictures have 1, as published (there 2
+    against 2: anchor and positive)."""
     fine: Weight = 0.2
-    """Of the fine terms, relative to `teacher`."""
-    statistics: Literal["real", "all"] = "real"
-    """Batch norm's running statistics, which tests use: of real pictures only, or of generated ones too."""
+    """Of the fine term on generated pictures (the structure donor's identity), relative to `teacher`; 0: none."""
+    real_fine: Weight = 0.2
+    """Of the fine term on real pictures."""
     weighting: Literal["equal", "confidence"] = "equal"
     """What a generated picture counts: all the same, or as much as the teacher is sure of its most probable class."""
     label_smoothing: Fraction = 0.0
@@ -280,14 +282,14 @@ def parse_settings(values: object, *, source: str) -> Settings:
         raise DgaugError(f"{source}: {_explain(error)}") from error
 
 
-FREE = ("data.root", "data.workers", "checkpoint.every", "checkpoint.preview", "checkpoint.log")
-"""Settings that no weight depends on: a run may go on with others."""
+FREE = ("data.root", "data.workers", "checkpoint.every", "checkpoint.preview", "checkpoint.log", "reid.")
+"""Settings that no weight of a run depends on, and sections of them: it may go on with others."""
 
 
 def differing(left: Settings, right: Settings) -> list[str]:
     """Dotted names of settings that weights depend on and whose values differ, each with both values."""
     mine, theirs = _flat(left.model_dump(mode="json")), _flat(right.model_dump(mode="json"))
-    changed = [name for name in mine if mine[name] != theirs[name] and name not in FREE]
+    changed = [name for name in mine if mine[name] != theirs[name] and not name.startswith(FREE)]
     return [f"{name}: {mine[name]} -> {theirs[name]}" for name in changed]
 
 

@@ -32,7 +32,7 @@ def draw_intervals(path: Path, lines: Sequence[Interval], *, title: str) -> None
     """Write the chart as a picture: at the left each seed and their mean, at the right the difference to the twin."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 0.9 + 0.42 * len(lines)), layout="constrained")
+    figure = Figure(figsize=(9, 1.3 + 0.4 * len(lines)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     places = _places(lines)
     for place, line in zip(places, lines, strict=True):
@@ -48,8 +48,8 @@ def draw_intervals(path: Path, lines: Sequence[Interval], *, title: str) -> None
             right.plot([100 * mean], [place], "o", color=colour, markersize=6)
     left.set_yticks(places, [line.name for line in lines])
     left.set_ylim(max(places) + 0.7, min(places) - 0.7)
-    left.set_xlabel(f"{title}, %: seeds and mean")
-    right.set_xlabel("minus its twin of the same steps, points: mean and 95 % interval")
+    left.set_title(f"{title}, %\neach seed and their mean", fontsize=10)
+    right.set_title("minus its twin of the same steps, points\nmean and 95 % interval", fontsize=10)
     right.axvline(0, color=FAINT, linewidth=1)
     for axes in (left, right):
         axes.grid(axis="x", color="#e5e5e5")

@@ -22,8 +22,8 @@ from dgaug.scores.paired import Figure, over_seeds, paired_difference
 from dgaug.scores.retrieval import Ranking
 from dgaug.scores.sources import Labelling, open_source, seeded_feed
 from dgaug.scores.study import HEADLINE, Row, Study, Variant, flat, generated_per_step
-from dgaug.scores.twins import model_settings
-from dgaug.settings import Settings, load_settings
+from dgaug.scores.twins import model_settings, twin_variants
+from dgaug.settings import FeedSettings, Settings, load_settings
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.train import train
@@ -35,12 +35,13 @@ GENERATORS: dict[str, tuple[str, ...]] = {
     NO_IDENTITY: ("loss.generated_identity=0",),
 }
 """What each generator is trained without (method: ablation switches)."""
-ONE_HEAD, TWO_HEADS, PRIM = "baseline", "two heads", "prim"
+BASELINE, TWO_HEADS = "baseline", "two heads"
 FEWER = ", as many real"
 """Ends the name of a twin that sees as many real pictures as the fed model, in smaller batches."""
+PUBLISHED = "prim and fine"
+PRIM = {"soft": "prim, soft labels", "appearance": "prim, appearance labels"}
 STRUCTURES = 32
 """Generated pictures of each appearance, unless `pairs` says otherwise."""
-LABELS = "soft"
 PLOTTED = "mAP (sum, valid queries)"
 
 
@@ -56,12 +57,14 @@ class Line:
 
 
 LINES = (
-    Line("features", "baseline", ONE_HEAD, "prim", None),
-    Line("features", "prim", PRIM, "prim", ONE_HEAD),
-    Line("features", "fine", FULL, "fine", TWO_HEADS),
-    Line("features", "prim + fine", FULL, "both", TWO_HEADS),
+    Line("published losses", "baseline", BASELINE, "prim", None),
+    Line("published losses", "prim", PRIM["soft"], "prim", BASELINE),
+    Line("published losses", "fine", PUBLISHED, "fine", TWO_HEADS),
+    Line("published losses", "prim + fine", PUBLISHED, "both", TWO_HEADS),
+    *(Line("prim by labels", name, name, "prim", BASELINE) for name in PRIM.values()),
     *(Line("generator", name, name, "both", TWO_HEADS) for name in GENERATORS),
 )
+"""Generators are compared by the recipe of the settings, the rest by the losses that its name says."""
 
 
 def ablate(
@@ -109,7 +112,7 @@ def ablate(
         settings = model_settings(runs[FULL].settings(), "dgnet", ())
         content = read_data(runs[FULL].data_root(), settings.data, splits=("train", "query", "gallery"))
         pictures = LabelledPictures.of(content, settings.data.image_size)
-        study = Study(settings, content, pictures, LABELS, folder, default_device(), progress)
+        study = Study(settings, content, pictures, folder, default_device(), progress)
         design = pairs or f"per-appearance:{min(STRUCTURES, len(pictures.paths) - 1)}"
         for run in runs.values():
             synthesize(run.folder, pairs=design, force=force, progress=progress)
@@ -157,19 +160,22 @@ def _named(progress: Progress, name: str) -> Progress:
 
 def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
     reid = study.settings.reid
-    real, generated = reid.batch_size, generated_per_step(reid)
-    labelling = Labelling(LABELS, reid.weighting == "confidence", None, None)
-    feeds = {
-        name: seeded_feed([open_source(run.store, study.pictures, labelling)], labelling, generated)
-        for name, run in runs.items()
-    }
+    generated = generated_per_step(reid)
+    published = FeedSettings(fine=0.2, real_fine=0.2, labels="soft", teacher=1.0)
+    losses = {name: getattr(published, name) for name in ("fine", "real_fine", "labels", "teacher")}
+
+    def fed(name: str, model: str, made_by: str, **changes: object) -> Variant:
+        settings = reid.model_copy(update=changes)
+        labelling = Labelling(settings.labels, settings.weighting == "confidence", None, None)
+        sources = [open_source(runs[made_by].store, study.pictures, labelling)]
+        return Variant(name, model, settings, seeded_feed(sources, labelling, generated))
+
     return [
-        Variant(ONE_HEAD, "baseline", real + generated),
-        Variant(ONE_HEAD + FEWER, "baseline", real),
-        Variant(PRIM, "baseline", real, feeds[FULL]),
-        Variant(TWO_HEADS, "dgnet", real + generated),
-        Variant(TWO_HEADS + FEWER, "dgnet", real),
-        *(Variant(name, "dgnet", real, feed) for name, feed in feeds.items()),
+        *twin_variants("baseline", reid, generated, names=(BASELINE, BASELINE + FEWER)),
+        *(fed(name, "baseline", FULL, labels=labels) for labels, name in PRIM.items()),
+        *twin_variants("dgnet", reid, generated, names=(TWO_HEADS, TWO_HEADS + FEWER)),
+        fed(PUBLISHED, "dgnet", FULL, **losses),
+        *(fed(name, "dgnet", name) for name in GENERATORS),
     ]
 
 
@@ -236,7 +242,7 @@ def _protocol(settings: Settings, pictures: LabelledPictures, seeds: list[int], 
     reid = settings.reid
     return {
         "seeds": seeds,
-        "labels": LABELS,
+        "labels": reid.labels,
         "pairs": pairs,
         "optimiser_steps": reid.iterations,
         "real_per_step": reid.batch_size,

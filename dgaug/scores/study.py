@@ -47,13 +47,13 @@ class Variant:
     Attributes:
         name: in tables and, with its seed, of its folder.
         model: of `ARCHITECTURES`.
-        real: real pictures in a step.
+        reid: how it is trained; `batch_size` real pictures in a step.
         feed: the generated pictures of a seed; None: real ones only.
     """
 
     name: str
     model: str
-    real: int
+    reid: FeedSettings
     feed: Callable[[int], Feed] | None = None
 
     @property
@@ -83,7 +83,6 @@ class Study:
     settings: Settings
     data: IdentityData
     pictures: LabelledPictures
-    labels: str
     folder: Path
     device: torch.device
     progress: Progress
@@ -117,10 +116,10 @@ class Study:
 
     def _job(self, variant: Variant, seed: int) -> ReidJob:
         # A twin has the classes of the model it is compared with, so that both start from the same weights.
-        names = policy_classes(self.labels, self.pictures.class_names)
+        names = policy_classes(variant.reid.labels, self.pictures.class_names)
         return ReidJob(
             self.pictures,
-            self.settings.reid.model_copy(update={"batch_size": variant.real}),
+            variant.reid,
             self.settings.data,
             ARCHITECTURES[variant.model](self.settings, len(names)),
             weights=self.settings.model.weights,
@@ -141,11 +140,9 @@ class Study:
             self._clear()
         settings = self.settings.model_dump(mode="json")
         described: dict[str, object] = {
-            "labels": self.labels,
             "data": fingerprint(self.data),
             "image_size": list(self.settings.data.image_size),
-            "reid": settings["reid"],
-            "network": settings["model"],
+            **{f"{part}.{name}": value for part in ("reid", "model") for name, value in settings[part].items()},
             **more,
         }
         path = self.folder / STUDY

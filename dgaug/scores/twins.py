@@ -20,7 +20,7 @@ from dgaug.scores.evaluation import require_evaluation
 from dgaug.scores.paired import Figure, over_seeds, paired_difference
 from dgaug.scores.sources import FEEDS, Labelling, open_sources, seeded_feed
 from dgaug.scores.study import HEADLINE, Row, Study, Variant, flat, generated_per_step
-from dgaug.settings import Settings, load_settings, override, parse_settings
+from dgaug.settings import FeedSettings, Settings, load_settings, override, parse_settings
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import require_policy
 from dgaug.training.recipes import RECIPES
@@ -39,7 +39,7 @@ def train_reid(
     teacher: str | Path | None = None,
     config: str | Path | None = None,
     feed: str = "stored",
-    labels: str = "soft",
+    labels: str | None = None,
     model: str = "dgnet",
     seeds: int = 1,
     seed: int | None = None,
@@ -65,7 +65,7 @@ def train_reid(
         config: preset or file for the settings, when there is no run.
         feed: `none` (real pictures only), `stored` (a store), `online` (fresh pairs, drawn on the training device from
             the codes of the run's frozen generator) or `both` (half and half).
-        labels: label policy of the generated pictures, see `dgaug.store.policies`.
+        labels: label policy of the generated pictures, see `dgaug.store.policies`; None: the settings'.
         model: `dgnet` (two heads), `baseline` (one), `pcb` or `bot`; it brings its own recipe.
         seeds: how many repetitions, each with its twins.
         seed: the first one; None: the settings'.
@@ -81,11 +81,16 @@ def train_reid(
     """
     _require_known("feed", feed, FEEDS)
     _require_known("model", model, ARCHITECTURES)
-    require_policy(labels)
     found = find_run(str(run)) if data is None or run != "latest" else None
     base = found.settings() if found is not None and config is None else load_settings(config)
-    limits = {"identities_fraction": identities_fraction, "images_per_identity": images_per_identity}
-    settings = model_settings(base, model, overrides, {f"data.{name}": value for name, value in limits.items()})
+    flags = {
+        "reid.labels": labels,
+        "data.identities_fraction": identities_fraction,
+        "data.images_per_identity": images_per_identity,
+    }
+    settings = model_settings(base, model, overrides, flags)
+    reid = settings.reid
+    require_policy(reid.labels)
     folder = Path(out) if out is not None else found.reid if found is not None else None
     root = Path(data) if data is not None else found.data_root() if found is not None else None
     if folder is None or root is None:
@@ -93,17 +98,16 @@ def train_reid(
     content = read_data(root, settings.data, splits=("train", "query", "gallery"), progress=progress)
     require_evaluation(content)
     pictures = LabelledPictures.of(content, settings.data.image_size)
-    labelling = Labelling(labels, settings.reid.weighting == "confidence", _path(teacher), _teacher_of(found))
+    labelling = Labelling(reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(found))
     sources = open_sources(feed, found, _path(store), pictures, labelling, folder, progress=progress)
-    study = Study(settings, content, pictures, labels, folder, default_device(), progress)
-    generated = generated_per_step(settings.reid) if sources else 0
-    variants = twin_variants(model, settings.reid.batch_size, generated, twin=twin or not sources)
-    if sources:
-        feed_of = seeded_feed(sources, labelling, generated)
-        variants = [Variant(AUGMENTED, model, settings.reid.batch_size, feed_of), *variants]
+    study = Study(settings, content, pictures, folder, default_device(), progress)
+    generated = generated_per_step(reid) if sources else 0
+    variants = [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, generated))] if sources else []
+    if twin or not sources:
+        variants += twin_variants(model, reid, generated)
     first = settings.seed if seed is None else seed
     with locked(folder, what="re-id folder"):
-        study.begin({"model": model, "feed": feed, "sources": [one.described() for one in sources]}, force=force)
+        study.begin({"--model": model, "--feed": feed, "sources": [one.described() for one in sources]}, force=force)
         rows = [study.row(variant, number) for number in range(first, first + seeds) for variant in variants]
         return _write_results(study, rows, model=model, feed=feed, generated=generated)
 
@@ -117,12 +121,13 @@ def model_settings(
     return parse_settings(override(base, [*recipe, *overrides, *given]), source="settings")
 
 
-def twin_variants(model: str, real: int, generated: int, *, twin: bool) -> list[Variant]:
-    """The real-only twins of a model that sees `real` and `generated` pictures in a step."""
-    if not twin:
-        return []
-    same_steps = Variant(TWIN, model, real + generated)
-    return [same_steps, Variant(FEWER, model, real)] if generated else [same_steps]
+def twin_variants(
+    model: str, reid: FeedSettings, generated: int, *, names: tuple[str, str] = (TWIN, FEWER)
+) -> list[Variant]:
+    """The real-only twins of a model that sees `generated` pictures in a step: one where there are none."""
+    more = reid.model_copy(update={"batch_size": reid.batch_size + generated})
+    same_size = Variant(names[0], model, more)
+    return [same_size, Variant(names[1], model, reid)] if generated else [same_size]
 
 
 def _require_known(what: str, name: str, known: Sequence[str] | Mapping[str, object]) -> None:
@@ -143,7 +148,7 @@ def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, gene
     protocol = {
         "model": model,
         "feed": feed,
-        "labels": study.labels if feed != "none" else None,
+        "labels": settings.labels if feed != "none" else None,
         "seeds": sorted({row.seed for row in rows}),
         "optimiser_steps": settings.iterations,
         "pictures_per_step": settings.batch_size + generated,

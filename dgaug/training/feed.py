@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgaug.chance import draws
+from dgaug.data.pixels import normalise
 from dgaug.errors import DgaugError
 from dgaug.store.policies import LABEL_FREE, POLICIES
 from dgaug.store.read import StoreDataset
@@ -75,8 +76,9 @@ class StoreFeed:
             classes = len(self.store.sources.class_name)
             known = torch.full((len(drawn), classes), 1 / classes, device=batch.pixels.device)
         label = self.fitting.label(known)
+        targets = POLICIES[self.policy](label, appearance, structure)
         weights = label.amax(dim=1) if self.confidence else torch.ones_like(label[:, 0])
-        return GeneratedBatch(batch.pixels, POLICIES[self.policy](label, appearance, structure), structure, weights)
+        return GeneratedBatch(normalise(batch.pixels), targets, structure, weights)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class JointFeed:
     def __call__(self, iteration: int) -> GeneratedBatch:
         """The batch of an iteration."""
         parts = [feed(iteration) for feed in self.feeds]
-        device = parts[0].pixels.device
+        device = parts[0].pictures.device
         columns = zip(*(vars(part.to(device)).values() for part in parts), strict=True)
         return GeneratedBatch(*(torch.cat(column) for column in columns))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_b
 from dgaug.training.erasing import draw_boxes, erase
 from dgaug.training.reid_terms import Feed, GeneratedBatch, ReidTerms, term_weights
 from dgaug.training.sampling import OrderedBatches, Share, order_of
+from dgaug.training.shifting import shifted
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class _Loop:
         rng = draws(f"{job.phase}: erasing", job.seed, iteration)
         boxes = draw_boxes(settings.batch_size, job.pictures.image_size, settings.erasing, rng)
         weights = term_weights(settings, iteration)
-        generated = job.feed(iteration) if job.feed is not None and weights["teacher"] > 0 else None
+        generated = self._generated(job.feed, iteration) if job.feed is not None and weights["teacher"] > 0 else None
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         found = []
@@ -153,8 +154,16 @@ class _Loop:
         self.processes.average_statistics(self.network)
         return said
 
+    def _generated(self, feed: Feed, iteration: int) -> GeneratedBatch:
+        """The generated batch of an iteration, mirrored, shifted and erased as real pictures are."""
+        job, batch = self.job, feed(iteration)
+        rng = draws(f"{job.phase}: generated", job.seed, iteration)
+        pictures = shifted(batch.pictures, job.data.pad, rng)
+        boxes = draw_boxes(len(pictures), job.pictures.image_size, job.settings.erasing, rng)
+        return replace(batch, pictures=erase(pictures, boxes))
+
     def _part(self, generated: GeneratedBatch | None, turn: int) -> GeneratedBatch | None:
-        return None if generated is None else generated.part(self.share.rows(len(generated.pixels), turn))
+        return None if generated is None else generated.part(self.share.rows(len(generated.pictures), turn))
 
     def _set_rates(self, iteration: int) -> None:
         settings = self.job.settings

@@ -5,16 +5,13 @@ Prim: Kullback-Leibler divergence to the target of a generated picture; fine: it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from dgaug.data.pixels import normalise
 from dgaug.models.reid import ReidNetwork
 from dgaug.settings import FeedSettings, ReidSettings
 from dgaug.training.metric import metric_loss
@@ -25,13 +22,13 @@ class GeneratedBatch:
     """Generated pictures for training.
 
     Attributes:
-        pixels: uint8 [S, H, W, 3].
+        pictures: normalised [S, 3, H, W].
         targets: soft labels [S, C].
         structure_labels: the structure donors' classes [S].
         weights: what each picture counts [S]; a real one counts 1.
     """
 
-    pixels: Tensor
+    pictures: Tensor
     targets: Tensor
     structure_labels: Tensor
     weights: Tensor
@@ -39,7 +36,7 @@ class GeneratedBatch:
     def part(self, rows: range) -> GeneratedBatch:
         """Some rows."""
         part = slice(rows.start, rows.stop)
-        return GeneratedBatch(self.pixels[part], self.targets[part], self.structure_labels[part], self.weights[part])
+        return GeneratedBatch(self.pictures[part], self.targets[part], self.structure_labels[part], self.weights[part])
 
     def to(self, device: torch.device) -> GeneratedBatch:
         """The same on a device."""
@@ -74,8 +71,7 @@ class ReidTerms(nn.Module):
         return torch.stack(found).mean()
 
     def _generated(self, generated: GeneratedBatch) -> dict[str, Tensor]:
-        with statistics_kept(self.network, keep=self.feeding.statistics == "real"):
-            heads = self.network(normalise(generated.pixels)).heads
+        heads = self.network(generated.pictures).heads
         terms = {"teacher": torch.stack([_divergence(part, generated) for part in heads[0].parts]).mean()}
         if len(heads) > 1:
             fine = functional.cross_entropy(heads[1].parts[0].float(), generated.structure_labels, reduction="none")
@@ -89,20 +85,6 @@ def _divergence(logits: Tensor, generated: GeneratedBatch) -> Tensor:
     return (generated.weights * each).mean()
 
 
-@contextmanager
-def statistics_kept(network: nn.Module, *, keep: bool) -> Iterator[None]:
-    """Batch norm as in training, but where asked its running statistics stay as they are."""
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and keep]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, before, strict=True):
-            norm.momentum = momentum
-
-
 def term_weights(settings: ReidSettings, iteration: int) -> dict[str, float]:
     """Weights by term: the published ones, the fine head on real pictures from the start."""
     if not isinstance(settings, FeedSettings):
@@ -112,7 +94,7 @@ def term_weights(settings: ReidSettings, iteration: int) -> dict[str, float]:
     return {
         "identification": 1.0,
         "metric": settings.metric_weight,
-        "real_fine": settings.fine * settings.teacher,
+        "real_fine": settings.real_fine,
         "teacher": teacher,
         "fine": settings.fine * teacher,
     }

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_run import RunCommand, finish_process, signal_when, start_process, write_config
 
 from dgaug.runs import Run
-from dgaug.scores.ablation import GENERATORS, LINES, table
+from dgaug.scores.ablation import GENERATORS, LINES, PRIM, PUBLISHED, table
 from dgaug.scores.study import HEADLINE, Row
 
 SHORT = {"teacher": {"iterations": 4}, "schedule": {"iterations": 2}, "reid": {"iterations": 2}}
@@ -26,7 +26,7 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     folder = tmp_path_factory.mktemp("ablation")
     config = write_config(folder / "tiny.yaml", **SHORT)
     asked = ("ablate", "--config", config, "--seeds", "2", "--images-per-identity", "3", "--out", folder / "out")
-    killed = signal_when(start_process(*asked), folder / "out" / "seed0-prim" / "last.pt", signal.SIGKILL)
+    killed = signal_when(start_process(*asked), folder / "out" / "seed0-prim-soft-labels" / "last.pt", signal.SIGKILL)
     assert killed.code == -signal.SIGKILL
     assert not (folder / "out" / "results.json").exists()
     ended = finish_process(start_process(*asked, "--json"))
@@ -56,7 +56,7 @@ def test_every_line_has_all_seeds_and_both_twins(ablation: tuple[Path, dict[str,
     assert results["protocol"]["data"] == {"training_images": 18, "training_identities": 6}
     assert results["trained_along"].keys() == GENERATORS.keys()
     assert len(pd.read_csv(folder / "table.csv")) == len(LINES) * len(HEADLINE)
-    assert len(pd.read_csv(folder / "results.csv")) == 2 * (3 + 3 * 5)
+    assert len(pd.read_csv(folder / "results.csv")) == 2 * (4 + 3 * 6)
     chart = np.asarray(Image.open(folder / "table.png").convert("RGB"))
     assert len(np.unique(chart.reshape(-1, 3), axis=0)) > 20
 
@@ -70,28 +70,28 @@ def test_a_finished_ablation_is_read_back(ablation: tuple[Path, dict[str, Any]],
     mean = results["table"][0]["figures"]["rank-1"]["mean"]
     assert f"{100 * mean:.1f} ±" in ended.out
     other = dgaug(*asked, "--set", "reid.gamma=0.5")
-    assert "was made with other settings (reid.gamma" in other.error()
+    assert "models of another study (other reid.gamma)" in other.error()
 
 
 def test_a_line_is_its_feature_minus_that_of_its_twins_seed_by_seed() -> None:
     def row(variant: str, seed: int, **figures: float) -> Row:
         return Row(variant, seed, {name: dict.fromkeys(HEADLINE.values(), value) for name, value in figures.items()})
 
-    variants = {"baseline": 0.1, "baseline, as many real": 0.2, "prim": 0.5}
-    heads = {"two heads": 0.3, "two heads, as many real": 0.4, **dict.fromkeys(GENERATORS, 0.6)}
+    variants = {"baseline": 0.1, "baseline, as many real": 0.2, **dict.fromkeys(PRIM.values(), 0.5)}
+    heads = {"two heads": 0.3, "two heads, as many real": 0.4, **dict.fromkeys((PUBLISHED, *GENERATORS), 0.6)}
     rows = []
     for seed in (0, 1):
         rows += [row(name, seed, prim=value + seed / 10) for name, value in variants.items()]
         rows += [row(name, seed, prim=0.0, fine=value / 2, both=value) for name, value in heads.items()]
-    lines = {(line["part"], line["name"]): line for line in table(rows)}
-    assert lines["features", "baseline"]["figures"]["rank-1"]["mean"] == pytest.approx(0.15)
-    prim = {twin: figures["rank-1"] for twin, figures in lines["features", "prim"]["minus"].items()}
+    lines = {line["name"]: line for line in table(rows)}
+    assert lines["baseline"]["figures"]["rank-1"]["mean"] == pytest.approx(0.15)
+    prim = {twin: figures["rank-1"] for twin, figures in lines["prim"]["minus"].items()}
     assert prim["baseline"]["mean"] == pytest.approx(0.4)
     assert prim["baseline"]["low"] == pytest.approx(0.4)
     assert prim["baseline, as many real"]["mean"] == pytest.approx(0.3)
-    assert lines["features", "fine"]["minus"]["two heads"]["rank-1"]["mean"] == pytest.approx(0.15)
-    assert lines["features", "prim + fine"]["minus"]["two heads"]["rank-1"]["mean"] == pytest.approx(0.3)
-    assert lines["generator", "full"]["figures"] == lines["features", "prim + fine"]["figures"]
+    assert lines["fine"]["minus"]["two heads"]["rank-1"]["mean"] == pytest.approx(0.15)
+    assert lines["prim + fine"]["minus"]["two heads"]["rank-1"]["mean"] == pytest.approx(0.3)
+    assert lines["full"]["figures"] == lines["prim + fine"]["figures"]
 
 
 def test_data_that_cannot_be_evaluated_are_refused_before_anything_is_trained(

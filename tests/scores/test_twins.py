@@ -163,7 +163,11 @@ def test_more_seeds_are_added_to_a_finished_study(study: tuple[Results, Path], t
 
 @pytest.mark.parametrize(
     ("changed", "named"),
-    [({"labels": "lsro"}, "labels"), ({"model": "baseline"}, "model"), ({"overrides": ["reid.gamma=0.5"]}, "reid")],
+    [
+        ({"labels": "lsro"}, "reid.labels"),
+        ({"model": "baseline"}, "--model"),
+        ({"overrides": ["reid.gamma=0.5"]}, "reid.gamma"),
+    ],
 )
 def test_another_study_is_refused_by_what_differs(
     study: tuple[Results, Path], tiny_run: Run, changed: dict[str, Any], named: str

@@ -10,6 +10,7 @@ import pytest
 import torch
 from virtual_stores import write_tiny_virtual
 
+from dgaug.data.pixels import denormalise
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.models.architectures import appearance_architecture
@@ -37,19 +38,21 @@ def test_the_batch_of_an_iteration_is_always_the_same(store: StoreDataset) -> No
     feed, again = StoreFeed(store, 6, seed=1), StoreFeed(store, 6, seed=1)
     feed(0)
     first, second = feed(5), again(5)
-    assert torch.equal(first.pixels, second.pixels)
+    assert torch.equal(first.pictures, second.pictures)
     assert torch.equal(first.targets, second.targets)
-    assert not torch.equal(first.pixels, feed(6).pixels)
-    assert not torch.equal(first.pixels, StoreFeed(store, 6, seed=2)(5).pixels)
+    assert not torch.equal(first.pictures, feed(6).pictures)
+    assert not torch.equal(first.pictures, StoreFeed(store, 6, seed=2)(5).pictures)
 
 
 def test_a_batch_holds_pictures_of_the_store_with_their_labels(store: StoreDataset) -> None:
     batch = StoreFeed(store, 5, seed=0)(0)
-    assert batch.pixels.shape == (5, 64, 32, 3)
+    assert batch.pictures.shape == (5, 3, 64, 32)
     assert batch.targets.shape == (5, 6)
     assert torch.allclose(batch.targets.sum(dim=1), torch.ones(5), atol=2e-3)
     pictures = {store[row].picture.tobytes(): row for row in range(len(store))}
-    for pixels, label, structure in zip(batch.pixels, batch.targets, batch.structure_labels, strict=True):
+    for pixels, label, structure in zip(
+        denormalise(batch.pictures), batch.targets, batch.structure_labels, strict=True
+    ):
         row = pictures[pixels.numpy().tobytes()]
         assert torch.equal(label, torch.from_numpy(store.dense_label(row)))
         assert structure == store[row].structure_identity
@@ -66,11 +69,10 @@ def test_a_feed_from_codes_is_that_from_pictures(
     online = StoreFeed(open_store(folder / "codes", teacher=None if stored else tiny_run.teacher), 12, seed=3)
     for iteration in (4, 0):
         drawn, read = online(iteration), raw(iteration)
-        assert drawn.pixels.dtype == torch.uint8
-        assert (drawn.pixels.int() - read.pixels.int()).abs().max() <= 1
+        assert (denormalise(drawn.pictures).int() - denormalise(read.pictures).int()).abs().max() <= 1
         assert torch.allclose(drawn.targets, read.targets, atol=0.02)
         assert torch.equal(drawn.structure_labels, read.structure_labels)
-        assert torch.equal(drawn.pixels, online(iteration).pixels)
+        assert torch.equal(drawn.pictures, online(iteration).pictures)
 
 
 def test_a_store_of_codes_trains_a_network_online(tiny_run: Run, tmp_path: Path) -> None:
@@ -159,7 +161,9 @@ def test_beside_fewer_pictures_a_store_gives_only_what_was_made_of_them(tiny_run
     assert fitting.rows.tolist() == [k for k, pair in enumerate(pairs.tolist()) if set(pair) <= kept]
     batch = StoreFeed(store, 16, seed=0, fitting=fitting)(2)
     pictures = {store[int(row)].picture.tobytes(): int(row) for row in fitting.rows}
-    for pixels, target, structure in zip(batch.pixels, batch.targets, batch.structure_labels, strict=True):
+    for pixels, target, structure in zip(
+        denormalise(batch.pictures), batch.targets, batch.structure_labels, strict=True
+    ):
         row = pictures[pixels.numpy().tobytes()]
         theirs = torch.from_numpy(store.dense_label(row))[[store.sources.class_name.index(n) for n in few.class_names]]
         assert torch.allclose(target, theirs / theirs.sum(), atol=1e-4)
@@ -175,6 +179,6 @@ def test_a_confident_label_counts_more(store: StoreDataset) -> None:
 def test_two_feeds_in_one_batch_draw_apart(store: StoreDataset) -> None:
     feeds = [StoreFeed(store, 3, seed=0, stream=stream) for stream in range(2)]
     joint, parts = JointFeed(feeds)(4), [feed(4) for feed in feeds]
-    assert not torch.equal(parts[0].pixels, parts[1].pixels)
-    assert torch.equal(joint.pixels, torch.cat([part.pixels for part in parts]))
+    assert not torch.equal(parts[0].pictures, parts[1].pictures)
+    assert torch.equal(joint.pictures, torch.cat([part.pictures for part in parts]))
     assert torch.equal(joint.targets, torch.cat([part.targets for part in parts]))

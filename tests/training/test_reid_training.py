@@ -56,7 +56,7 @@ def test_a_network_learns_to_tell_the_training_identities_apart(job: ReidJob, tm
 
 def test_generated_pictures_come_in_with_the_ramp(job: ReidJob, tmp_path: Path, tiny_run: Run) -> None:
     architecture = appearance_architecture(tiny_settings(), 6)
-    fed = FeedSettings(iterations=8, batch_size=8, ramp_start=0.5, ramp_length=0.25, teacher=2, fine=0.2)
+    fed = FeedSettings(iterations=8, batch_size=8, ramp_start=0.5, ramp_length=0.25, teacher=2, fine=0.2, real_fine=0.4)
     feed = StoreFeed(open_store(tiny_run.store), 8, seed=0)
     terms = terms_of(replace(job, settings=fed, architecture=architecture, feed=feed), tmp_path / "last.pt")
     assert ["teacher" in line for line in terms] == [False] * 4 + [True] * 4
