@@ -137,8 +137,12 @@ def test_differing_settings_are_named_with_both_values() -> None:
 
 def test_an_override_changes_what_it_names_and_nothing_else() -> None:
     settings = tiny_settings()
-    changed = parse_settings(override(settings, ["reid.iterations=9"]), source="x")
-    assert differing(settings, changed) == ["reid.iterations: 6 -> 9"]
+    changed = parse_settings(override(settings, ["teacher.iterations=9"]), source="x")
+    assert differing(settings, changed) == ["teacher.iterations: 24 -> 9"]
+
+
+def test_a_run_may_go_on_with_another_recipe_for_later_models() -> None:
+    assert differing(tiny_settings(), tiny_settings(reid={"iterations": 9, "labels": "lsro"})) == []
 
 
 def test_settings_cannot_be_changed_in_place() -> None:
