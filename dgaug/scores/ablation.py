@@ -104,9 +104,9 @@ def ablate(
     folder = Path(out)
     limits = {"data.identities_fraction": identities_fraction, "data.images_per_identity": images_per_identity}
     chosen = [*overrides, *(f"{name}={value}" for name, value in limits.items() if value is not None)]
+    asked = load_settings(config or (None if data else "toy"), overrides=chosen)
     if data is not None:
-        given = load_settings(config, overrides=chosen)
-        require_evaluation(read_data(Path(data), given.data, splits=("train", "query", "gallery"), progress=progress))
+        require_evaluation(read_data(Path(data), asked.data, splits=("train", "query", "gallery"), progress=progress))
     with locked(folder, what="ablation"):
         runs = _generators(data, config, chosen, folder / "generators", seed=seed, force=force, progress=progress)
         settings = model_settings(runs[FULL].settings(), "dgnet", ())

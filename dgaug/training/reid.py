@@ -24,6 +24,7 @@ from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.settings import DataSettings, ReidSettings
 from dgaug.training import schedule
+from dgaug.training.ahead import ahead_of
 from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
 from dgaug.training.erasing import draw_boxes, erase
 from dgaug.training.reid_terms import Feed, GeneratedBatch, ReidTerms, term_weights
@@ -83,9 +84,10 @@ def train_reid_network(
     optimizer = _optimizer(network, job.settings)
     state_path = path.with_name(f"{path.stem}.state.pt")
     start = _resume(state_path, network, optimizer)
-    loop = _Loop(job, network, optimizer, processes)
-    batches = _real_batches(job, start, loop.share, processes.device)
-    with closing(batches), stop_requests() as stop:
+    share = Share(processes.index, processes.count, job.settings.accumulation)
+    batches = _real_batches(job, start, share, processes.device)
+    with closing(batches), ahead_of(job.feed, processes.device) as feed, stop_requests() as stop:
+        loop = _Loop(replace(job, feed=feed), network, optimizer, processes=processes, share=share)
         for iteration in range(start, job.settings.iterations):
             terms = loop.step([next(batches) for _ in range(job.settings.accumulation)], iteration)
             stop.signal_number = processes.largest(stop.signal_number or 0) or None
@@ -117,13 +119,19 @@ class _Loop:
     """One iteration after the other."""
 
     def __init__(
-        self, job: ReidJob, network: ReidNetwork, optimizer: torch.optim.Optimizer, processes: Processes
+        self,
+        job: ReidJob,
+        network: ReidNetwork,
+        optimizer: torch.optim.Optimizer,
+        *,
+        processes: Processes,
+        share: Share,
     ) -> None:
         self.job = job
         self.network = network
         self.optimizer = optimizer
         self.processes = processes
-        self.share = Share(processes.index, processes.count, job.settings.accumulation)
+        self.share = share
         self.terms = processes.wrap(ReidTerms(network, job.settings))
 
     def step(self, batches: Sequence[tuple[Tensor, Tensor]], iteration: int) -> dict[str, float]:
