@@ -23,9 +23,10 @@ from dgaug.scores.retrieval import Ranking
 from dgaug.scores.sources import Labelling, open_source, seeded_feed
 from dgaug.scores.study import HEADLINE, Row, Study, Variant, flat, generated_per_step
 from dgaug.scores.twins import model_settings, twin_variants
-from dgaug.settings import FeedSettings, Settings, load_settings
+from dgaug.settings import Settings, load_settings
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledPictures
+from dgaug.training.feed import require_policy
 from dgaug.training.train import train
 
 FULL, NO_FEEDING, NO_IDENTITY = "full", "without online feeding", "without identity supervision"
@@ -39,6 +40,8 @@ BASELINE, TWO_HEADS = "baseline", "two heads"
 FEWER = ", as many real"
 """Ends the name of a twin that sees as many real pictures as the fed model, in smaller batches."""
 PUBLISHED = "prim and fine"
+LOSSES: dict[str, object] = {"labels": "soft", "teacher": 1.0, "fine": 0.2, "real_fine": 0.2}
+"""The published ones: prim from the teacher's soft label, fine from the structure donor."""
 PRIM = {"soft": "prim, soft labels", "appearance": "prim, appearance labels"}
 STRUCTURES = 32
 """Generated pictures of each appearance, unless `pairs` says otherwise."""
@@ -105,6 +108,7 @@ def ablate(
     limits = {"data.identities_fraction": identities_fraction, "data.images_per_identity": images_per_identity}
     chosen = [*overrides, *(f"{name}={value}" for name, value in limits.items() if value is not None)]
     asked = load_settings(config or (None if data else "toy"), overrides=chosen)
+    require_policy(asked.reid.labels)
     if data is not None:
         require_evaluation(read_data(Path(data), asked.data, splits=("train", "query", "gallery"), progress=progress))
     with locked(folder, what="ablation"):
@@ -161,8 +165,6 @@ def _named(progress: Progress, name: str) -> Progress:
 def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
     reid = study.settings.reid
     generated = generated_per_step(reid)
-    published = FeedSettings(fine=0.2, real_fine=0.2, labels="soft", teacher=1.0)
-    losses = {name: getattr(published, name) for name in ("fine", "real_fine", "labels", "teacher")}
 
     def fed(name: str, model: str, made_by: str, **changes: object) -> Variant:
         settings = reid.model_copy(update=changes)
@@ -174,7 +176,7 @@ def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
         *twin_variants("baseline", reid, generated, names=(BASELINE, BASELINE + FEWER)),
         *(fed(name, "baseline", FULL, labels=labels) for labels, name in PRIM.items()),
         *twin_variants("dgnet", reid, generated, names=(TWO_HEADS, TWO_HEADS + FEWER)),
-        fed(PUBLISHED, "dgnet", FULL, **losses),
+        fed(PUBLISHED, "dgnet", FULL, **LOSSES),
         *(fed(name, "dgnet", name) for name in GENERATORS),
     ]
 
