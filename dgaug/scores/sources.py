@@ -87,10 +87,10 @@ def open_sources(
     feed: str,
     run: Run | None,
     store: Path | None,
+    *,
     pictures: LabelledPictures,
     labelling: Labelling,
     folder: Path,
-    *,
     progress: Progress,
 ) -> list[Source]:
     """The stores of a feed: the given one or the run's, and codes, made in `folder` where none are given.

@@ -99,7 +99,9 @@ def train_reid(
     require_evaluation(content)
     pictures = LabelledPictures.of(content, settings.data.image_size)
     labelling = Labelling(reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(found))
-    sources = open_sources(feed, found, _path(store), pictures, labelling, folder, progress=progress)
+    sources = open_sources(
+        feed, found, _path(store), pictures=pictures, labelling=labelling, folder=folder, progress=progress
+    )
     study = Study(settings, content, pictures, folder, default_device(), progress)
     generated = generated_per_step(reid) if sources else 0
     variants = [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, generated))] if sources else []
