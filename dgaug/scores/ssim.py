@@ -13,6 +13,7 @@ from dgaug.errors import DgaugError
 
 GAUSSIAN_SIZE, GAUSSIAN_SIGMA = 11, 1.5
 UNIFORM_SIZE = 7
+K1, K2 = 0.01, 0.03
 
 
 def ssim(
@@ -49,11 +50,20 @@ def ssim(
     return _ssim_map(*moments, correction=samples / (samples - 1) if window == "uniform" else 1.0).mean(dim=(1, 2, 3))
 
 
+def ssim_parameters(window: Literal["gaussian", "uniform"] = "gaussian") -> dict[str, float | bool]:
+    """What `ssim` computes, as keywords of scikit-image's `structural_similarity`, to be recorded beside a figure."""
+    fixed: dict[str, float | bool] = {"K1": K1, "K2": K2}
+    if window == "uniform":
+        return fixed | {"win_size": UNIFORM_SIZE, "gaussian_weights": False, "use_sample_covariance": True}
+    gaussian = {"win_size": GAUSSIAN_SIZE, "gaussian_weights": True, "sigma": GAUSSIAN_SIGMA}
+    return fixed | gaussian | {"use_sample_covariance": False}
+
+
 def _ssim_map(
     mean_x: Tensor, mean_y: Tensor, mean_xx: Tensor, mean_yy: Tensor, mean_xy: Tensor, *, correction: float
 ) -> Tensor:
     """SSIM at every window from local means of x, y, x², y², xy in units of the data range (constants: K1, K2)."""
-    c1, c2 = 0.01**2, 0.03**2
+    c1, c2 = K1**2, K2**2
     variance_x = correction * (mean_xx - mean_x * mean_x)
     variance_y = correction * (mean_yy - mean_y * mean_y)
     covariance = correction * (mean_xy - mean_x * mean_y)
