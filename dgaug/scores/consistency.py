@@ -17,8 +17,8 @@ from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import ReidModel
 from dgaug.models.reid import soft_labels
 from dgaug.scores.diversity import diversity_dssim
-from dgaug.scores.generated import GeneratedPictures, Sample
 from dgaug.scores.neighbours import Features, comparable_features, nearest, unit_features
+from dgaug.scores.picture_sets import PictureSet, Sample
 from dgaug.scores.ssim import ssim
 from dgaug.store.sources import Sources
 
@@ -157,7 +157,7 @@ def teacher_agreement(labels: NDArray[np.floating], appearance_identity: NDArray
     }
 
 
-def diversity(generated: GeneratedPictures, seed: int) -> float:
+def diversity(generated: PictureSet, seed: int) -> float:
     """The published table's dissimilarity within appearance identities, over a few pictures of each."""
     store = generated.store
     if store is None:

@@ -1,103 +1,110 @@
-"""Distances between the real and the generated set: Fréchet (FID) and kernel (KID), by protocol."""
+"""Scores of an encoder's features, generated against real: Fréchet, kernel, precision and recall, near-duplicates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from dgaug.chance import draws
-from dgaug.data.images import open_picture, to_pixels
-from dgaug.data.records import IdentityData
-from dgaug.progress import Progress
+from dgaug.scores.duplicates import NearDuplicates, near_duplicates
 from dgaug.scores.encoders import Encoder
-from dgaug.scores.frechet import Moments, frechet_distance
-from dgaug.scores.generated import GeneratedPictures
+from dgaug.scores.frechet import frechet_distance, frechet_of_features
 from dgaug.scores.kernel import kernel_distance
+from dgaug.scores.manifold import DENSITY_NEIGHBOURS, manifold_scores
+from dgaug.scores.statistics import Given, Statistics
 
-BATCH = 64
 KERNEL_SUBSET = 1000
+PARTS = (8, 4, 2)
+"""The distance is also given at these parts of the count: how far it depends on the count."""
+FRECHET, KERNEL, MANIFOLD, DUPLICATES = "frechet", "kernel", "precision", "duplicates"
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """Which pictures a distance is taken over.
+class Features:
+    """Both sides by one encoder; a side that was given as statistics has nothing but its moments.
 
-    `clean`: the same number on both sides, the smaller set's, drawn by the seed. `published`: one generated picture
-    per appearance donor against all real ones (method: FID as actually computed).
+    Attributes:
+        generated, real: the sides.
+        crossed: which kept generated features are of pairs of two different pictures; None: all.
     """
 
-    protocol: str
-    seed: int
-    generated: int
-    real: int
+    encoder: Encoder
+    generated: Statistics | Given
+    real: Statistics | Given
+    crossed: Tensor | None = None
 
-    def generated_rows(self, pictures: GeneratedPictures) -> NDArray[np.int64]:
-        """Rows of the generated pictures."""
-        if self.protocol == "published":
-            return pictures.one_per_appearance(self.seed)
-        return pictures.choice(min(self.generated, self.real), self.seed)
+    def kept(self) -> tuple[Tensor, Tensor] | None:
+        """The features kept one by one: generated and real; None where a side has none."""
+        if isinstance(self.generated, Given) or isinstance(self.real, Given):
+            return None
+        return self.generated.features, self.real.features
 
-    def real_rows(self) -> NDArray[np.int64]:
-        """Rows of the real training pictures."""
-        count = self.real if self.protocol == "published" else min(self.generated, self.real)
-        return np.sort(draws("real sample", self.seed).permutation(self.real)[:count])
-
-    def generated_count(self, pictures: GeneratedPictures) -> int:
-        """How many generated pictures are looked at."""
-        return len(self.generated_rows(pictures))
-
-    def real_count(self) -> int:
-        """How many real pictures are looked at."""
-        return len(self.real_rows())
+    def duplicates(self) -> NearDuplicates | None:
+        """The nearest real picture of each kept generated one that is no reconstruction."""
+        kept = self.kept()
+        if kept is None:
+            return None
+        generated = kept[0] if self.crossed is None else kept[0][self.crossed]
+        return near_duplicates(kept[1], generated) if len(generated) else None
 
 
-def distances(
-    generated: GeneratedPictures, real: IdentityData, encoder: Encoder, sampling: Sampling, *, progress: Progress
-) -> dict[str, float]:
-    """The encoder's Fréchet distance, and its kernel distance with spread, named after it."""
-    real_features = _features(encoder, _real_batches(real, sampling, generated.image_size), progress)
-    fake_features = _features(encoder, _generated_batches(generated, sampling), progress)
-    subset = max(2, min(KERNEL_SUBSET, len(real_features) // 2, len(fake_features) // 2))
-    kernel = kernel_distance(real_features, fake_features, subset_size=subset, seed=sampling.seed)
+def feature_scores(features: Features, wanted: Callable[[str], bool], *, seed: int) -> dict[str, Any]:
+    """The scores of one encoder that are wanted (`frechet`, `kernel`, `precision`, `duplicates`), named after it."""
+    encoder, kept = features.encoder, features.kept()
+    scores: dict[str, Any] = {}
+    if wanted(FRECHET):
+        scores |= _frechet_scores(features)
+    if kept is None:
+        return scores
+    generated, real = kept
+    fewer = min(len(generated), len(real))
+    if wanted(KERNEL) and fewer >= 4:
+        kernel = kernel_distance(real, generated, subset_size=max(2, min(KERNEL_SUBSET, fewer // 2)), seed=seed)
+        scores |= {encoder.kernel_key: kernel.mean, f"{encoder.kernel_key}_spread": kernel.spread}
+    if wanted(MANIFOLD) and fewer > DENSITY_NEIGHBOURS:
+        found = manifold_scores(real[:fewer], generated[:fewer])
+        scores |= {f"{name}_{encoder.name}": value for name, value in found.items()}
+    if wanted(DUPLICATES) and (near := features.duplicates()) is not None:
+        scores |= {
+            f"duplicates_{encoder.name}": near.share,
+            f"duplicates_threshold_{encoder.name}": near.threshold,
+        }
+    return scores
+
+
+def _frechet_scores(features: Features) -> dict[str, Any]:
+    """The distance, real against real at half the count, and both at parts of the count."""
+    key, kept = features.encoder.frechet_key, features.kept()
+    if kept is None:
+        return {key: frechet_distance(_moments(features.generated), _moments(features.real))}
+    scores: dict[str, Any] = {key: _whole_distance(features, *kept)}
+    by_count = {}
+    for part in PARTS:
+        count = min(len(kept[0]), len(kept[1])) // part
+        if count >= 2:
+            by_count[str(count)] = _at(count, *kept)
+    if by_count:
+        scores[f"{key}_floor"] = list(by_count.values())[-1]["real"]
+        scores[f"{key}_by_count"] = by_count
+    return scores
+
+
+def _at(count: int, generated: Tensor, real: Tensor) -> dict[str, float]:
+    """Generated against real, and real against other real ones, with `count` pictures on each side."""
     return {
-        encoder.frechet_key: frechet_distance(_moments(real_features), _moments(fake_features)),
-        encoder.kernel_key: kernel.mean,
-        f"{encoder.kernel_key}_spread": kernel.spread,
+        "generated": frechet_of_features(generated[:count], real[:count]),
+        "real": frechet_of_features(real[:count], real[count : 2 * count]),
     }
 
 
-def _moments(features: Tensor) -> Moments:
-    moments = Moments.empty(features.shape[1])
-    moments.update(features)
-    return moments
+def _whole_distance(features: Features, generated: Tensor, real: Tensor) -> float:
+    one, other = _moments(features.generated), _moments(features.real)
+    if (len(generated), len(real)) == (one.count, other.count):
+        return frechet_of_features(generated, real)
+    return frechet_distance(one, other)
 
 
-def _features(encoder: Encoder, batches: Iterator[tuple[int, int, NDArray[np.uint8]]], progress: Progress) -> Tensor:
-    parts = []
-    for done, total, pixels in batches:
-        parts.append(encoder(pixels).cpu())
-        progress(f"features ({encoder.name})", done, total)
-    return torch.cat(parts)
-
-
-def _real_batches(
-    real: IdentityData, sampling: Sampling, image_size: tuple[int, int]
-) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-    rows, records = sampling.real_rows(), real.splits["train"]
-    for start in range(0, len(rows), BATCH):
-        paths = [real.picture_path(records[row]) for row in rows[start : start + BATCH]]
-        pixels = np.stack([to_pixels(open_picture(path), image_size) for path in paths])
-        yield min(start + BATCH, len(rows)), len(rows), pixels
-
-
-def _generated_batches(
-    generated: GeneratedPictures, sampling: Sampling
-) -> Iterator[tuple[int, int, NDArray[np.uint8]]]:
-    rows = sampling.generated_rows(generated)
-    for start in range(0, len(rows), BATCH):
-        yield min(start + BATCH, len(rows)), len(rows), generated.at(rows[start : start + BATCH]).pixels
+def _moments(side: Statistics | Given) -> Any:
+    return side.moments

@@ -15,6 +15,7 @@ import torch
 from pytorch_fid.inception import FIDInceptionA, FIDInceptionC, FIDInceptionE_1, FIDInceptionE_2
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import inception
 
 from dgaug.errors import DgaugError
@@ -84,10 +85,11 @@ def fid_inception(weights: Path | None = None, *, device: torch.device | str = "
     load_weights(network, path, name="pytorch-fid's Inception")
     network.fc = nn.Identity()
     network.eval().requires_grad_(False).to(device)
+    _make_fast(network)
 
     def extract(pixels: Tensor) -> Tensor:
         resized = interpolate(_unit_range(pixels, device), size=INCEPTION_SIZE, mode="bilinear", align_corners=False)
-        features: Tensor = network(2 * resized - 1)
+        features: Tensor = network((2 * resized - 1).contiguous(memory_format=torch.channels_last))
         return features
 
     return Encoder(INCEPTION_NAME, INCEPTION_DIMENSION, digest, extract)
@@ -136,6 +138,15 @@ def _inception_network() -> Any:
     network = inception.Inception3(INCEPTION_CLASSES, aux_logits=False, inception_blocks=blocks, init_weights=False)
     network.Mixed_7c = FIDInceptionE_2(INCEPTION_DIMENSION)
     return network
+
+
+def _make_fast(network: nn.Module) -> None:
+    """Each convolution with its batch norm as one, in the memory order that CPUs and GPUs are fastest in."""
+    for module in network.modules():
+        if isinstance(module, inception.BasicConv2d):
+            module.conv = fuse_conv_bn_eval(module.conv, module.bn)
+            module.bn = nn.Identity()
+    network.to(memory_format=torch.channels_last)
 
 
 def _unit_range(pixels: Tensor, device: torch.device | str) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dgaug.errors import DgaugError
+from dgaug.files import whole
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Gaussian:
         Raises:
             DgaugError: the file is not such an npz.
         """
-        arrays = _read_npz(path, ("mu", "sigma"))
+        arrays = read_npz(path, ("mu", "sigma"))
         return cls(_float64(arrays["mu"]), _float64(arrays["sigma"]))
 
 
@@ -96,17 +96,12 @@ class Moments:
 
     def save(self, path: Path) -> None:
         """Write an npz with count, sum and outer, and with `mu` and `sigma` for pytorch-fid; all of it or nothing."""
-        aside = path.with_name(path.name + ".part")
-        with aside.open("wb") as file:
-            np.savez(
-                file,
-                count=np.int64(self.count),
-                sum=self.sum.numpy(),
-                outer=self.outer.numpy(),
-                mu=self.mean.numpy(),
-                sigma=self.covariance.numpy(),
-            )
-        os.replace(aside, path)
+        with whole(path) as aside:
+            np.savez(aside, mu=self.mean.numpy(), sigma=self.covariance.numpy(), **self.arrays())
+
+    def arrays(self) -> dict[str, Any]:
+        """What they are made of: count, sum [D] and outer [D, D]."""
+        return {"count": np.array(self.count), "sum": self.sum.numpy(), "outer": self.outer.numpy()}
 
     @classmethod
     def load(cls, path: Path) -> Moments:
@@ -115,7 +110,11 @@ class Moments:
         Raises:
             DgaugError: the file is not such an npz; pytorch-fid's own holds no count and is read by `Gaussian.load`.
         """
-        arrays = _read_npz(path, ("count", "sum", "outer"))
+        return cls.of(read_npz(path, ("count", "sum", "outer")))
+
+    @classmethod
+    def of(cls, arrays: dict[str, npt.NDArray[Any]]) -> Moments:
+        """Moments from what `arrays` gave."""
         return cls(int(arrays["count"]), _float64(arrays["sum"]), _float64(arrays["outer"]))
 
     def _enough(self) -> int:
@@ -139,6 +138,9 @@ def frechet_distance(first: Moments | Gaussian, second: Moments | Gaussian) -> f
         raise DgaugError(
             f"Fréchet distance: features of {len(mean)} and {len(other_mean)} numbers; both must come from one encoder"
         )
+    for which in (mean, covariance, other_mean, other_covariance):
+        if not torch.isfinite(which).all():
+            raise DgaugError("Fréchet distance: NaN or infinity in the statistics; make them anew")
     values, vectors = torch.linalg.eigh(covariance)
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
     trace_of_root = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp_min(0).sqrt().sum()
@@ -146,11 +148,42 @@ def frechet_distance(first: Moments | Gaussian, second: Moments | Gaussian) -> f
     return max(0.0, float(squared))
 
 
+def frechet_of_features(first: Tensor, second: Tensor) -> float:
+    """The Fréchet distance between the Gaussians of features [N, D] and [M, D].
+
+    The same as `frechet_distance` of their moments. With fewer pictures than numbers in a feature the root's trace is
+    the sum of the singular values of an N x M matrix, which is far cheaper than of a D x D one.
+
+    Raises:
+        DgaugError: other shapes, fewer than two features on a side, or NaN or infinity.
+    """
+    sides = []
+    for features in (first, second):
+        moments = Moments.empty(features.shape[1])
+        moments.update(features)
+        sides.append(moments)
+    one, other = sides
+    if max(one.count, other.count) > one.dimension or one.dimension != other.dimension:
+        return frechet_distance(one, other)
+    factors = [
+        (features.cpu().double() - moments.mean) / (moments.count - 1) ** 0.5
+        for features, moments in zip((first, second), sides, strict=True)
+    ]
+    traces = sum(factor.square().sum() for factor in factors)
+    trace_of_root = torch.linalg.svdvals(factors[0] @ factors[1].T).sum()
+    return max(0.0, float((one.mean - other.mean).square().sum() + traces - 2 * trace_of_root))
+
+
 def _float64(array: npt.NDArray[Any]) -> Tensor:
     return torch.from_numpy(array.astype(np.float64))
 
 
-def _read_npz(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
+    """Some arrays of an npz.
+
+    Raises:
+        DgaugError: no such file, not an npz, or one of the arrays is missing.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in names if name not in file]

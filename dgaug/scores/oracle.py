@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dgaug.data.toy import ToyWorld
 from dgaug.scores.consistency import donor_pictures
 from dgaug.scores.diversity import srgb_to_lab
-from dgaug.scores.generated import Sample
+from dgaug.scores.picture_sets import Sample
 from dgaug.scores.ssim import ssim
 from dgaug.store.sources import Sources
 

@@ -2,56 +2,45 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import interpolate
+import torch
 
-from dgaug.data.pixels import normalise
-from dgaug.data.records import IdentityData
-from dgaug.data.toy import is_toy
-from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
-from dgaug.files import whole, write_json
-from dgaug.models.checkpoints import ReidModel, load_reid
-from dgaug.pictures.sheet import contact_sheet, save_sheet
+from dgaug.interrupts import stop_requests
 from dgaug.progress import Progress, silent
-from dgaug.runs import Run, find_run
-from dgaug.scores.consistency import diversity, donor_pictures, identity_consistency, self_reconstruction
-from dgaug.scores.distances import Sampling, distances
-from dgaug.scores.encoders import Encoder, fid_inception, timm_encoder
-from dgaug.scores.generated import GeneratedPictures, Sample
-from dgaug.scores.oracle import oracle_error, true_pictures
-from dgaug.scores.weights import inception_cached
-from dgaug.settings import DataSettings
+from dgaug.runs import locked
+from dgaug.scores.consistency import SeenIdentity, seen_identity
+from dgaug.scores.distances import DUPLICATES, Features, feature_scores
+from dgaug.scores.donor_scores import Donors, donor_scores, judged_scores
+from dgaug.scores.encoders import Encoder
+from dgaug.scores.picture_sets import PictureSet, Rows
+from dgaug.scores.plan import JUDGED, METRICS, Plan, plan_of
+from dgaug.scores.quality_protocols import Preparation, Protocol
+from dgaug.scores.results import (
+    SCORES,
+    draw_clouds,
+    draw_duplicates,
+    draw_extremes,
+    draw_pairs,
+    finished_result,
+    write_result,
+)
+from dgaug.scores.statistics import Encoding, Given, Statistics, loader_workers, statistics_of
+from dgaug.scores.subject import find_subject
 
-METRICS = ("fid", "kid", "frechet", "kernel", "ssim", "diversity", "identity", "oracle")
-OF_INCEPTION = ("fid", "kid")
-OF_OTHER_ENCODER = ("frechet", "kernel")
-OF_DONORS = ("ssim", "diversity", "identity", "oracle")
-PROTOCOLS = ("clean", "published")
-SAMPLE = 256
-"""Pictures of a store that are looked at one by one (similarity, identity, oracle)."""
-SHEET_ROWS = 12
+STATISTICS = "statistics"
+EXTREMES, DUPLICATES_SHEET, PAIRS = "worst-and-best.png", "near-duplicates.png", "pairs.png"
+SHOWN_DUPLICATES = 12
 
-
-@dataclass(frozen=True)
-class _Subject:
-    """What is scored, against what, and who judges."""
-
-    generated: GeneratedPictures
-    real: IdentityData
-    donors: Path | None
-    judge: ReidModel | None
-    folder: Path | None
+_log = logging.getLogger("dgaug")
 
 
 def score_fid(
@@ -64,226 +53,172 @@ def score_fid(
     inception_weights: str | Path | None = None,
     encoder: str | None = None,
     teacher: str | Path | None = None,
+    judge: str | None = None,
     seed: int = 0,
+    workers: int | None = None,
     out: str | Path | None = None,
+    force: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Score a store or a folder of pictures against the real training pictures; returns what `scores.json` holds.
+    """Score generated pictures against real ones; returns what `scores.json` holds, made now or found complete.
 
     Args:
-        target: a store or any folder of pictures; None: the run's store.
-        run: the run that gives store, real pictures and judge; a store inside a run belongs to that run.
-        real: a data set whose training pictures are the reference.
+        target: a store, any folder of pictures, a manifest, or statistics (npz); None: the run's store.
+        run: the run that gives store, real pictures and teacher; a store inside a run belongs to that run.
+        real: a data set or manifest, whose training pictures are the reference; else any folder, store or npz.
         metrics: some of `METRICS`; None: all that can be computed. `fid` and `kid` need the FID Inception weights;
-            `frechet` and `kernel` use `encoder`, or the judge, and are named after it.
-        protocol: `clean` (equal counts on both sides) or `published` (one picture per appearance donor against all
-            training pictures).
-        inception_weights: file of the FID Inception weights, if they are not in the cache.
+            `frechet` and `kernel` use `encoder`, or the teacher, and are named after it.
+        protocol: `clean` or `published`, see `dgaug.scores.quality_protocols.Protocol`.
+        inception_weights: file of the FID Inception weights, if they are not in the cache, or `download`.
         encoder: `NAME=FILE`, a timm model and its weights, for `frechet` and `kernel`.
-        teacher: the judge: a re-id checkpoint; None: the run's teacher.
+        teacher: the re-id checkpoint whose opinion counts as the teacher's; None: the run's teacher.
+        judge: an independent judge of identity: a re-id checkpoint, or `NAME=FILE`, a timm model and its weights.
         seed: of every sample that is drawn.
-        out: folder for `scores.json`, `scores.csv` and the sheet; None: `scores/` in the run.
+        workers: processes that read pictures beside this one; None: 0 on the CPU, up to 8 beside a GPU.
+        out: folder for results and statistics; None: `scores/` in the run.
+        force: throw away the results and statistics that are there.
 
     Raises:
-        DgaugError: wrong use or bad input, or a metric asked for by name whose weights are missing.
+        DgaugError: wrong use or bad input, a metric asked for by name that cannot be computed, or results with other
+            settings in the folder.
+        Interrupted: a signal arrived; the same call goes on where it stopped.
     """
-    if protocol not in PROTOCOLS:
-        raise DgaugError(f"unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}")
-    unknown = [name for name in metrics or () if name not in METRICS]
-    if unknown:
-        raise DgaugError(f"unknown metric {unknown[0]!r}; known are {', '.join(METRICS)}")
-    subject = _subject(target, run=run, real=real, teacher=teacher, out=out, progress=progress)
-    sample = Sampling(protocol, seed, len(subject.generated), len(subject.real.splits["train"]))
+    chosen = Protocol(protocol, seed)
+    for name in metrics or ():
+        if name not in METRICS:
+            raise DgaugError(f"unknown metric {name!r}; known are {', '.join(METRICS)}")
+    subject = find_subject(target, run=run, real=real, teacher=teacher, out=out, progress=progress)
+    plan = plan_of(subject, chosen, metrics=metrics, inception_weights=inception_weights, encoder=encoder, judge=judge)
+    described, folder = plan.described(), subject.folder
+    with nullcontext() if folder is None else locked(folder, what="scores"), stop_requests() as stop:
+        if folder is not None:
+            if force:
+                _clear(folder)
+            finished = finished_result(folder, described)
+            if finished is not None:
+                _log.info("already complete: %s", folder / SCORES)
+                return finished
+        cache = None if folder is None else folder / STATISTICS
+        count = loader_workers(default_device()) if workers is None else workers
+        result = {"protocol": described, "scores": _scores(plan, Encoding(cache, count, stop, progress))}
+        stop.leave()
+        if folder is not None:
+            write_result(folder, result)
+        return result
+
+
+def _scores(plan: Plan, encoding: Encoding) -> dict[str, Any]:
+    """All scores that are wanted and can be taken; pictures are drawn on the way."""
+    subject, seed, folder = plan.subject, plan.protocol.seed, plan.subject.folder
+    donors = Donors.of(subject.generated, subject.donors, seed)
     scores: dict[str, Any] = {}
-    used: dict[str, dict[str, object]] = {}
-    for distance in _encoders(subject, metrics, inception_weights, encoder):
-        found = distances(subject.generated, subject.real, distance, sample, progress=progress)
-        scores |= {name: value for name, value in found.items() if _wanted(metrics, name)}
-        used[distance.name] = {"sha256": distance.sha256, "dimension": distance.dimension}
-    for name, compute in _donor_scores(subject, seed).items():
-        if isinstance(compute, str):
-            if metrics is not None and name in metrics:
-                raise DgaugError(f"--metrics {name}: {compute}")
-        elif _wanted(metrics, name):
+    takeable = donor_scores(donors, subject.teacher, judged=_judging(plan, donors, encoding))
+    for name, compute in takeable.items():
+        if isinstance(compute, str) and plan.metrics is not None and plan.wants(name):
+            raise DgaugError(f"--metrics {name}: {compute}")
+    for number, encoder in enumerate(plan.encoders):
+        features = _features(plan, encoder, encoding)
+        scores |= feature_scores(features, plan.wanted_of(encoder), seed=seed)
+        if folder is not None and number == 0:
+            _draw_features(plan, features, folder)
+    for name, compute in takeable.items():
+        if plan.wants(name) and not isinstance(compute, str):
             scores |= compute()
-    result = {"protocol": _described(subject, sample, used), "scores": scores}
-    if subject.folder is not None:
-        _write(subject, result, seed)
-    return result
+            if encoding.stop is not None:
+                encoding.stop.leave()
+    if folder is not None and isinstance(donors, Donors):
+        draw_pairs(donors, folder / PAIRS)
+    return scores
 
 
-def _wanted(metrics: Sequence[str] | None, name: str) -> bool:
-    return metrics is None or any(name == metric or name.startswith(f"{metric}_") for metric in metrics)
+def _judging(plan: Plan, donors: Donors | str, encoding: Encoding) -> Callable[[], dict[str, Any]] | None:
+    """Asks the independent judge and draws the worst and the best pictures; None without a judge."""
+    if plan.judge is None or isinstance(donors, str):
+        return None
+    name = plan.judge.name
+
+    def judged() -> dict[str, Any]:
+        rows, seen, ceiling = _judged(plan, donors, encoding)
+        if plan.subject.folder is not None and len(seen.rows) >= 2:
+            what = f"cosine to the appearance identity ({name})"
+            draw_extremes(donors, rows[seen.rows], seen.appearance_cosine, plan.subject.folder / EXTREMES, what=what)
+        return judged_scores(seen, ceiling)
+
+    return judged
 
 
-def _subject(
-    target: str | Path | None,
-    *,
-    run: str | Path,
-    real: str | Path | None,
-    teacher: str | Path | None,
-    out: str | Path | None,
-    progress: Progress,
-) -> _Subject:
-    found = _run_of(target, run, needed=real is None)
-    path = Path(target) if target is not None else found.store if found else None
-    if path is None:
-        raise DgaugError("nothing to score: give a STORE or FOLDER")
-    settings = found.settings().data if found is not None else None
-    generated = GeneratedPictures.open(path, settings.image_size if settings else None)
-    home = found.data_root() if found is not None and (real is None or found.knows_data()) else None
-    root = Path(real) if real is not None else home
-    if root is None:
-        raise DgaugError("nothing to compare with: give --real DIR, the data set of real pictures")
-    content = read_data(root, settings if settings and root == home else DataSettings(), progress=progress)
-    judge = Path(teacher) if teacher is not None else found.teacher if found and found.teacher.is_file() else None
-    folder = Path(out) if out is not None else found.scores if found else None
-    return _Subject(generated, content, home or content.root, None if judge is None else _judge(judge), folder)
-
-
-def _run_of(target: str | Path | None, run: str | Path, *, needed: bool) -> Run | None:
-    if target is None:
-        return find_run(str(run))
-    inside = Run(Path(target).resolve().parent)
-    if inside.config.is_file():
-        return inside
-    if needed and run == "latest":
-        raise DgaugError(f"{target} lies in no run folder; give --real DIR, the data set to compare with, or --run RUN")
-    return find_run(str(run)) if run != "latest" else None
-
-
-def _judge(path: Path) -> ReidModel:
-    model = load_reid(path)
-    model.network.to(default_device())
-    return model
-
-
-def _encoders(
-    subject: _Subject, metrics: Sequence[str] | None, inception_weights: str | Path | None, encoder: str | None
-) -> list[Encoder]:
-    device = default_device()
-    found = []
-    asked = metrics is not None and any(name in metrics for name in OF_INCEPTION)
-    if asked or inception_weights is not None:
-        found.append(fid_inception(None if inception_weights is None else Path(inception_weights), device=device))
-    elif metrics is None and inception_cached():
-        found.append(fid_inception(device=device))
-    if metrics is not None and not any(name in metrics for name in OF_OTHER_ENCODER):
-        return found
-    if encoder is not None:
-        name, equals, weights = encoder.partition("=")
-        if not equals:
-            raise DgaugError(f"--encoder {encoder!r}: expected NAME=FILE, a timm model and its weights")
-        return [*found, timm_encoder(name, Path(weights), device=device)]
-    if subject.judge is not None:
-        return [*found, _judge_encoder(subject.judge)]
-    if metrics is not None:
-        raise DgaugError("--metrics frechet needs an encoder: --encoder NAME=FILE, or a run with a teacher")
-    return found
-
-
-def _judge_encoder(judge: ReidModel) -> Encoder:
-    device = next(judge.network.parameters()).device
-    size = judge.image_size
-
-    def extract(pixels: Tensor) -> Tensor:
-        pictures = normalise(pixels.to(device))
-        if pictures.shape[2:] != size:
-            pictures = interpolate(pictures, size=size, mode="bicubic", antialias=True)
-        return judge.network.features(pictures)
-
-    return Encoder("teacher", judge.network.feature_length, judge.sha256, extract)
-
-
-def _donor_scores(subject: _Subject, seed: int) -> dict[str, Callable[[], dict[str, Any]] | str]:
-    """How to compute each score that needs the donors, or why it cannot be."""
-    generated, store, root, judge = subject.generated, subject.generated.store, subject.donors, subject.judge
-    if store is None or root is None:
-        return dict.fromkeys(OF_DONORS, "needs to know the donors: score a store, not a folder")
-    pairs, sources = generated.pairs(), store.sources
-    crossed = np.flatnonzero(sources.identity[pairs[:, 0]] != sources.identity[pairs[:, 1]])
-    own = np.flatnonzero(pairs[:, 0] == pairs[:, 1])
-    _, counts = np.unique(sources.identity[pairs[:, 0]], return_counts=True)
-
-    def sample(among: NDArray[np.int64]) -> Sample:
-        return generated.at(generated.choice(SAMPLE, seed, among=among))
-
-    found: dict[str, Callable[[], dict[str, Any]] | str] = {
-        "ssim": lambda: self_reconstruction(sample(own), sources, root),
-        "diversity": lambda: {"diversity_dssim": diversity(generated, seed)},
-        "identity": "needs a judge: a run with a teacher, or --teacher",
-        "oracle": lambda: {"oracle": oracle_error(sample(crossed), sources, root)},
-    }
-    if judge is not None:
-        known = judge.knows(sources.class_name) and judge.image_size == generated.image_size
-        found["identity"] = (
-            (lambda: identity_consistency(sample(crossed), sources, judge))
-            if known
-            else "the judge was trained for other identities or another picture size"
+def _features(plan: Plan, encoder: Encoder, encoding: Encoding) -> Features:
+    sides: dict[str, Statistics | Given] = {}
+    for title, chosen in (("real", plan.real), ("generated", plan.generated)):
+        if isinstance(chosen, Given):
+            chosen.require(encoder)
+            sides[title] = chosen
+            continue
+        sides[title] = statistics_of(
+            chosen.pictures,
+            chosen.rows,
+            encoder,
+            preparation=chosen.preparation,
+            encoding=encoding,
+            title=title,
+            digest=chosen.digest,
         )
-    if not len(own):
-        found["ssim"] = "the store has no picture of an appearance on its own structure"
-    if counts.max() < 2:
-        found["diversity"] = "needs two pictures of one appearance identity"
-    if not len(crossed):
-        found["identity"] = found["oracle"] = "the store has no pair of two identities"
-    if not is_toy(root):
-        found["oracle"] = "only the embedded data have true pictures"
-    return found
+    return Features(encoder, sides["generated"], sides["real"], plan.no_reconstructions())
 
 
-def _described(subject: _Subject, sample: Sampling, encoders: dict[str, dict[str, object]]) -> dict[str, object]:
-    generated = subject.generated
-    store = generated.store
-    return {
-        "name": sample.protocol,
-        "seed": sample.seed,
-        "generated": {
-            "pictures": len(generated),
-            "sampled": sample.generated_count(generated),
-            "pairs": store.spec.pairs if store else None,
-            "codec": store.spec.codec if store else "files",
-            "quality": store.spec.quality if store else None,
-        },
-        "real": {"images": len(subject.real.splits["train"]), "sampled": sample.real_count(), "split": "train"},
-        "image_size": list(generated.image_size),
-        "resize": "Pillow bicubic to image_size, then the encoder's own",
-        "encoders": encoders,
-        "judge": None if subject.judge is None else {"name": "teacher", "sha256": subject.judge.sha256},
-        "looked_at_one_by_one": SAMPLE,
-        "versions": {name: metadata.version(name) for name in ("dgaug", "torch", "torchvision", "pillow")},
-    }
+def _judged(plan: Plan, donors: Donors, encoding: Encoding) -> tuple[Rows, SeenIdentity, SeenIdentity]:
+    """The rows that the judge was asked about, whom it sees there, and whom in as many real pictures."""
+    judge, sources = plan.judge, donors.store.sources
+    if judge is None:
+        raise ValueError("no judge to ask")
+    preparation = Preparation(donors.store.spec.image_size)
+    originals = PictureSet("sources", donors.root, [donors.root / path for path in sources.path])
+    rows = donors.pictures.choice(JUDGED, donors.seed, among=donors.crossed)
+
+    def judged(pictures: PictureSet, rows: Rows, title: str) -> torch.Tensor:
+        return statistics_of(
+            pictures,
+            rows,
+            judge,
+            preparation=preparation,
+            encoding=encoding,
+            title=title,
+            digest=pictures.digest(rows),
+            keep=len(rows),
+        ).features
+
+    real = judged(originals, np.arange(len(originals)), "judged-real")
+    generated = judged(donors.pictures, rows, "judged-generated")
+    among_real = originals.choice(JUDGED, donors.seed)
+    appearance, structure = donors.pairs[rows].T
+    seen = seen_identity(generated, appearance, structure, real=real, identity=sources.identity)
+    ceiling = seen_identity(real[among_real], among_real, among_real, real=real, identity=sources.identity)
+    return rows, seen, ceiling
 
 
-def _write(subject: _Subject, result: dict[str, Any], seed: int) -> None:
-    folder = subject.folder
-    if folder is None:
+def _draw_features(plan: Plan, features: Features, folder: Path) -> None:
+    """The clouds of an encoder, and the generated pictures that lie nearest to a real one."""
+    kept = features.kept()
+    if kept is None or isinstance(plan.generated, Given) or isinstance(plan.real, Given):
         return
-    write_json(folder / "scores.json", result)
-    rows = [{"metric": name, "value": value} for name, value in flat_scores(result["scores"]).items()]
-    with whole(folder / "scores.csv") as aside:
-        pd.DataFrame(rows).to_csv(aside, index=False)
-    store = subject.generated.store
-    if store is None or subject.donors is None:
+    draw_clouds(*kept, folder / f"clouds-{features.encoder.name}.png", features.encoder.name)
+    near = features.duplicates() if plan.wants(DUPLICATES) else None
+    if near is None:
         return
-    sample = subject.generated.at(subject.generated.choice(SHEET_ROWS, seed))
-    rows_of = {"appearance donors": sample.appearance, "structure donors": sample.structure}
-    sheet = {
-        name: donor_pictures(store.sources, donors, subject.donors, store.spec.image_size)
-        for name, donors in rows_of.items()
-        if donors is not None
-    } | {"generated": sample.pixels}
-    if is_toy(subject.donors):
-        sheet["true picture"] = true_pictures(sample, store.sources, subject.donors)
-    save_sheet(contact_sheet(list(map(list, sheet.values())), list(sheet)), folder / "pairs.png")
+    nearest = near.worst(SHOWN_DUPLICATES)
+    rows = plan.generated.rows[: len(kept[0])][
+        features.crossed.numpy() if features.crossed is not None else slice(None)
+    ]
+    draw_duplicates(
+        plan.generated.pictures,
+        rows[nearest],
+        plan.real.pictures,
+        plan.real.rows[near.neighbour[nearest]],
+        folder / DUPLICATES_SHEET,
+    )
 
 
-def flat_scores(scores: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """Nested scores as one level, names joined by a slash."""
-    flat: dict[str, float] = {}
-    for name, value in scores.items():
-        if isinstance(value, dict):
-            flat |= flat_scores(value, f"{prefix}{name}/")
-        else:
-            flat[prefix + name] = value
-    return flat
+def _clear(folder: Path) -> None:
+    """Throw away results and statistics, and nothing else that may lie there."""
+    (folder / SCORES).unlink(missing_ok=True)
+    shutil.rmtree(folder / STATISTICS, ignore_errors=True)

@@ -15,9 +15,10 @@ from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.runs import Run
 from dgaug.scores.consistency import donor_pictures, identity_consistency, self_reconstruction
-from dgaug.scores.generated import Sample
+from dgaug.scores.picture_sets import Sample
 from dgaug.scores.oracle import COPY_APPEARANCE, COPY_STRUCTURE, GENERATED, oracle_error, true_pictures
-from dgaug.scores.quality import flat_scores, score_fid
+from dgaug.scores.quality import score_fid
+from dgaug.scores.results import flat
 from dgaug.store.read import open_store
 from dgaug.store.sources import Sources
 
@@ -42,8 +43,8 @@ def test_without_inception_weights_nothing_is_called_fid(scored: tuple[Scores, P
     scores = scored[0]["scores"]
     assert {"frechet_teacher", "kernel_teacher", "ssim_self_reconstruction", "diversity_dssim"} <= scores.keys()
     assert {"identity_is_appearance", "identity_is_structure", "oracle"} <= scores.keys()
-    assert not any("fid" in name or "kid" in name for name in flat_scores(scores))
-    assert all(np.isfinite(value) for value in flat_scores(scores).values())
+    assert not any("fid" in name or "kid" in name for name in flat(scores))
+    assert all(np.isfinite(value) for value in flat(scores).values())
 
 
 def test_the_result_says_everything_that_moves_it(scored: tuple[Scores, Path], tiny_run: Run) -> None:
@@ -60,7 +61,7 @@ def test_the_files_hold_what_was_returned(scored: tuple[Scores, Path]) -> None:
     result, folder = scored
     assert json.loads((folder / "scores.json").read_text(encoding="utf-8")) == result
     table = pd.read_csv(folder / "scores.csv").set_index("metric")["value"]
-    assert table.to_dict() == pytest.approx(flat_scores(result["scores"]))
+    assert table.to_dict() == pytest.approx(flat(result["scores"]))
     with Image.open(folder / "pairs.png") as sheet:
         assert sheet.height > 4 * 128, "both donors, the generated and the true picture"
 
@@ -68,7 +69,8 @@ def test_the_files_hold_what_was_returned(scored: tuple[Scores, Path]) -> None:
 def test_equal_seeds_give_equal_scores(scored: tuple[Scores, Path], tiny_run: Run, tmp_path: Path) -> None:
     names = ["frechet", "diversity"]
     again = score_fid(tiny_run.store, metrics=names, out=tmp_path)
-    assert again["scores"].keys() == {"frechet_teacher", "diversity_dssim"}
+    frechet = {"frechet_teacher", "frechet_teacher_floor", "frechet_teacher_by_count"}
+    assert again["scores"].keys() == {*frechet, "diversity_dssim"}
     assert again["scores"].items() <= scored[0]["scores"].items()
 
 
@@ -79,10 +81,10 @@ def test_the_published_protocol_takes_one_picture_per_appearance(tiny_run: Run, 
 
 
 def test_the_real_pictures_are_at_no_distance_from_themselves(tiny_run: Run, tmp_path: Path) -> None:
-    real = {"real": tiny_run.data_root(), "teacher": tiny_run.teacher, "out": tmp_path}
+    real: dict[str, Any] = {"real": tiny_run.data_root(), "teacher": tiny_run.teacher}
     same = score_fid(tiny_run.data_root() / "bounding_box_train", metrics=["frechet", "kernel"], **real)["scores"]
     assert same["frechet_teacher"] == pytest.approx(0, abs=1e-4)
-    other = score_fid(tiny_run.data_root() / "query", metrics=["frechet"], **real)["scores"]
+    other = score_fid(tiny_run.data_root() / "query", metrics=["frechet"], out=tmp_path, **real)["scores"]
     assert other["frechet_teacher"] > 0.01
 
 

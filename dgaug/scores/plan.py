@@ -1,0 +1,188 @@
+"""What a call of `score_fid` will compute: encoders, pictures of both sides, and all that moves the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dgaug.device import default_device
+from dgaug.errors import DgaugError
+from dgaug.scores.distances import KERNEL_SUBSET
+from dgaug.scores.donor_scores import BLOCK, OF_DONORS, SAMPLE
+from dgaug.scores.encoders import Encoder, fid_inception
+from dgaug.scores.judges import encoder_named, judge_named, reid_encoder, require_independent
+from dgaug.scores.picture_sets import PictureSet, Rows
+from dgaug.scores.quality_protocols import Preparation, Protocol
+from dgaug.scores.ssim import ssim_parameters
+from dgaug.scores.statistics import BATCH, KEPT, Given
+from dgaug.scores.subject import Side, Subject
+from dgaug.scores.weights import inception_cached
+
+INCEPTION_METRICS = {"frechet": "fid", "kernel": "kid"}
+"""What the distances of any encoder are called for FID's Inception."""
+OF_ANY_ENCODER = ("precision", "duplicates")
+OF_OTHER_ENCODER = (*INCEPTION_METRICS, *OF_ANY_ENCODER)
+METRICS = (*INCEPTION_METRICS.values(), *OF_OTHER_ENCODER, *OF_DONORS)
+JUDGED = 1024
+"""Generated pictures that an independent judge is asked about."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The pictures of one side: which, in which order, what is done to them, and the digest of their contents."""
+
+    pictures: PictureSet
+    rows: Rows
+    preparation: Preparation
+    digest: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be computed.
+
+    Attributes:
+        encoders: whose features are compared; the clouds are those of the first.
+        judge: who is asked for identities; None: nobody but the teacher.
+        image_size: (H, W) of the generated pictures; None for given statistics.
+    """
+
+    subject: Subject
+    protocol: Protocol
+    metrics: Sequence[str] | None
+    encoders: list[Encoder]
+    judge: Encoder | None
+    generated: Chosen | Given
+    real: Chosen | Given
+    image_size: tuple[int, int] | None
+
+    def wants(self, name: str) -> bool:
+        """Whether a metric is asked for."""
+        return self.metrics is None or name in self.metrics
+
+    def wanted_of(self, encoder: Encoder) -> Callable[[str], bool]:
+        """Which scores of an encoder's features are asked for."""
+        names = INCEPTION_METRICS if encoder.frechet_key == "fid" else {}
+        return lambda name: self.wants(names.get(name, name))
+
+    def no_reconstructions(self) -> Tensor | None:
+        """Of the kept generated pictures of a store those with two donors; None: all."""
+        if isinstance(self.generated, Given) or self.generated.pictures.store is None:
+            return None
+        pairs = self.generated.pictures.pairs()[self.generated.rows[:KEPT]]
+        return torch.from_numpy(np.flatnonzero(pairs[:, 0] != pairs[:, 1]))
+
+    def described(self) -> dict[str, Any]:
+        """Everything that moves the figures, for the result."""
+        teacher = self.subject.teacher
+        return {
+            "name": self.protocol.name,
+            "seed": self.protocol.seed,
+            "metrics": "all" if self.metrics is None else sorted(self.metrics),
+            "generated": _described(self.generated, self.subject.generated),
+            "real": _described(self.real, self.subject.real),
+            "image_size": None if self.image_size is None else list(self.image_size),
+            "encoders": {
+                encoder.name: {"sha256": encoder.sha256, "dimension": encoder.dimension} for encoder in self.encoders
+            },
+            "teacher": None if teacher is None else {"sha256": teacher.sha256},
+            "judge": None if self.judge is None else {"name": self.judge.name, "sha256": self.judge.sha256},
+            "batch": BATCH,
+            "features_kept": KEPT,
+            "kernel_subset": KERNEL_SUBSET,
+            "looked_at_one_by_one": SAMPLE,
+            "judged": JUDGED,
+            "block": [BLOCK, BLOCK],
+            "ssim": ssim_parameters(),
+            "device": default_device().type,
+            "versions": {name: metadata.version(name) for name in ("dgaug", "torch", "torchvision", "timm", "pillow")},
+        }
+
+
+def plan_of(
+    subject: Subject,
+    protocol: Protocol,
+    *,
+    metrics: Sequence[str] | None,
+    inception_weights: str | Path | None,
+    encoder: str | None,
+    judge: str | None,
+) -> Plan:
+    """Decide what is computed; the contents of both sides are read for it, but no network runs.
+
+    Raises:
+        DgaugError: weights are missing, pictures are damaged, too few or of two sizes, or the judge is not independent.
+    """
+    encoders = _encoders(subject, metrics, inception_weights, encoder)
+    judging = None if judge is None else judge_named(judge, device=default_device())
+    if judging is not None:
+        require_independent(judging, _involved(subject))
+    generated, real = subject.generated, subject.real
+    size = None if isinstance(generated, Given) else generated.one_size()
+    chosen: list[Chosen | Given] = []
+    for side, other in ((generated, real), (real, generated)):
+        if isinstance(side, Given):
+            chosen.append(side)
+            continue
+        choose = protocol.generated_rows if side is generated else protocol.real_rows
+        rows = choose(side, other.count if isinstance(other, Given) else len(other))
+        if len(rows) < 2:
+            raise DgaugError(f"{side.root}: at least 2 pictures are needed to compare sets, found {len(rows)}")
+        preparation = protocol.preparation(side, generated=side is generated)
+        chosen.append(Chosen(side, rows, preparation, side.digest(rows)))
+    return Plan(subject, protocol, metrics, encoders, judging, chosen[0], chosen[1], size)
+
+
+def _encoders(
+    subject: Subject, metrics: Sequence[str] | None, inception_weights: str | Path | None, encoder: str | None
+) -> list[Encoder]:
+    device = default_device()
+    found = []
+    asked = metrics is not None and any(name in metrics for name in INCEPTION_METRICS.values())
+    if asked or inception_weights is not None:
+        found.append(fid_inception(None if inception_weights is None else Path(inception_weights), device=device))
+    elif metrics is None and inception_cached():
+        found.append(fid_inception(device=device))
+    needed = [name for name in OF_OTHER_ENCODER if metrics is not None and name in metrics]
+    if metrics is not None and not needed:
+        return found
+    if encoder is not None:
+        return [*found, encoder_named(encoder, option="--encoder", device=device)]
+    if subject.teacher is not None:
+        return [*found, reid_encoder(subject.teacher, "teacher")]
+    if any(name in INCEPTION_METRICS or not found for name in needed):
+        raise DgaugError(f"--metrics {needed[0]} needs an encoder: --encoder NAME=FILE, or a run with a teacher")
+    return found
+
+
+def _involved(subject: Subject) -> dict[str, str]:
+    """What had a part in making the pictures: sha256 by name."""
+    found = {}
+    if isinstance(subject.generated, PictureSet) and subject.generated.store is not None:
+        spec = subject.generated.store.spec
+        found = {"the teacher of the store": spec.teacher_sha256, "the store's generator": spec.generator_sha256}
+    if subject.teacher is not None:
+        found["the run's teacher"] = subject.teacher.sha256
+    return found
+
+
+def _described(chosen: Chosen | Given, side: Side) -> dict[str, Any]:
+    if isinstance(chosen, Given):
+        return {"kind": "statistics", "sampled": chosen.count, "contents": chosen.sha256}
+    found: dict[str, Any] = {
+        "kind": chosen.pictures.kind,
+        "pictures": len(chosen.pictures),
+        "sampled": len(chosen.rows),
+        "contents": chosen.digest,
+    }
+    store = chosen.pictures.store
+    if store is not None:
+        found |= {"pairs": store.spec.pairs, "codec": store.spec.codec, "quality": store.spec.quality}
+    return found | chosen.preparation.described()
