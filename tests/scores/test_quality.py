@@ -15,8 +15,8 @@ from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.runs import Run
 from dgaug.scores.consistency import donor_pictures, identity_consistency, self_reconstruction
-from dgaug.scores.picture_sets import Sample
 from dgaug.scores.oracle import COPY_APPEARANCE, COPY_STRUCTURE, GENERATED, oracle_error, true_pictures
+from dgaug.scores.picture_sets import Sample
 from dgaug.scores.quality import score_fid
 from dgaug.scores.results import flat
 from dgaug.store.read import open_store

@@ -12,8 +12,8 @@ from skimage.metrics import structural_similarity
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
 from dgaug.scores.consistency import donor_pictures
-from dgaug.scores.picture_sets import Sample
 from dgaug.scores.oracle import true_pictures
+from dgaug.scores.picture_sets import Sample
 from dgaug.scores.ssim import ssim_parameters
 from dgaug.scores.structure import APPEARANCE_DONOR, STRUCTURE_DONOR, sobel_magnitude, structure_consistency
 from dgaug.store.read import open_store

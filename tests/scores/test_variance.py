@@ -47,7 +47,7 @@ def test_shares_equal_the_analysis_of_variance_written_out(values: int, monkeypa
     assert sum(shares.values()) == pytest.approx(1, abs=1e-12)
     sums = np.zeros(3)
     for place in product(range(16), range(8), range(3)):
-        cells = block[:, :, *place].astype(float)
+        cells = block[(slice(None), slice(None), *place)].astype(float)
         mean, row, column = cells.mean(), cells.mean(axis=1), cells.mean(axis=0)
         for i, j in product(range(3), range(4)):
             sums += (row[i] - mean) ** 2, (column[j] - mean) ** 2, (cells[i, j] - row[i] - column[j] + mean) ** 2
