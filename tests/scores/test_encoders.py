@@ -5,8 +5,8 @@ import pytest
 import timm
 import torch
 from pytorch_fid.inception import InceptionV3
+from random_inception import put_in_hub_cache, random_inception
 from safetensors.torch import save_file
-from torchvision.models.inception import Inception3
 
 from dgaug.errors import DgaugError
 from dgaug.models.weights import file_sha256
@@ -21,32 +21,13 @@ def pixels(count=2, height=64, width=32):
     return np.random.default_rng(0).integers(0, 256, (count, height, width, 3)).astype(np.uint8)
 
 
-def random_inception(classes=1008):
-    """Random weights in the format of pytorch-fid's file, scaled so that differences survive the depth."""
-    network = Inception3(classes, aux_logits=False, init_weights=False)
-    generator = torch.Generator().manual_seed(1)
-    state = network.state_dict()
-    for name, tensor in state.items():
-        if tensor.ndim == 4:
-            fan_in = tensor[0].numel()
-            tensor.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
-        elif name.endswith("running_mean"):
-            tensor.normal_(0, 0.1, generator=generator)
-    return state
-
-
 @pytest.fixture(scope="module")
 def inception_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "inception.pth"
-    torch.save(random_inception(), path)
-    return path
+    return put_in_hub_cache(tmp_path_factory.mktemp("torch"))
 
 
-def test_fid_features_are_those_of_pytorch_fid(inception_file, tmp_path, monkeypatch):
-    checkpoints = tmp_path / "hub" / "checkpoints"
-    checkpoints.mkdir(parents=True)
-    (checkpoints / INCEPTION_FILE).symlink_to(inception_file)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+def test_fid_features_are_those_of_pytorch_fid(inception_file, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(inception_file.parent))
     theirs = InceptionV3([3]).eval()
     pictures = pixels()
     with torch.no_grad():
@@ -65,11 +46,8 @@ def test_other_weights_than_the_official_ones_are_recorded(inception_file, caplo
     assert file_sha256(inception_file) in caplog.text
 
 
-def test_the_official_name_stands_for_the_official_contents(inception_file, tmp_path, monkeypatch):
-    checkpoints = tmp_path / "hub" / "checkpoints"
-    checkpoints.mkdir(parents=True)
-    (checkpoints / INCEPTION_FILE).symlink_to(inception_file)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+def test_the_official_name_stands_for_the_official_contents(inception_file, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(inception_file.parent))
     with pytest.raises(DgaugError, match="expected a sha256 that starts with 6726825d"):
         fid_inception()
 
