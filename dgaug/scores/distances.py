@@ -77,9 +77,9 @@ def feature_scores(features: Features, wanted: Callable[[str], bool], *, seed: i
 def _frechet_scores(features: Features) -> dict[str, Any]:
     """The distance, real against real at half the count, and both at parts of the count."""
     key, kept = features.encoder.frechet_key, features.kept()
+    scores: dict[str, Any] = {key: _whole_distance(features)}
     if kept is None:
-        return {key: frechet_distance(_moments(features.generated), _moments(features.real))}
-    scores: dict[str, Any] = {key: _whole_distance(features, *kept)}
+        return scores
     by_count = {}
     for part in PARTS:
         count = min(len(kept[0]), len(kept[1])) // part
@@ -99,12 +99,14 @@ def _at(count: int, generated: Tensor, real: Tensor) -> dict[str, float]:
     }
 
 
-def _whole_distance(features: Features, generated: Tensor, real: Tensor) -> float:
-    one, other = _moments(features.generated), _moments(features.real)
-    if (len(generated), len(real)) == (one.count, other.count):
-        return frechet_of_features(generated, real)
-    return frechet_distance(one, other)
-
-
-def _moments(side: Statistics | Given) -> Any:
-    return side.moments
+def _whole_distance(features: Features) -> float:
+    """From the features themselves where they are so few that this is cheaper, else from the moments."""
+    sides = features.generated, features.real
+    kept = features.kept()
+    few = all(
+        isinstance(side, Statistics) and len(side.features) == side.moments.count <= features.encoder.dimension
+        for side in sides
+    )
+    if kept is not None and few:
+        return frechet_of_features(*kept)
+    return frechet_distance(*(side.moments for side in sides))

@@ -126,11 +126,12 @@ class Moments:
 def frechet_distance(first: Moments | Gaussian, second: Moments | Gaussian) -> float:
     """Squared Fréchet distance of two Gaussians, which is FID for FID Inception features (Heusel et al. 2017, eq. 6).
 
-    The trace of the square root of S1 S2 is taken from the symmetric S1^1/2 S2 S1^1/2, which has the same
-    eigenvalues: real by construction, and with rank-deficient covariances too.
+    With S1 = F F', the trace of the square root of S1 S2 is that of the symmetric F' S2 F, which has the same
+    eigenvalues: real by construction. F is Cholesky's, or for a rank-deficient S1 (fewer pictures than numbers in a
+    feature) from its eigenvectors.
 
     Raises:
-        DgaugError: the features have different dimensions.
+        DgaugError: the features have different dimensions, or NaN or infinity among the statistics.
     """
     mean, covariance = first.mean, first.covariance
     other_mean, other_covariance = second.mean, second.covariance
@@ -141,9 +142,11 @@ def frechet_distance(first: Moments | Gaussian, second: Moments | Gaussian) -> f
     for which in (mean, covariance, other_mean, other_covariance):
         if not torch.isfinite(which).all():
             raise DgaugError("Fréchet distance: NaN or infinity in the statistics; make them anew")
-    values, vectors = torch.linalg.eigh(covariance)
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-    trace_of_root = torch.linalg.eigvalsh(root @ other_covariance @ root).clamp_min(0).sqrt().sum()
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if failed:
+        values, vectors = torch.linalg.eigh(covariance)
+        factor = vectors * values.clamp_min(0).sqrt()
+    trace_of_root = torch.linalg.eigvalsh(factor.T @ other_covariance @ factor).clamp_min(0).sqrt().sum()
     squared = (mean - other_mean).square().sum() + covariance.trace() + other_covariance.trace() - 2 * trace_of_root
     return max(0.0, float(squared))
 

@@ -4,7 +4,7 @@ import scipy.linalg
 import torch
 
 from dgaug.errors import DgaugError
-from dgaug.scores.frechet import Gaussian, Moments, frechet_distance
+from dgaug.scores.frechet import Gaussian, Moments, frechet_distance, frechet_of_features
 
 
 def moments_of(features):
@@ -112,3 +112,20 @@ def test_bad_statistics_and_features_are_named(tmp_path):
         frechet_distance(moments, moments_of(features(1, dimension=3)))
     with pytest.raises(DgaugError, match="at least 2 pictures, found 0"):
         _ = Moments.empty(3).covariance
+
+
+@pytest.mark.parametrize(("count", "other_count"), [(9, 12), (12, 9), (24, 24), (40, 9), (300, 280)])
+def test_the_distance_of_features_is_that_of_their_moments(count, other_count):
+    one, other = torch.from_numpy(features(1, count)), torch.from_numpy(features(2, other_count))
+    expected = frechet_distance(moments_of(one), moments_of(other))
+    assert frechet_of_features(one, other) == pytest.approx(expected, rel=1e-6)
+    assert frechet_of_features(one.float(), other.float()) == pytest.approx(expected, rel=1e-4)
+    assert frechet_of_features(one, one) == pytest.approx(0, abs=1e-6)
+
+
+def test_statistics_with_nan_give_no_distance(tmp_path):
+    np.savez(tmp_path / "nan.npz", mu=np.full(24, np.nan), sigma=np.eye(24))
+    with pytest.raises(DgaugError, match="NaN or infinity in the statistics"):
+        frechet_distance(Gaussian.load(tmp_path / "nan.npz"), moments_of(features(1)))
+    with pytest.raises(DgaugError, match="24 and 3 numbers"):
+        frechet_of_features(torch.zeros(4, 24), torch.zeros(4, 3))

@@ -10,12 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from skimage.color import deltaE_cie76, rgb2lab
 
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.runs import Run
 from dgaug.scores.consistency import donor_pictures, identity_consistency, self_reconstruction
-from dgaug.scores.oracle import COPY_APPEARANCE, COPY_STRUCTURE, GENERATED, oracle_error, true_pictures
+from dgaug.scores.oracle import (
+    COPY_APPEARANCE,
+    COPY_STRUCTURE,
+    GENERATED,
+    colour_difference,
+    oracle_error,
+    true_pictures,
+)
 from dgaug.scores.picture_sets import Sample
 from dgaug.scores.quality import score_fid
 from dgaug.scores.results import flat
@@ -140,6 +148,13 @@ def test_a_perfect_generator_makes_no_error_and_copies_do(tiny_run: Run, sources
     assert errors[COPY_STRUCTURE]["clothed_body"] > 10
     assert errors[COPY_APPEARANCE]["picture"] > 10
     assert errors[COPY_STRUCTURE] == pytest.approx(oracle_error(blank, sources, root)[COPY_STRUCTURE])
+
+
+def test_colour_differences_are_those_of_scikit_image() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 6, 3), dtype=np.uint8)
+    expected = deltaE_cie76(rgb2lab(pictures[0]), rgb2lab(pictures[1]))
+    np.testing.assert_allclose(colour_difference(*pictures), expected, rtol=1e-3, atol=1e-2)
+    assert colour_difference(pictures[0], pictures[0]).max() == 0
 
 
 def test_the_true_picture_stands_like_its_structure_and_wears_its_appearance(tiny_run: Run, sources: Sources) -> None:
