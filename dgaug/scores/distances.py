@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -41,6 +42,7 @@ class Features:
             return None
         return self.generated.features, self.real.features
 
+    @cached_property
     def duplicates(self) -> NearDuplicates | None:
         """The nearest real picture of each kept generated one that is no reconstruction."""
         kept = self.kept()
@@ -66,7 +68,7 @@ def feature_scores(features: Features, wanted: Callable[[str], bool], *, seed: i
     if wanted(MANIFOLD) and fewer > DENSITY_NEIGHBOURS:
         found = manifold_scores(real[:fewer], generated[:fewer])
         scores |= {f"{name}_{encoder.name}": value for name, value in found.items()}
-    if wanted(DUPLICATES) and (near := features.duplicates()) is not None:
+    if wanted(DUPLICATES) and (near := features.duplicates) is not None:
         scores |= {
             f"duplicates_{encoder.name}": near.share,
             f"duplicates_threshold_{encoder.name}": near.threshold,

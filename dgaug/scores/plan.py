@@ -18,6 +18,7 @@ from dgaug.scores.distances import KERNEL_SUBSET
 from dgaug.scores.donor_scores import BLOCK, OF_DONORS, SAMPLE
 from dgaug.scores.encoders import Encoder, fid_inception
 from dgaug.scores.judges import encoder_named, judge_named, reid_encoder, require_independent
+from dgaug.scores.manifold import DENSITY_NEIGHBOURS
 from dgaug.scores.picture_sets import PictureSet, Rows
 from dgaug.scores.quality_protocols import Preparation, Protocol
 from dgaug.scores.ssim import ssim_parameters
@@ -30,6 +31,8 @@ INCEPTION_METRICS = {"frechet": "fid", "kernel": "kid"}
 OF_ANY_ENCODER = ("precision", "duplicates")
 OF_OTHER_ENCODER = (*INCEPTION_METRICS, *OF_ANY_ENCODER)
 METRICS = (*INCEPTION_METRICS.values(), *OF_OTHER_ENCODER, *OF_DONORS)
+LEAST = {"kid": 4, "kernel": 4, "precision": DENSITY_NEIGHBOURS + 1, "duplicates": 2}
+"""Pictures that a metric needs on each side; these metrics need the pictures themselves."""
 JUDGED = 1024
 """Generated pictures that an independent judge is asked about."""
 
@@ -137,7 +140,25 @@ def plan_of(
             raise DgaugError(f"{side.root}: at least 2 pictures are needed to compare sets, found {len(rows)}")
         preparation = protocol.preparation(side, generated=side is generated)
         chosen.append(Chosen(side, rows, preparation, side.digest(rows)))
+    _require_enough(metrics or (), chosen)
     return Plan(subject, protocol, metrics, encoders, judging, chosen[0], chosen[1], size)
+
+
+def _require_enough(metrics: Sequence[str], sides: Sequence[Chosen | Given]) -> None:
+    """Refuse a metric asked for by name that these sides are not enough for."""
+    for name, least in LEAST.items():
+        if name not in metrics:
+            continue
+        for side in sides:
+            if isinstance(side, Given):
+                raise DgaugError(
+                    f"--metrics {name} needs the pictures of both sides, {side.path} holds statistics only"
+                )
+            if len(side.rows) < least:
+                raise DgaugError(
+                    f"--metrics {name} needs at least {least} pictures on each side, found {len(side.rows)} in "
+                    f"{side.pictures.root}"
+                )
 
 
 def _encoders(

@@ -202,13 +202,13 @@ def _draw_features(plan: Plan, features: Features, folder: Path) -> None:
     if kept is None or isinstance(plan.generated, Given) or isinstance(plan.real, Given):
         return
     draw_clouds(*kept, folder / f"clouds-{features.encoder.name}.png", features.encoder.name)
-    near = features.duplicates() if plan.wants(DUPLICATES) else None
+    near = features.duplicates if plan.wants(DUPLICATES) else None
     if near is None:
         return
     nearest = near.worst(SHOWN_DUPLICATES)
-    rows = plan.generated.rows[: len(kept[0])][
-        features.crossed.numpy() if features.crossed is not None else slice(None)
-    ]
+    rows = plan.generated.rows[: len(kept[0])]
+    if features.crossed is not None:
+        rows = rows[features.crossed.numpy()]
     draw_duplicates(
         plan.generated.pictures,
         rows[nearest],

@@ -156,7 +156,8 @@ def statistics_of(
     if partial is not None and partial.is_file():
         found = _cached(partial, key, None)
     saved = time.monotonic()
-    for batch in _batches(pictures, rows, preparation, start=found.moments.count // BATCH, workers=encoding.workers):
+    done = -(-found.moments.count // BATCH)
+    for batch in _batches(pictures, rows, preparation, start=done, workers=encoding.workers):
         features = _encoded(encoder, batch)
         found.moments.update(features)
         missing = keep - len(found.features)

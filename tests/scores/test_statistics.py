@@ -97,6 +97,11 @@ def test_a_stopped_encoding_goes_on_where_it_was_to_the_same_bits(pictures: Pict
     with pytest.raises(Interrupted):
         made(pictures, Encoding(tmp_path / "kept", stop=stop, progress=stop_after_one_batch), encoder)
     assert sum(encoded) == BATCH
+    with pytest.raises(Interrupted):
+        made(pictures, Encoding(tmp_path / "kept", stop=stop), encoder)
+    with pytest.raises(Interrupted):
+        made(pictures, Encoding(tmp_path / "kept", stop=stop), encoder)
+    assert sum(encoded) == COUNT, "stopped after the last picture"
     assert [path.suffixes for path in (tmp_path / "kept").iterdir()] == [[".part", ".npz"]]
     found = made(pictures, Encoding(tmp_path / "kept"), encoder)
     assert sum(encoded) == COUNT, "nothing was encoded twice"
