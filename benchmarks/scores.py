@@ -5,8 +5,8 @@
 
 Two folders of seeded JPEG files (128 x 64) and seeded random Inception weights in the form of pytorch-fid's file. Each
 command runs as a user runs it, in a process of its own, its start included; dgaug has no statistics kept from before.
-The Fréchet step is timed here on the same statistics. Memory is dgaug's own, with a small encoder so that many
-pictures take little time.
+The Fréchet step is timed here on the same statistics. Memory is dgaug's own with an encoder that costs next to nothing
+and gives as many numbers as Inception, so that many pictures take little time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -25,24 +26,30 @@ from typing import Any
 import click
 import numpy as np
 import scipy
-import timm
 import torch
 from packaging.version import Version
 from PIL import Image
 from pytorch_fid.fid_score import calculate_frechet_distance
-from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models.inception import Inception3
 from training_iteration import RESULTS, machine
 
+from dgaug.scores.distances import Features, feature_scores
+from dgaug.scores.encoders import Encoder
 from dgaug.scores.frechet import Gaussian, frechet_distance, frechet_of_features
+from dgaug.scores.picture_sets import PictureSet
+from dgaug.scores.quality_protocols import Preparation
+from dgaug.scores.statistics import Encoding, statistics_of
 from dgaug.scores.weights import INCEPTION_FILE
 
 SIZE = (128, 64)
 DIMENSION = 2048
 AGREE = 1e-3
-SMALL = "test_efficientnet"
-MEMORY_COUNTS = (10_000, 20_000, 40_000)
-"""From the number on at which the features that are kept one by one reach their limit."""
+DIFFERENT = 1000
+"""Different pictures of the memory's measure, which come again and again."""
+MEMORY_COUNTS = (2_000, 10_000, 20_000)
+"""At 10,000 the features that are kept one by one reach their limit."""
 THEIRS, OURS = "pytorch-fid", "dgaug score-fid"
 
 Runs = dict[str, dict[str, Any]]
@@ -131,23 +138,46 @@ def frechet_steps(count: int) -> dict[str, float]:
     return seconds
 
 
-def memory(folder: Path) -> dict[int, float]:
-    """Dgaug's peak memory by number of pictures on each side."""
+def held_by(count: int) -> int:
+    """Peak memory of this process after the distance of `count` + `count` pictures in features of full length."""
     torch.manual_seed(0)
-    weights = folder / "small.safetensors"
-    save_file(timm.create_model(SMALL, pretrained=False).state_dict(), weights)
-    write_pictures(folder / "many" / "real", MEMORY_COUNTS[0], 0)
-    original = sorted((folder / "many" / "real").iterdir())
+    weights = torch.randn(3 * 8 * 4, DIMENSION)
+
+    def extract(pixels: Tensor) -> Tensor:
+        small = adaptive_avg_pool2d(pixels.permute(0, 3, 1, 2).float() / 255, (8, 4))
+        return (small.flatten(1) @ weights).relu()
+
+    encoder = Encoder("projection", DIMENSION, "seed 0", extract)
+    with tempfile.TemporaryDirectory() as place:
+        sides = []
+        for seed, title in enumerate(("real", "generated")):
+            folder = Path(place) / title
+            write_pictures(folder, DIFFERENT, seed)
+            files = sorted(folder.iterdir())
+            pictures = PictureSet("folder", folder, [files[number % DIFFERENT] for number in range(count)])
+            rows = np.arange(count)
+            encoding, nothing = Encoding(Path(place) / "statistics"), Preparation()
+            sides.append(
+                statistics_of(
+                    pictures,
+                    rows,
+                    encoder,
+                    preparation=nothing,
+                    encoding=encoding,
+                    title=title,
+                    digest=pictures.digest(rows),
+                )
+            )
+        feature_scores(Features(encoder, sides[1], sides[0]), lambda name: name == "frechet", seed=0)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def memory() -> dict[int, int]:
+    """Dgaug's peak memory by number of pictures on each side, each in a process of its own."""
     found = {}
     for count in MEMORY_COUNTS:
-        for number in range(count // 2, count):  # links: what is measured is how much is held, not what it shows
-            link = folder / "many" / "real" / f"{number:06d}.jpg"
-            if not link.exists():
-                link.symlink_to(original[number % len(original)])
-        pictures = str(folder / "many" / "real")
-        command = [sys.executable, "-m", "dgaug", "score-fid", pictures, "--real", pictures, "--metrics", "frechet"]
-        command += ["--encoder", f"{SMALL}={weights}", "--out", str(folder / f"memory{count}"), "--json"]
-        found[count] = timed(command, folder / "torch")["peak_bytes"]
+        command = [sys.executable, __file__, "--memory-of", str(count)]
+        found[count] = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
         click.echo(f"memory, {count}: {found[count] / 1e9:.3f} GB", err=True)
     return found
 
@@ -168,15 +198,19 @@ def table(
             f"| {count:,} + {count:,} | {name} | {each:.3g} | {seconds[THEIRS] / each:.1f} |"
             for name, each in seconds.items()
         ]
-    rows += ["", f"| dgaug with the encoder {SMALL}, pictures on each side | peak, GB |", "|---:|---:|"]
+    rows += ["", "| dgaug's memory, pictures on each side | peak, GB |", "|---:|---:|"]
     return "\n".join([*rows, *(f"| {count:,} | {peak / 1e9:.3f} |" for count, peak in held.items())])
 
 
 @click.command(context_settings={"show_default": True})
 @click.option("--counts", default="200,1000", help="Pictures on each side of the whole commands.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the .md and .json files.")
-def main(counts: str, out: Path) -> None:
+@click.option("--memory-of", hidden=True, type=int, help="Only measure the memory of this many pictures, here.")
+def main(counts: str, out: Path, memory_of: int | None) -> None:
     """Time both commands and both Fréchet steps, and measure memory."""
+    if memory_of is not None:
+        click.echo(held_by(memory_of))
+        return
     if Version(scipy.__version__) >= Version("1.18"):
         raise click.ClickException(f"SciPy {scipy.__version__} stops pytorch-fid's Fréchet step; take SciPy below 1.18")
     numbers = [int(count) for count in counts.split(",")]
@@ -185,7 +219,7 @@ def main(counts: str, out: Path) -> None:
         write_weights(folder / "torch")
         runs = {count: commands(folder, count) for count in numbers}
         steps = {count: frechet_steps(count) for count in (200, 5000)}
-        held = memory(folder)
+        held = memory()
     where = (
         f"{machine(torch.device('cpu'))}, SciPy {scipy.__version__}. Pictures of {SIZE[0]} x {SIZE[1]}, seeded random "
         "Inception weights; one run each, the commands one after the other. dgaug's command also gives the distance at "
