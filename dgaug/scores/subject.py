@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgaug.data.layouts import open_data
-from dgaug.data.listing import list_pictures
+from dgaug.data.listing import holds_pictures
 from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
@@ -115,9 +115,10 @@ def _is_plain_folder(root: Path) -> bool:
     if not root.is_dir():
         return False
     try:
-        return set(open_data(root).splits) == {"train"} and open_data(root).layout == "identity-folders"
+        data = open_data(root)
     except DgaugError:
-        return bool(list_pictures(root))
+        return holds_pictures(root)
+    return data.layout == "identity-folders" and set(data.splits) == {"train"}
 
 
 def _is_statistics(path: Path) -> bool:
