@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,10 @@ class PictureSet:
 
     def pairs(self) -> Rows:
         """Donors of every row of a store: appearance and structure [M, 2]."""
+        return self._pairs
+
+    @cached_property
+    def _pairs(self) -> Rows:
         if self.store is None:
             raise DgaugError("a folder of pictures has no recorded donors; score a store")
         return self.store.pairs()

@@ -64,15 +64,13 @@ class Protocol:
         """Rows of the generated pictures, in the seed's order; `real_count` None: any number."""
         if self.name == "published":
             return self._published(pictures.one_per_appearance(self.seed), "generated order")
-        rows = np.arange(len(pictures))
-        return self._drawn(rows, "generated order")[: real_count or None]
+        return self._drawn(len(pictures), real_count, "generated order")
 
     def real_rows(self, pictures: PictureSet, generated_count: int | None) -> Rows:
         """Rows of the real pictures, in the seed's order."""
-        rows = np.arange(len(pictures))
         if self.name == "published":
-            return self._published(rows, "real order")
-        return self._drawn(rows, "real order")[: generated_count or None]
+            return self._published(np.arange(len(pictures)), "real order")
+        return self._drawn(len(pictures), generated_count, "real order")
 
     def preparation(self, pictures: PictureSet, *, generated: bool) -> Preparation:
         """What is done to the pictures of one side."""
@@ -81,11 +79,13 @@ class Protocol:
         through_jpeg = generated and pictures.store is not None
         return Preparation(PUBLISHED_SIZE, PUBLISHED_JPEG if through_jpeg else None)
 
-    def _drawn(self, rows: Rows, purpose: str) -> Rows:
-        return rows[draws(purpose, self.seed).permutation(len(rows))]
+    def _drawn(self, count: int, most: int | None, purpose: str) -> Rows:
+        """At most `most` of `count` rows; few of very many take no memory for the others."""
+        size = count if most is None else min(count, most)
+        return draws(purpose, self.seed).choice(count, size=size, replace=False)
 
     def _published(self, rows: Rows, purpose: str) -> Rows:
-        drawn = self._drawn(rows, purpose)[:PUBLISHED_MOST]
+        drawn = rows[self._drawn(len(rows), PUBLISHED_MOST, purpose)]
         return drawn[: len(drawn) // PUBLISHED_BATCH * PUBLISHED_BATCH or len(drawn)]
 
 
