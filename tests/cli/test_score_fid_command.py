@@ -150,7 +150,7 @@ BAD = [
     (nan_weights, "real", "frechet", "NaN or infinity among the features"),
     (other_inception, "real", "fid", "expected a sha256 that starts with 6726825d"),
     (other_statistics, "real.npz", "frechet", "statistics of 7 numbers from an encoder with unknown weights"),
-    (other_statistics, "real.npz", "duplicates", "needs pictures on both sides"),
+    (other_statistics, "real.npz", "duplicates", "needs the pictures of both sides"),
     (three, "real", "precision", "needs at least 6 pictures on each side, found 3"),
     (two_sizes, "gone", "frechet", "gone"),
     (three, "real", "frechet,structure", "--metrics structure: needs to know the donors"),
