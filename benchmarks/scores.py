@@ -81,7 +81,7 @@ def write_weights(torch_home: Path) -> Path:
 
 
 def timed(command: list[str], torch_home: Path) -> dict[str, Any]:
-    """Seconds, peak memory and output of a process, which must end well."""
+    """Seconds, processor seconds, peak memory and output of a process, which must end well."""
     began = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         process = subprocess.Popen(command, env=os.environ | {"TORCH_HOME": str(torch_home)}, stdout=out, stderr=err)
@@ -92,7 +92,9 @@ def timed(command: list[str], torch_home: Path) -> dict[str, Any]:
         err.seek(0)
         if process.returncode:
             raise click.ClickException(f"{' '.join(command)}: {err.read()}")
-        return {"seconds": seconds, "peak_bytes": usage.ru_maxrss * 1024, "output": out.read()}
+        processor = usage.ru_utime + usage.ru_stime
+        peak = usage.ru_maxrss * 1024
+        return {"seconds": seconds, "processor_seconds": processor, "peak_bytes": peak, "output": out.read()}
 
 
 def commands(folder: Path, count: int) -> Runs:
@@ -186,11 +188,13 @@ def table(
     runs: dict[int, dict[str, dict[str, Any]]], steps: dict[int, dict[str, float]], held: dict[int, float]
 ) -> str:
     """The results as Markdown tables; ratios are to pytorch-fid."""
-    rows = ["| whole command, pictures | way | s | times faster | peak, GB | FID |", "|---|---|---:|---:|---:|---:|"]
+    columns = ("whole command, pictures", "way", "s", "times faster", "processor s", "peak, GB", "FID")
+    rows = [f"| {' | '.join(columns)} |", "|---|---|---:|---:|---:|---:|---:|"]
     for count, found in runs.items():
         for name in (THEIRS, OURS):
             run, faster = found[name], found[THEIRS]["seconds"] / found[name]["seconds"]
-            cells = f"{run['seconds']:.1f} | {faster:.2f} | {run['peak_bytes'] / 1e9:.2f} | {run['fid']:.4f}"
+            cells = f"{run['seconds']:.1f} | {faster:.2f} | {run['processor_seconds']:.0f} "
+            cells += f"| {run['peak_bytes'] / 1e9:.2f} | {run['fid']:.4f}"
             rows.append(f"| {count:,} + {count:,} | {name} | {cells} |")
     rows += ["", "| Fréchet step, pictures | way | s | times faster |", "|---|---|---:|---:|"]
     for count, seconds in steps.items():
@@ -214,6 +218,7 @@ def main(counts: str, out: Path, memory_of: int | None) -> None:
     if Version(scipy.__version__) >= Version("1.18"):
         raise click.ClickException(f"SciPy {scipy.__version__} stops pytorch-fid's Fréchet step; take SciPy below 1.18")
     numbers = [int(count) for count in counts.split(",")]
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_weights(folder / "torch")
@@ -222,13 +227,20 @@ def main(counts: str, out: Path, memory_of: int | None) -> None:
         held = memory()
     where = (
         f"{machine(torch.device('cpu'))}, SciPy {scipy.__version__}. Pictures of {SIZE[0]} x {SIZE[1]}, seeded random "
-        "Inception weights; one run each, the commands one after the other. dgaug's command also gives the distance at "
+        "Inception weights; one run each, the commands one after the other, load average before "
+        f"{load:.1f}. dgaug's command also gives the distance at "
         "three smaller counts and the real-against-real floor at each."
     )
     text = f"# Scores\n\n{where}\n\n{table(runs, steps, held)}\n"
     out.mkdir(parents=True, exist_ok=True)
     (out / "scores-cpu.md").write_text(text, encoding="utf-8")
-    record = {"machine": machine(torch.device("cpu")), "commands": runs, "frechet_seconds": steps, "memory_bytes": held}
+    record = {
+        "machine": machine(torch.device("cpu")),
+        "load_before": load,
+        "commands": runs,
+        "frechet_seconds": steps,
+        "memory_bytes": held,
+    }
     (out / "scores-cpu.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 
