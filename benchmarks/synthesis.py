@@ -44,7 +44,7 @@ from dgaug.synthesis.work import load_networks
 from dgaug.training.networks import Networks, build_networks
 
 SIZE = (256, 128)
-SOURCES, IDENTITIES = 32, 16
+SOURCES, IDENTITIES = 64, 16
 TOLERANCE = 1e-3
 """Largest relative difference of decoded values, ||x - y|| / ||y||."""
 LEVEL = 1.0
@@ -55,7 +55,7 @@ CONTENDERS = {
     "bf16": "dgaug, `--precision bf16`",
     "labels": "dgaug, fp32, with soft labels (not in the published way)",
 }
-SAMPLED = {"published": 8, "labels": 2}
+SAMPLED = {"published": 16, "labels": 4}
 """These take as many times fewer pairs: their cost is the pairs' alone."""
 PARTS = {"decoder": "decoding", "encoders": "encoding donors", "teacher": "labels"}
 

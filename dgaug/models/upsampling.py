@@ -2,9 +2,9 @@
 
 Every output pixel of the two steps reads nine pixels of the small map, some through several taps. With these taps
 added beforehand, the pixels of one phase (even or odd row, even or odd column) are a 3x3 convolution of the small
-map, and the four phases one convolution followed by a pixel shuffle. The reflection that pads the large map is nothing
-to the small one, which is padded by zeros: what its two lines on each side add to the two outermost lines of the
-output is computed apart, from these lines alone.
+map, and the four phases one convolution whose pixels are then put side by side. The reflection that pads the large map
+is nothing to the small one, which is padded by zeros: what its two lines on each side add to the two outermost lines of
+the output is computed apart, from these lines alone.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class UpsampledConv(nn.Module):
             return self._as_published(maps)
         weight, bias = self.conv.weight, self.conv.bias
         maps = maps.contiguous(memory_format=torch.channels_last)
-        phase_bias = None if bias is None else bias.repeat_interleave(4)
+        phase_bias = None if bias is None else bias.repeat(4)
         phases = functional.conv2d(maps, phase_weight(weight), phase_bias, padding=1)
         # Lines and columns meet in the corners, which must be counted once: the lines go on by reflection.
         lines = _border(maps, weight, corners="reflect")
         columns = _border(maps.mT, weight.mT, corners="constant").mT
-        large: Tensor = _AddBorder.apply(functional.pixel_shuffle(phases, 2), lines, columns)
+        large: Tensor = _AddBorder.apply(_interleaved(phases), lines, columns)
         return large
 
     def _as_published(self, maps: Tensor) -> Tensor:
@@ -50,10 +50,19 @@ class UpsampledConv(nn.Module):
 
 
 def phase_weight(weight: Tensor) -> Tensor:
-    """Weights [4 * C_out, C_in, 3, 3] of the phases, in pixel-shuffle order, of 5x5 weights [C_out, C_in, 5, 5]."""
+    """Weights [4 * C_out, C_in, 3, 3] of the phases, even rows and then even columns first, of [C_out, C_in, 5, 5]."""
     across = _phase_taps(weight)
-    both = _phase_taps(across.mT).mT
-    return both.movedim((0, 1), (1, 2)).flatten(0, 2)
+    return _phase_taps(across.mT).mT.flatten(0, 2)
+
+
+def _interleaved(phases: Tensor) -> Tensor:
+    """The pixels of four phases [B, 4 * C, h, w] side by side: [B, C, 2h, 2w].
+
+    What `pixel_shuffle` does with another order of channels; this one moves the channels of two pixels at a time.
+    """
+    pictures, channels, height, width = phases.shape
+    split = phases.permute(0, 2, 3, 1).reshape(pictures, height, width, 2, 2, channels // 4)
+    return split.transpose(2, 3).reshape(pictures, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
 
 
 def _phase_taps(weight: Tensor) -> Tensor:
