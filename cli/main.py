@@ -10,14 +10,17 @@ import sys
 import click
 from dgaug_cli import (
     ablate,
+    completion,
     config,
     data,
     demo,
+    doctor,
     eval_reid,
     export,
     grid,
     import_,
     interpolate,
+    report,
     score_fid,
     swap,
     synthesize,
@@ -69,8 +72,11 @@ for command in (
     grid.command,
     swap.command,
     interpolate.command,
+    report.command,
     import_.command,
     config.command,
+    doctor.command,
+    completion.command,
 ):
     cli.add_command(command)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgaug.models.encoder import export_encoder
+    from dgaug.report.doctor import examine
+    from dgaug.report.page import report_run
     from dgaug.scores.ablation import ablate
     from dgaug.scores.evaluation import evaluate_reid
     from dgaug.scores.quality import score_fid
@@ -27,11 +29,13 @@ __all__ = [
     "ablate",
     "draw_grid",
     "evaluate_reid",
+    "examine",
     "export_encoder",
     "export_store",
     "import_published",
     "interpolate",
     "open_store",
+    "report_run",
     "score_fid",
     "swap",
     "synthesize",
@@ -44,11 +48,13 @@ _HOME = {
     "ablate": "dgaug.scores.ablation",
     "draw_grid": "dgaug.synthesis.drawing",
     "evaluate_reid": "dgaug.scores.evaluation",
+    "examine": "dgaug.report.doctor",
     "export_encoder": "dgaug.models.encoder",
     "export_store": "dgaug.store.export",
     "import_published": "dgaug.training.importing",
     "interpolate": "dgaug.synthesis.interpolation",
     "open_store": "dgaug.store.read",
+    "report_run": "dgaug.report.page",
     "score_fid": "dgaug.scores.quality",
     "swap": "dgaug.synthesis.drawing",
     "synthesize": "dgaug.synthesis.job",

@@ -129,6 +129,11 @@ def newest_run(parent: Path = RUNS) -> Run | None:
     return Run(max(_numbered(parent))[1]) if _numbered(parent) else None
 
 
+def numbered_runs(parent: Path = RUNS) -> list[Path]:
+    """The folders of the numbered runs, in the order of their numbers."""
+    return [folder for _, folder in sorted(_numbered(parent))]
+
+
 @contextmanager
 def locked(folder: Path, *, what: str) -> Iterator[None]:
     """Hold a folder for one writer; the kernel frees the lock when the process ends, however it ends.

@@ -35,7 +35,7 @@ def torchvision_weights(name: str, weights: str) -> Path:
             raise DgaugError(f"backbone weights not found: {path}; give an existing file or --set model.weights=none")
         return path
     if name == "resnet50":
-        return _torchvision_cache(RESNET50_URL, fetch=weights == "download")
+        return _torchvision_weights(RESNET50_URL, fetch=weights == "download")
     if name == "small":
         raise DgaugError("backbone 'small' has no ImageNet weights; use --set model.weights=none or a file")
     return _timm_cache(name, fetch=weights == "download")
@@ -57,8 +57,13 @@ def download(url: str, path: Path) -> Path:
     return path
 
 
-def _torchvision_cache(url: str, *, fetch: bool) -> Path:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+def hub_cache(url: str) -> Path:
+    """Where torch's cache keeps what is at an address, there or not."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+
+
+def _torchvision_weights(url: str, *, fetch: bool) -> Path:
+    path = hub_cache(url)
     if fetch:
         return download(url, path)
     if not path.is_file():

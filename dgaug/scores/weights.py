@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import torch
-
 from dgaug.errors import DgaugError
-from dgaug.models.weights import download, file_sha256
+from dgaug.models.weights import download, file_sha256, hub_cache
 
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256_START = "6726825d"
@@ -60,4 +58,4 @@ def inception_sha256(path: Path) -> str:
 
 
 def _cached_inception() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    return hub_cache(INCEPTION_URL)

@@ -14,7 +14,7 @@ from PIL import Image
 from dgaug.chance import draws
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise
-from dgaug.data.records import class_names
+from dgaug.data.records import Record, class_names
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.files import require_free
@@ -95,6 +95,15 @@ def grid_donors(
     return Donors(named.appearances or chosen, named.structures or chosen)
 
 
+def grid_records(records: Sequence[Record], *, count: int, seed: int) -> list[Record]:
+    """One seeded picture of each of `count` identities, or of all where there are fewer."""
+    names = class_names(records)
+    rng = draws("grid", seed)
+    chosen = [names[k] for k in rng.permutation(len(names))[:count]]
+    by_name = {name: [record for record in records if record.identity == name] for name in chosen}
+    return [by_name[name][int(rng.integers(len(by_name[name])))] for name in chosen]
+
+
 def swap(
     appearance: str | Path,
     structure: str | Path,
@@ -135,11 +144,7 @@ def pixels_of(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:
 
 def _chosen(root: Path, settings: DataSettings, count: int, seed: int) -> list[Path]:
     data = read_data(root, settings)
-    records = data.splits["train"]
-    names = class_names(records)
+    names = class_names(data.splits["train"])
     if count > len(names):
         raise DgaugError(f"{root} has {len(names)} identities, {count} were asked for")
-    rng = draws("grid", seed)
-    chosen = [names[k] for k in rng.permutation(len(names))[:count]]
-    by_name = {name: [record for record in records if record.identity == name] for name in chosen}
-    return [data.picture_path(by_name[name][int(rng.integers(len(by_name[name])))]) for name in chosen]
+    return [data.picture_path(record) for record in grid_records(data.splits["train"], count=count, seed=seed)]

@@ -1,0 +1,55 @@
+"""`dgaug doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, astuple
+from pathlib import Path
+
+import click
+from dgaug_cli.console import show_json, show_table
+
+from dgaug.report.doctor import Finding
+from dgaug.report.visible import visible
+
+
+@click.command("doctor")
+@click.option(
+    "--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder in which runs are."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(runs: Path, as_json: bool) -> None:
+    """Show what this machine has for making runs, and what is missing with the remedy.
+
+    Nothing is fetched or changed; the exit code is 0 whatever is found.
+
+    \b
+    Examples:
+        dgaug doctor
+        dgaug doctor --json
+    """
+    from dgaug.report.doctor import examine
+
+    found = examine(runs)
+    if as_json:
+        show_json(asdict(found))
+        return
+    show_table("versions", ("package", "version"), list(found.versions.items()))
+    for title, findings in (("machine", found.machine), ("weights", found.weights), ("extras", found.extras)):
+        _show(title, findings)
+    if not found.runs:
+        click.echo(f"\nruns: none in {visible(str(runs))}; dgaug train makes one")
+        return
+    rows = [[visible(run.folder), *("yes" if part else "" for part in astuple(run)[1:])] for run in found.runs]
+    click.echo()
+    show_table("runs", ("run", "trained", "store", "scored", "re-id", "report"), rows)
+
+
+def _show(title: str, findings: Sequence[Finding]) -> None:
+    """One line each, and one for the remedy, not wrapped: paths and commands are there to be copied."""
+    click.echo(f"\n{click.style(title, bold=True)}")
+    for one in findings:
+        state = click.style("ok     ", fg="green") if one.ok else click.style("missing", fg="yellow")
+        click.echo(f"  {state}  {one.name}: {visible(one.found)}")
+        if one.remedy:
+            click.echo(f"           {visible(one.remedy)}")

@@ -1,0 +1,165 @@
+"""The N x N grid of the report: every cell with its donors, the teacher's label and its own scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record
+from dgaug.data.toy import ToyWorld, is_toy
+from dgaug.errors import DgaugError
+from dgaug.models.checkpoints import TrainedGenerator, load_reid
+from dgaug.pictures.sheet import Pixels
+from dgaug.report.embedding import picture_uri
+from dgaug.scores.ssim import ssim
+from dgaug.store.drawing import label_pictures
+from dgaug.synthesis.drawing import draw_all, pixels_of
+
+LARGEST = 12
+"""Identities: the page keeps its size."""
+LABELS = 3
+MICRO_BATCH = 32
+_GREY = np.array([0.299, 0.587, 0.114])
+
+
+@dataclass(frozen=True)
+class Donor:
+    """A picture of the data: its path there, its identity, its camera (None: unknown), and itself."""
+
+    name: str
+    identity: str
+    camera: int | None
+    picture: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A generated picture.
+
+    Attributes:
+        picture, true: as data URIs; `true` is empty where the true picture is not known.
+        labels: identity and probability of the teacher's first classes, most probable first.
+        scores: name and value of what can be told from this picture alone.
+    """
+
+    picture: str
+    true: str
+    labels: list[tuple[str, float]]
+    scores: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Donors of rows and columns alike, cells [N][N]; `label_note`: why there are no labels (empty: there are)."""
+
+    donors: list[Donor]
+    cells: list[list[Cell]]
+    iteration: int
+    label_note: str
+
+
+@dataclass(frozen=True, eq=False)
+class GridPictures:
+    """Records [N] of the donors, their pictures uint8 [N, H, W, 3] and the generated ones [N, N, H, W, 3]."""
+
+    records: Sequence[Record]
+    donors: Pixels
+    cells: Pixels
+
+
+def draw_grid_pictures(model: TrainedGenerator, data: IdentityData, records: Sequence[Record]) -> GridPictures:
+    """Every appearance on every structure of some records; DgaugError where a picture cannot be read."""
+    donors = pixels_of([data.picture_path(record) for record in records], model)
+    return GridPictures(records, donors, draw_all(model, donors, donors))
+
+
+def described_grid(pictures: GridPictures, data: IdentityData, *, teacher: Path, iteration: int) -> Grid:
+    """The grid with the labels of a re-id checkpoint, where there is one, and the scores of each cell."""
+    count = len(pictures.records)
+    flat = pictures.cells.reshape(-1, *pictures.cells.shape[2:])
+    pairs = list(product(range(count), range(count)))
+    true = _true_pictures(pictures, data, pairs)
+    note, labels = _labels(teacher, flat, pictures, pairs)
+    scores = _scores(flat, pictures, pairs, true)
+    cells = [
+        Cell(picture_uri(flat[k]), "" if true is None else picture_uri(true[k]), labels[k][0], labels[k][1] + scores[k])
+        for k in range(len(pairs))
+    ]
+    donors = [_donor(record, pixels) for record, pixels in zip(pictures.records, pictures.donors, strict=True)]
+    return Grid(donors, [cells[row * count : (row + 1) * count] for row in range(count)], iteration, note)
+
+
+def _donor(record: Record, pixels: Pixels) -> Donor:
+    camera = None if record.camera == UNKNOWN_CAMERA else record.camera
+    return Donor(record.path, record.identity, camera, picture_uri(pixels))
+
+
+_Labels = list[tuple[list[tuple[str, float]], list[tuple[str, str]]]]
+
+
+def _labels(teacher: Path, flat: Pixels, pictures: GridPictures, pairs: list[tuple[int, int]]) -> tuple[str, _Labels]:
+    """Of each cell the first classes, and the probability of each donor's identity; or a note why there are none."""
+    try:
+        model = load_reid(teacher)
+        names = model.class_names
+        if names is None:
+            raise DgaugError("the teacher does not know the names of its identities")
+        if model.image_size != flat.shape[1:3]:
+            raise DgaugError(f"the teacher sees pictures of another size: {model.image_size}")
+    except DgaugError as error:
+        return f"No labels: {error}", [([], []) for _ in pairs]
+    probability = label_pictures(model.network, torch.from_numpy(flat), micro_batch=MICRO_BATCH).numpy()
+    found: _Labels = []
+    for k, (row, column) in enumerate(pairs):
+        first = np.argsort(-probability[k], kind="stable")[:LABELS]
+        judged = [
+            (f"teacher: {what} donor's identity", f"{100 * probability[k, names.index(identity)]:.1f} %")
+            for what, identity in zip(
+                ("appearance", "structure"), (pictures.records[p].identity for p in (row, column)), strict=True
+            )
+            if identity in names
+        ]
+        found.append(([(names[label], float(probability[k, label])) for label in first], judged))
+    return "", found
+
+
+def _true_pictures(pictures: GridPictures, data: IdentityData, pairs: list[tuple[int, int]]) -> Pixels | None:
+    if not is_toy(data.root):
+        return None
+    world, (height, width) = ToyWorld.open(data.root), pictures.donors.shape[1:3]
+    paths = [record.path for record in pictures.records]
+    return np.stack([world.true_picture(paths[row], paths[column], (height, width)) for row, column in pairs])
+
+
+def _scores(
+    flat: Pixels, pictures: GridPictures, pairs: list[tuple[int, int]], true: Pixels | None
+) -> list[list[tuple[str, str]]]:
+    columns = [column for _, column in pairs]
+    tables = [("grey SSIM to the structure donor", _ssim(_grey(flat), _grey(pictures.donors)[columns]), ".3f")]
+    if true is not None:
+        error = np.abs(flat.astype(np.float32) - true).mean(axis=(1, 2, 3))
+        tables += [
+            ("SSIM to the true picture", _ssim(flat, true), ".3f"),
+            ("error against it (grey levels)", error, ".1f"),
+        ]
+    found = [[(name, f"{values[k]:{form}}") for name, values, form in tables] for k in range(len(pairs))]
+    own = _ssim(flat, pictures.donors[columns])
+    for k, (row, column) in enumerate(pairs):
+        if row == column:
+            found[k].append(("SSIM to the picture itself", f"{own[k]:.3f}"))
+    return found
+
+
+def _grey(pixels: Pixels) -> Pixels:
+    grey: Pixels = (pixels @ _GREY).round().astype(np.uint8)[..., None]
+    return grey
+
+
+def _ssim(first: Pixels, second: Pixels) -> NDArray[np.float32]:
+    return ssim(torch.from_numpy(first), torch.from_numpy(second)).numpy()

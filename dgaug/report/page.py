@@ -1,0 +1,167 @@
+"""`dgaug report`: one HTML file that shows a run in whatever state it is."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from dgaug.data.records import IdentityData
+from dgaug.data.training import read_data
+from dgaug.errors import DgaugError
+from dgaug.files import read_json, require_free, write_text
+from dgaug.models.checkpoints import TrainedGenerator, load_generator
+from dgaug.progress import Progress, silent
+from dgaug.report.between import Slider, sliders
+from dgaug.report.curves import HEIGHT, WIDTH, read_curves
+from dgaug.report.figures import figures, previews
+from dgaug.report.grid import LARGEST, Grid, described_grid, draw_grid_pictures
+from dgaug.report.parts import Missing, dgaug_command, made_or_missing
+from dgaug.report.ranked import ranked_lists
+from dgaug.report.state import read_config, steps_of
+from dgaug.report.tables import figure, read_reid, read_scores
+from dgaug.report.visible import visible
+from dgaug.runs import Run, find_run, newest_run
+from dgaug.settings import DataSettings
+from dgaug.synthesis.drawing import grid_records
+
+COUNT = 8
+MOST_BYTES = 10_000_000
+"""Of the file: every picture in it, and how many there are, is bounded so that it stays below."""
+
+
+def report_run(
+    run: str | Path = "latest",
+    *,
+    data: str | Path | None = None,
+    count: int = COUNT,
+    seed: int = 0,
+    out: str | Path | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Path:
+    """Write the page of a run, trained or not, scored or not; returns its path.
+
+    What the run does not have yet is named with the command that makes it; what cannot be read, with the reason.
+
+    Args:
+        run: a run's folder or number; `latest`: the latest one with a checkpoint, or else the latest.
+        data: the data set of donors and ranked lists; None: the run's.
+        count: identities of the grid, at most `LARGEST`; fewer where the data have fewer.
+        seed: which identities and pictures.
+        out: the HTML file; None: `report.html` of the run, which is replaced; a file named here only with `force`.
+
+    Raises:
+        DgaugError: no such run, a folder that is no run, a count out of range, or a file that is there.
+    """
+    if not 2 <= count <= LARGEST:
+        raise DgaugError(f"expected a grid of 2 to {LARGEST} identities, found {count}")
+    if out is not None:
+        require_free(Path(out), force=force)
+    found = _found(run)
+    text = _page(_parts(found, data, count=count, seed=seed, progress=progress))
+    path = Path(out) if out is not None else found.folder / "report.html"
+    write_text(path, text)
+    return path
+
+
+def _found(run: str | Path) -> Run:
+    found = newest_run() if run == "latest" else None
+    if found is None or found.checkpoint.is_file() or not found.config.is_file():
+        found = find_run(str(run))
+    if not found.config.is_file():
+        raise DgaugError(f"{found.folder} is not a run folder: it has no config.yaml")
+    return found
+
+
+def _parts(run: Run, root: str | Path | None, *, count: int, seed: int, progress: Progress) -> dict[str, Any]:
+    """What the template names."""
+    training = dgaug_command("train", "--resume", "--out", run.folder)
+    scoring, retraining = (dgaug_command(name, "--run", run.folder) for name in ("score-fid", "train-reid"))
+    settings = made_or_missing(lambda: run.settings().data, command="")
+    data = made_or_missing(lambda: _data(run, root, settings), command="")
+    model = made_or_missing(lambda: _generator(run), command=training)
+    curves = made_or_missing(lambda: read_curves(run.log), command=training)
+    grid, between = _drawn(run, model, data, count=count, seed=seed)
+    ranked: object = data
+    if not isinstance(data, Missing) and not isinstance(settings, Missing):
+        ranked = made_or_missing(lambda: ranked_lists(run, data, settings, progress), command=retraining)
+    iteration = None if isinstance(model, Missing) else model.iteration
+    return {
+        "title": run.folder.resolve().name,
+        "folder": str(run.folder),
+        "steps": steps_of(run, iteration=iteration, curves=curves),
+        "grid": grid,
+        "sliders": between,
+        "curves": curves,
+        "previews": made_or_missing(lambda: previews(run.samples), command=training),
+        "scores": made_or_missing(lambda: read_scores(run.scores / "scores.json"), command=scoring),
+        "score_figures": figures(run.scores),
+        "reid": made_or_missing(lambda: read_reid(run.reid / "results.json"), command=retraining),
+        "reid_figures": figures(run.reid),
+        "ranked": ranked,
+        "settings": read_config(run.config),
+        "environment": made_or_missing(lambda: read_json(run.folder / "environment.json"), command=""),
+    }
+
+
+def _data(run: Run, root: str | Path | None, settings: DataSettings | Missing) -> IdentityData | Missing:
+    if isinstance(settings, Missing):
+        return settings
+    # No split is decoded beforehand: the page opens a few of its pictures only.
+    return read_data(Path(root) if root is not None else run.data_root(), settings, splits=())
+
+
+def _generator(run: Run) -> TrainedGenerator:
+    if not run.checkpoint.is_file():
+        raise DgaugError("There is no generator yet.")
+    return load_generator(run.checkpoint)
+
+
+def _drawn(
+    run: Run, model: TrainedGenerator | Missing, data: IdentityData | Missing, *, count: int, seed: int
+) -> tuple[Grid | Missing, list[Slider] | Missing]:
+    if isinstance(model, Missing):
+        return model, model
+    if isinstance(data, Missing):
+        return data, data
+    try:
+        records = grid_records(data.splits["train"], count=count, seed=seed)
+        pictures = draw_grid_pictures(model, data, records)
+        grid = described_grid(pictures, data, teacher=run.teacher, iteration=model.iteration)
+        return grid, sliders(model, records, pictures.donors)
+    except DgaugError as error:
+        missing = Missing(str(error), dgaug_command("data", "check", data.root))
+        return missing, missing
+
+
+def _page(parts: dict[str, Any]) -> str:
+    home = resources.files("dgaug.report")
+    template, style, script = (
+        (home / name).read_text(encoding="utf-8") for name in ("page.html", "page.css", "page.js")
+    )
+    environment = Environment(
+        autoescape=True, finalize=_visible, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["figure"] = figure
+    environment.tests["missing"] = lambda part: isinstance(part, Missing)
+    environment.tests["mapping_of_values"] = lambda part: isinstance(part, dict) and bool(part)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.from_string(template).render(
+        **parts,
+        style=Markup(style),
+        script=Markup(script),
+        script_hash=digest,
+        version=metadata.version("dgaug"),
+        chart_width=WIDTH,
+        chart_height=HEIGHT,
+    )
+
+
+def _visible(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,0 +1,80 @@
+"""How far a run is: what each step left, and the command that comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from dgaug.errors import DgaugError
+from dgaug.report.curves import PhaseCurves
+from dgaug.report.parts import Missing, dgaug_command
+from dgaug.runs import Run
+from dgaug.store.index import read_state
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the main job: whether it is done, what it left in a few words, and its command where it is not done."""
+
+    name: str
+    done: bool
+    found: str
+    command: str
+
+
+def steps_of(run: Run, *, iteration: int | None, curves: list[PhaseCurves] | Missing) -> list[Step]:
+    """The four steps; `iteration` is the checkpoint's (None: no usable one)."""
+    return [_trained(run, iteration, curves), _synthesized(run), *_measured(run)]
+
+
+def _trained(run: Run, iteration: int | None, curves: list[PhaseCurves] | Missing) -> Step:
+    command = dgaug_command("train", "--resume", "--out", run.folder)
+    planned = _planned(run)
+    if iteration is not None:
+        of = f" of {planned:,}" if planned else ""
+        done = planned is None or iteration >= planned
+        return Step("trained", done, f"{iteration:,}{of} iterations", "" if done else command)
+    phase = "nothing yet" if isinstance(curves, Missing) else f"in the phase “{curves[-1].phase}”"
+    return Step("trained", False, phase, command)
+
+
+def _synthesized(run: Run) -> Step:
+    command = dgaug_command("synthesize", "--run", run.folder)
+    try:
+        state = read_state(run.store)
+    except DgaugError as error:
+        return Step("synthesized", False, str(error), command)
+    if state is None:
+        return Step("synthesized", False, "no store yet", command)
+    found = f"{state.count:,} pictures, pairs {state.spec.pairs}, {state.spec.codec}"
+    return Step("synthesized", state.complete, found if state.complete else f"unfinished: {found} planned", command)
+
+
+def _measured(run: Run) -> list[Step]:
+    steps = []
+    for name, file, command in (
+        ("scored", run.scores / "scores.json", "score-fid"),
+        ("tried on re-id", run.reid / "results.json", "train-reid"),
+    ):
+        done = file.is_file()
+        found = "figures below" if done else "not yet"
+        steps.append(Step(name, done, found, "" if done else dgaug_command(command, "--run", run.folder)))
+    return steps
+
+
+def _planned(run: Run) -> int | None:
+    """The iterations that `config.yaml` asks for; None where it cannot be told."""
+    schedule = read_config(run.config).get("schedule")
+    planned = schedule.get("iterations") if isinstance(schedule, dict) else None
+    return planned if isinstance(planned, int) else None
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """`config.yaml` as it stands, also one that this version would refuse; empty where it cannot be read."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
