@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from dgaug_cli.console import show_json, show_table
 
-from dgaug.report.doctor import Finding
 from dgaug.report.visible import visible
+
+if TYPE_CHECKING:
+    from dgaug.report.doctor import Finding
 
 
 @click.command("doctor")

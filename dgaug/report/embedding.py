@@ -9,9 +9,9 @@ from PIL import Image
 
 from dgaug.pictures.sheet import Pixels, enlarged, enlargement
 
-PICTURE_HEIGHT, PICTURE_BYTES = 192, 10_000
+PICTURE_HEIGHT, PICTURE_BYTES = 192, 7_000
 """Of a single picture of the grid, an interpolation or a ranked list."""
-SHEET_SIDE, SHEET_BYTES = 1400, 220_000
+SHEET_SIDE, SHEET_BYTES = 1200, 150_000
 """Of a whole sheet: a preview, or a figure."""
 _QUALITIES = (88, 75, 60, 45, 30)
 

@@ -130,11 +130,16 @@ def _labels(teacher: Path, flat: Pixels, pictures: GridPictures, pairs: list[tup
 
 
 def _true_pictures(pictures: GridPictures, data: IdentityData, pairs: list[tuple[int, int]]) -> Pixels | None:
+    """None where the data are not the embedded ones, or have pictures of others among them."""
     if not is_toy(data.root):
         return None
-    world, (height, width) = ToyWorld.open(data.root), pictures.donors.shape[1:3]
+    height, width = pictures.donors.shape[1:3]
     paths = [record.path for record in pictures.records]
-    return np.stack([world.true_picture(paths[row], paths[column], (height, width)) for row, column in pairs])
+    try:
+        world = ToyWorld.open(data.root)
+        return np.stack([world.true_picture(paths[row], paths[column], (height, width)) for row, column in pairs])
+    except DgaugError:
+        return None
 
 
 def _scores(

@@ -71,9 +71,13 @@ def report_run(
 
 
 def _found(run: str | Path) -> Run:
-    found = newest_run() if run == "latest" else None
-    if found is None or found.checkpoint.is_file() or not found.config.is_file():
+    try:
         found = find_run(str(run))
+    except DgaugError:
+        begun = newest_run() if run == "latest" else None
+        if begun is None:
+            raise
+        found = begun
     if not found.config.is_file():
         raise DgaugError(f"{found.folder} is not a run folder: it has no config.yaml")
     return found
