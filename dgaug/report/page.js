@@ -28,6 +28,7 @@ const panel = one("#panel");
 const dialog = one("#large");
 const side = Math.sqrt(cells.length);
 let current = 0;
+let enlarged = 0; // where the focus returns to, whatever the pointer comes to lie on when the dialog closes
 function about(cell) {
   const content = one("template", cell.parentElement).content.cloneNode(true);
   const pictures = {
@@ -48,7 +49,10 @@ function select(number) {
   all(".grid thead th")[current % side].classList.add("of-current");
   all(".grid tbody th")[Math.floor(current / side)].classList.add("of-current");
   panel.replaceChildren(about(cells[current]));
-  if (dialog.open) one(".content", dialog).replaceChildren(about(cells[current]));
+  if (dialog.open) {
+    one(".content", dialog).replaceChildren(about(cells[current]));
+    enlarged = current;
+  }
 }
 function moved(key) {
   const row = Math.floor(current / side), column = current % side;
@@ -67,6 +71,7 @@ cells.forEach((cell, number) => {
   cell.addEventListener("focus", () => select(number));
   cell.addEventListener("click", () => {
     select(number);
+    enlarged = number;
     dialog.classList.add("pair");
     enlarge(about(cell));
   });
@@ -82,7 +87,7 @@ if (cells.length) {
   select(0);
   one(".grid").addEventListener("keydown", arrow);
   dialog.addEventListener("keydown", (event) => { if (dialog.classList.contains("pair")) arrow(event); });
-  dialog.addEventListener("close", () => { if (dialog.classList.contains("pair")) cells[current].focus(); });
+  dialog.addEventListener("close", () => { if (dialog.classList.contains("pair")) cells[enlarged].focus(); });
 }
 one(".close", dialog).addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });

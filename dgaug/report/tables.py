@@ -23,9 +23,22 @@ MEANINGS = {
     "ssim_self_reconstruction": "pairs (i, i) against the picture i itself; 1 is equal",
     "l1_self_reconstruction": "mean absolute error of pairs (i, i), grey levels of 255; lower is better",
     "diversity": "dissimilarity within an appearance identity; higher is more varied",
-    "identity_is_appearance": "the judge sees the appearance donor's identity; higher is better",
-    "identity_is_structure": "the judge sees the structure donor's identity; lower is better",
+    "duplicates": "share of generated pictures as near to a real one as 1 % of real ones are to each other",
+    "structure": "SSIM and correlations with each donor: high for the structure donor, low for the appearance donor",
+    "variance": "what appearance, structure and neither alone explain of a block of pictures; both well above 0",
+    "identity_rank1_appearance": "nearest real picture shows the appearance donor's identity; higher is better",
+    "identity_rank1_structure": "nearest real picture shows the structure donor's identity; lower is better",
+    "identity_rank1_real": "the same for real pictures: the ceiling",
+    "identity_cosine": "cosine to the centre of the identity; high for appearance and real, low for structure",
+    "identity_is_appearance": "what the teacher takes for the appearance donor's identity: no independent opinion",
+    "identity_is_structure": "what the teacher takes for the structure donor's identity: no independent opinion",
+    "teacher": "how far the store's soft labels agree with the appearance donor, and how much more they say",
     "oracle": "error against the true picture of each pair, beside copies of the two donors",
+}
+"""By the beginning of a score's name; docs/scores.md says more."""
+DETAILS = {
+    "_floor": "real against other real pictures: what a perfect generator would get at that count",
+    "_by_count": "value and floor at smaller counts",
 }
 SPREAD = "_spread"
 
@@ -116,9 +129,9 @@ def read_reid(path: Path) -> ReidResults:
 
 
 def _meaning(name: str, scores: Mapping[str, Any]) -> str:
-    """What a score is, by the longest known beginning of its name; empty for a detail of another score."""
+    """What a score is, by the longest known beginning of its name; of a detail of another score, by its end."""
     if any(name.startswith(f"{other}_") for other in scores):
-        return ""
+        return next((meaning for end, meaning in DETAILS.items() if name.endswith(end)), "")
     known = [start for start in MEANINGS if name == start or name.startswith(f"{start}_")]
     return MEANINGS[max(known, key=len)] if known else ""
 

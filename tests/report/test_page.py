@@ -103,6 +103,7 @@ def test_results_of_other_versions_are_shown_as_they_are(tiny_run: Run, tmp_path
     run = copy_of(tiny_run, tmp_path / "newer", without=("store", "data"))
     scores = {
         "frechet_x": 1.25,
+        "frechet_x_floor": 1.0,
         "kernel_x": 2.0,
         "kernel_x_spread": 0.5,
         "new": {"a": {"b": 3}, "c": None},
@@ -121,8 +122,9 @@ def test_results_of_other_versions_are_shown_as_they_are(tiny_run: Run, tmp_path
     }
     (run.reid / "results.json").write_text(json.dumps(results))
     read = ReadPage(report_run(run.folder))
-    for words in ("not FID", "2 ± 0.5", "odd", "1, z", "clean"):
+    for words in ("not FID", "a perfect generator", "2 ± 0.5", "odd", "1, z", "clean"):
         assert words in read.sections["scores"], words
+    assert read.sections["scores"].count("not FID") == 1
     for words in ("50.0", "± 1.0", "-2.0", "-5.0 to +1.0", "43.2"):
         assert words in read.sections["reid"], words
 
