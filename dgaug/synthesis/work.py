@@ -101,7 +101,7 @@ class Work:
 
     def share_of_new(self, part: int) -> float:
         """Which share of a part's pairs no earlier part has, from a sample of them."""
-        return float(self._new(part, *self.designs[part].sample(_SAMPLED_PAIRS)).mean())
+        return float(self._new(part, *self.designs[part].sample(_SAMPLED_PAIRS)).mean()) if part else 1.0
 
     def _new(self, part: int, appearance: Rows, structure: Rows) -> NDArray[np.bool_]:
         new = np.ones(len(appearance), np.bool_)
