@@ -88,7 +88,7 @@ class PlainProgress:
         self._shown = now
         rate = (done - self._first) / (now - self._began) if now > self._began else 0.0
         left = f", {rate:,.1f}/s, {(total - done) / rate:,.0f} s left" if rate > 0 else ""
-        NOTES.print(f"{title}: {done:,}/{total:,}{left} {_figures(figures)}".rstrip(), highlight=False)
+        note(f"{title}: {done:,}/{total:,}{left} {_figures(figures)}".rstrip())
 
 
 def note(text: str) -> None:

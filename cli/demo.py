@@ -12,15 +12,20 @@ from dgaug_cli.train_reid import show_reid
 
 @click.command("demo")
 @click.option("--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="The run folder.")
+@click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
+@click.option("--seed", type=int, help="Seed of the run.")
 @click.option("--from-scratch", is_flag=True, help="Ignore the pretrained generator that ships.")
 @click.option("--force", is_flag=True, help="Start over.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(out: Path, from_scratch: bool, force: bool, as_json: bool) -> None:
+def command(
+    out: Path, overrides: tuple[str, ...], seed: int | None, from_scratch: bool, force: bool, as_json: bool
+) -> None:
     """Run the main job on the embedded data: train, synthesize, score, re-id with and without.
 
     \b
-    Example:
+    Examples:
         dgaug demo
+        dgaug demo --out again --seed 1
     """
     from dgaug.scores.quality import score_fid
     from dgaug.scores.twins import train_reid
@@ -30,7 +35,7 @@ def command(out: Path, from_scratch: bool, force: bool, as_json: bool) -> None:
 
     began = time.monotonic()
     with progress_shown() as progress:
-        run = train(out=out, from_scratch=from_scratch, force=force, progress=progress)
+        run = train(out=out, overrides=overrides, seed=seed, from_scratch=from_scratch, force=force, progress=progress)
         made = synthesize(run.folder, progress=progress)
         scores = score_fid(run=run.folder, progress=progress)
         results = train_reid(run.folder, progress=progress)

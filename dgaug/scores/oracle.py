@@ -27,27 +27,45 @@ def oracle_error(sample: Sample, sources: Sources, root: Path) -> dict[str, dict
     `clothed_body_delta_e` and `picture_delta_e` are mean colour differences in CIE Lab (CIE76: 0 is the same, about 2
     is just seen, 100 is black against white): what a colour error looks like, without a network.
     """
-    if sample.appearance is None or sample.structure is None:
-        raise ValueError("the oracle needs the donors of every picture")
-    world, size = ToyWorld.open(root), (sample.pixels.shape[1], sample.pixels.shape[2])
-    pairs = zip(sample.appearance, sample.structure, strict=True)
-    body = np.stack([world.clothed_body(sources.path[a], sources.path[s], size) for a, s in pairs])[..., None]
+    world, size, pairs = ToyWorld.open(root), _size(sample), _pairs(sample)
+    body = _clothed_body(world, pairs, sources, size)
     true = true_pictures(sample, sources, root)
     methods = {
         GENERATED: sample.pixels,
-        COPY_STRUCTURE: donor_pictures(sources, sample.structure, root, size),
-        COPY_APPEARANCE: donor_pictures(sources, sample.appearance, root, size),
+        COPY_STRUCTURE: donor_pictures(sources, pairs[:, 1], root, size),
+        COPY_APPEARANCE: donor_pictures(sources, pairs[:, 0], root, size),
     }
     return {name: _errors(pixels, true, body) for name, pixels in methods.items()}
 
 
+def clothed_body_errors(sample: Sample, sources: Sources, root: Path) -> NDArray[np.float64]:
+    """Mean absolute error of each generated picture [M] on its clothed body, in grey levels (0..255)."""
+    body = _clothed_body(ToyWorld.open(root), _pairs(sample), sources, _size(sample))
+    absolute = np.abs(sample.pixels.astype(np.float32) - true_pictures(sample, sources, root))
+    return np.asarray((absolute * body).sum((1, 2, 3)) / (3 * body.sum((1, 2, 3))), dtype=np.float64)
+
+
 def true_pictures(sample: Sample, sources: Sources, root: Path) -> Pixels:
     """The true pictures [M, H, W, 3] of a sample's pairs."""
+    world, size = ToyWorld.open(root), _size(sample)
+    return np.stack([world.true_picture(sources.path[a], sources.path[s], size) for a, s in _pairs(sample)])
+
+
+def _size(sample: Sample) -> tuple[int, int]:
+    return sample.pixels.shape[1], sample.pixels.shape[2]
+
+
+def _pairs(sample: Sample) -> NDArray[np.int64]:
     if sample.appearance is None or sample.structure is None:
         raise ValueError("true pictures need the donors of every picture")
-    world, size = ToyWorld.open(root), (sample.pixels.shape[1], sample.pixels.shape[2])
-    pairs = zip(sample.appearance, sample.structure, strict=True)
-    return np.stack([world.true_picture(sources.path[a], sources.path[s], size) for a, s in pairs])
+    return np.stack([sample.appearance, sample.structure], axis=1)
+
+
+def _clothed_body(
+    world: ToyWorld, pairs: NDArray[np.int64], sources: Sources, size: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Coverage of the garments in the true picture of each pair [M, H, W, 1]."""
+    return np.stack([world.clothed_body(sources.path[a], sources.path[s], size) for a, s in pairs])[..., None]
 
 
 def colour_difference(first: Pixels, second: Pixels) -> NDArray[np.float32]:

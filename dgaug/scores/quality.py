@@ -30,6 +30,7 @@ from dgaug.scores.results import (
     draw_duplicates,
     draw_extremes,
     draw_pairs,
+    draw_unjudged_extremes,
     finished_result,
     write_result,
 )
@@ -128,6 +129,8 @@ def _scores(plan: Plan, encoding: Encoding) -> dict[str, Any]:
                 encoding.stop.leave()
     if folder is not None and isinstance(donors, Donors):
         draw_pairs(donors, folder / PAIRS)
+        if plan.judge is None:
+            draw_unjudged_extremes(donors, folder / EXTREMES)
     return scores
 
 

@@ -16,8 +16,8 @@ from dgaug.files import read_json, whole, write_json
 from dgaug.pictures.clouds import clouds, save_figure
 from dgaug.pictures.extremes import extreme_rows, extremes_sheet
 from dgaug.pictures.sheet import contact_sheet, save_sheet
-from dgaug.scores.donor_scores import Donors
-from dgaug.scores.oracle import true_pictures
+from dgaug.scores.donor_scores import SAMPLE, Donors
+from dgaug.scores.oracle import clothed_body_errors, true_pictures
 from dgaug.scores.picture_sets import PictureSet, Rows, resized
 
 SCORES = "scores.json"
@@ -72,9 +72,11 @@ def draw_pairs(donors: Donors, path: Path) -> None:
     save_sheet(contact_sheet(list(map(list, sheet.values())), list(sheet)), path)
 
 
-def draw_extremes(donors: Donors, rows: Rows, scores: NDArray[np.float64], path: Path, *, what: str) -> None:
+def draw_extremes(
+    donors: Donors, rows: Rows, scores: NDArray[np.float64], path: Path, *, what: str, low_is_good: bool = False
+) -> None:
     """The worst and the best of some rows of a store by their scores [M]."""
-    halves = extreme_rows(scores)
+    halves = extreme_rows(-scores if low_is_good else scores)
     sample = donors.pictures.at(rows[np.concatenate(halves)])
     shape = 2, len(halves[0]), *sample.pixels.shape[1:]
     sheet = extremes_sheet(
@@ -85,6 +87,24 @@ def draw_extremes(donors: Donors, rows: Rows, scores: NDArray[np.float64], path:
         what=what,
     )
     save_sheet(sheet, path)
+
+
+def draw_unjudged_extremes(donors: Donors, path: Path) -> None:
+    """The worst and the best of a sample by what there is without a judge; nothing where there is nothing.
+
+    On embedded data the error against the true picture, else how sure the teacher is of the appearance donor.
+    """
+    rows = donors.pictures.choice(SAMPLE, donors.seed, among=donors.crossed)
+    if len(rows) < 2:
+        return
+    if is_toy(donors.root):
+        errors = clothed_body_errors(donors.pictures.at(rows), donors.store.sources, donors.root)
+        what = "error on the clothed body (grey levels)"
+        draw_extremes(donors, rows, errors, path, what=what, low_is_good=True)
+    elif donors.store.has_labels:
+        worn = donors.store.sources.identity[donors.pairs[rows, 0]]
+        sure = np.array([donors.store.dense_label(int(row))[who] for row, who in zip(rows, worn, strict=True)])
+        draw_extremes(donors, rows, sure, path, what="the teacher's probability of the appearance donor")
 
 
 def draw_duplicates(generated: PictureSet, rows: Rows, real: PictureSet, neighbours: Rows, path: Path) -> None:
