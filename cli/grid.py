@@ -17,9 +17,11 @@ from dgaug_cli.console import note, show_json
     "--structure", "structures", multiple=True, type=click.Path(path_type=Path), help="Picture of a column; repeat."
 )
 @click.option("--data", type=click.Path(path_type=Path), help="Data set of the donors; default: the run's.")
-@click.option("--count", default=8, show_default=True, type=click.IntRange(min=1), help="Identities, one picture each.")
+@click.option("--count", type=click.IntRange(min=1), help="Identities, one picture each; default: 8, or all if fewer.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which identities and pictures.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="PNG; default: samples/ in the run.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="PNG, PDF, ...; default: samples/ in the run."
+)
 @click.option("--force", is_flag=True, help="Replace the file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -27,7 +29,7 @@ def command(
     appearances: tuple[Path, ...],
     structures: tuple[Path, ...],
     data: Path | None,
-    count: int,
+    count: int | None,
     seed: int,
     out: Path | None,
     force: bool,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
-from dgaug.files import whole
 
 REAL_COLOUR, GENERATED_COLOUR = "#0072B2", "#D55E00"
 """Blue and vermilion of Okabe and Ito: told apart by the colour-blind and in grey print."""
 INK = "#333333"
 DPI = 150
-NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-"""Equal figures are equal files."""
 
 
 @dataclass(frozen=True)
@@ -89,15 +85,6 @@ def clouds(real: NDArray[Any], generated: NDArray[Any], *, encoder: str) -> Figu
     axes.tick_params(colors=INK)
     axes.legend(frameon=False, labelcolor=INK)
     return figure
-
-
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure whole, as PNG, SVG or PDF by its suffix, PNG for any other; returns its path."""
-    suffix = path.suffix.lower().removeprefix(".")
-    kind = suffix if suffix in NO_DATE else "png"
-    with whole(path) as aside:
-        figure.savefig(aside, format=kind, metadata=NO_DATE.get(kind))
-    return path
 
 
 def _scatter(axes: Axes, points: NDArray[np.float64], name: str, colour: str, marker: str) -> None:

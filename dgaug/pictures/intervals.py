@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from dgaug.files import whole
+from matplotlib.figure import Figure
 
+DPI = 130
 INK, GOOD, BAD, FAINT = "#333333", "#1b7837", "#b2182b", "#999999"
 
 
@@ -28,11 +28,9 @@ class Interval:
     difference: tuple[float, float | None, float | None] | None
 
 
-def draw_intervals(path: Path, lines: Sequence[Interval], *, title: str) -> None:
-    """Write the chart as a picture: at the left each seed and their mean, at the right the difference to the twin."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 1.3 + 0.4 * len(lines)), layout="constrained")
+def intervals(lines: Sequence[Interval], *, title: str) -> Figure:
+    """The chart: at the left each seed and their mean, at the right the difference to the twin."""
+    figure = Figure(figsize=(9, 1.3 + 0.4 * len(lines)), dpi=DPI, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     places = _places(lines)
     for place, line in zip(places, lines, strict=True):
@@ -56,8 +54,7 @@ def draw_intervals(path: Path, lines: Sequence[Interval], *, title: str) -> None
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    with whole(path) as aside:
-        figure.savefig(aside, dpi=130)
+    return figure
 
 
 def _places(lines: Sequence[Interval]) -> list[float]:

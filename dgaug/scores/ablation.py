@@ -14,7 +14,8 @@ from dgaug.device import default_device
 from dgaug.files import whole, write_json
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.weights import file_sha256
-from dgaug.pictures.intervals import Interval, draw_intervals
+from dgaug.pictures.figure_file import save_figure
+from dgaug.pictures.intervals import Interval, intervals
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, locked
 from dgaug.scores.evaluation import evaluate_network, require_evaluation
@@ -45,6 +46,7 @@ LOSSES: dict[str, object] = {"labels": "soft", "teacher": 1.0, "fine": 0.2, "rea
 PRIM = {"soft": "prim, soft labels", "appearance": "prim, appearance labels"}
 STRUCTURES = 32
 """Generated pictures of each appearance, unless `pairs` says otherwise."""
+CHARTS = ("table.png", "table.pdf")
 PLOTTED = "mAP (sum, valid queries)"
 
 
@@ -236,7 +238,9 @@ def _write_results(
     for name, content in (("results.csv", flat(rows)), ("table.csv", _flat_table(lines))):
         with whole(study.folder / name) as aside:
             pd.DataFrame(content).to_csv(aside, index=False)
-    draw_intervals(study.folder / "table.png", [_interval(line) for line in lines], title=PLOTTED)
+    chart = intervals([_interval(line) for line in lines], title=PLOTTED)
+    for name in CHARTS:
+        save_figure(chart, study.folder / name)
     return results
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from dgaug.data.toy import is_toy
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, whole, write_json
-from dgaug.pictures.clouds import clouds, save_figure
+from dgaug.pictures.clouds import clouds
 from dgaug.pictures.extremes import extreme_rows, extremes_sheet
+from dgaug.pictures.figure_file import save_figure
 from dgaug.pictures.sheet import contact_sheet, save_sheet
 from dgaug.scores.donor_scores import SAMPLE, Donors
 from dgaug.scores.oracle import clothed_body_errors, true_pictures

@@ -26,6 +26,8 @@ from dgaug.synthesis.codes import encode_pictures
 
 Pixels = NDArray[np.uint8]
 Files = Sequence[str | Path]
+SIDE = 8
+"""Identities of a grid, unless more or fewer are asked for."""
 # Structures decoded at a time: the decoder's memory grows with them.
 _AT_ONCE = 16
 
@@ -43,7 +45,7 @@ def draw_grid(
     appearances: Files = (),
     structures: Files = (),
     data: str | Path | None = None,
-    count: int = 8,
+    count: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     force: bool = False,
@@ -71,7 +73,7 @@ def grid_donors(
     appearances: Files = (),
     structures: Files = (),
     data: str | Path | None = None,
-    count: int = 8,
+    count: int | None = None,
     seed: int = 0,
 ) -> Donors:
     """The files that `draw_grid` draws with.
@@ -81,7 +83,7 @@ def grid_donors(
         appearances, structures: picture files of any size; where none is given, `count` identities of the data stand
             in, one seeded picture each, the same ones for both.
         data: a data set whose training pictures these are; None: the run's.
-        count: identities.
+        count: identities; None: `SIDE`, or all where there are fewer.
         seed: which identities and pictures.
 
     Raises:
@@ -142,9 +144,10 @@ def pixels_of(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:
     return np.stack([to_pixels(open_picture(path), model.settings.data.image_size) for path in paths])
 
 
-def _chosen(root: Path, settings: DataSettings, count: int, seed: int) -> list[Path]:
+def _chosen(root: Path, settings: DataSettings, count: int | None, seed: int) -> list[Path]:
     data = read_data(root, settings)
     names = class_names(data.splits["train"])
+    count = min(SIDE, len(names)) if count is None else count
     if count > len(names):
         raise DgaugError(f"{root} has {len(names)} identities, {count} were asked for")
     return [data.picture_path(record) for record in grid_records(data.splits["train"], count=count, seed=seed)]

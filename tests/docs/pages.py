@@ -32,7 +32,7 @@ class Block:
         lines = [" ".join(line.split()) for line in joined.splitlines()]
         if any(line.startswith("$ ") for line in lines):
             lines = [line[2:] for line in lines if line.startswith("$ ")]
-        lines = [_TORCHRUN.sub("", line) for line in lines]
+        lines = [_TORCHRUN.sub("", line).removesuffix(" …").partition(" | ")[0] for line in lines]
         return [shlex.join(shlex.split(line, comments=True)) for line in lines if line.startswith("dgaug ")]
 
     @property

@@ -82,9 +82,12 @@ def _pictures(here: Path, data: Path, run: Run) -> None:
         shutil.copy(data / record.path, here / f"{name}.jpg")
     for number, record in enumerate(records):
         person, camera = ("anna", "ben", "chris", "dora", "eve", "finn")[number // 4], 1 + number % 3
-        target = here / "photos" / f"{person}_cam{camera}_{number}.jpg"
-        target.parent.mkdir(exist_ok=True)
-        shutil.copy(data / record.path, target)
+        for target in (
+            here / "photos" / f"{person}_cam{camera}_{number}.jpg",
+            here / "crops" / person / f"{number}.jpg",
+        ):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(data / record.path, target)
 
 
 def _some_pictures(folder: Path, data: Path, run: Run) -> None:

@@ -22,6 +22,8 @@ ONLY_READ = {
     "/shared/": "needs several machines; tests/synthesis runs torchrun",
     "real.npz": "needs the FID Inception weights",
     "dgaug import": "needs published checkpoints; tests/cli/test_import_command.py writes some",
+    "--run market": "needs published checkpoints",
+    "market/checkpoints": "needs published checkpoints",
     "stride2/": "needs published checkpoints",
     "HOST:": "needs several machines; tests/training/test_processes.py runs torchrun",
 }

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dgaug.errors import DgaugError
-from dgaug.pictures.clouds import Plane, clouds, save_figure
+from dgaug.pictures.clouds import Plane, clouds
+from dgaug.pictures.figure_file import save_figure
 
 
 def features(seed: int, count: int = 80, shift: float = 0.0) -> NDArray[np.float64]:

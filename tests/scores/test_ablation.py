@@ -57,6 +57,7 @@ def test_every_line_has_all_seeds_and_both_twins(ablation: tuple[Path, dict[str,
     assert results["trained_along"].keys() == GENERATORS.keys()
     assert len(pd.read_csv(folder / "table.csv")) == len(LINES) * len(HEADLINE)
     assert len(pd.read_csv(folder / "results.csv")) == 2 * (4 + 3 * 6)
+    assert (folder / "table.pdf").read_bytes().startswith(b"%PDF")
     chart = np.asarray(Image.open(folder / "table.png").convert("RGB"))
     assert len(np.unique(chart.reshape(-1, 3), axis=0)) > 20
 

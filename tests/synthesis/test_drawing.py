@@ -111,6 +111,15 @@ def test_a_file_that_is_there_is_replaced_only_by_force(tiny_run: Run, tmp_path:
     assert donor.read_bytes() != before
 
 
+def test_where_there_are_fewer_than_eight_identities_all_are_drawn(tiny_run: Run, tmp_path: Path) -> None:
+    donors = grid_donors(tiny_run.folder)
+    assert (len(donors.appearances), len(donors.structures)) == (6, 6)
+
+
+def test_a_grid_can_be_a_pdf(tiny_run: Run, tmp_path: Path) -> None:
+    assert draw_grid(tiny_run.folder, count=2, out=tmp_path / "grid.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_more_identities_than_there_are_cannot_be_drawn(tiny_run: Run, tmp_path: Path) -> None:
     with pytest.raises(DgaugError, match="has 6 identities, 7 were asked for"):
         draw_grid(tiny_run.folder, count=7, out=tmp_path / "grid.png")
