@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu lint toy-generator
+.PHONY: install demo test test-slow test-gpu lint figures toy-generator
 
 install: $(INSTALLED)
 
@@ -29,6 +29,14 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pictures of README and docs: about half an hour on two CPU cores.
+figures: install
+	$(BIN)/dgaug demo --out build/demo
+	$(BIN)/dgaug grid --run build/demo --out docs/images/nxn.png --force
+	$(BIN)/dgaug ablate --images-per-identity 2 --out build/ablation
+	cp build/ablation/table.png docs/images/ablation-few.png
+	cp build/ablation/table.csv benchmarks/results/ablation-few.csv
 
 # How the pretrained generator of the embedded data is made: about half an hour on two CPU cores.
 toy-generator: install
