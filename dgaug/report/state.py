@@ -49,7 +49,9 @@ def _synthesized(run: Run) -> Step:
     if state is None:
         return Step("synthesized", False, "no store yet", command)
     found = f"{state.count:,} pictures, pairs {state.spec.pairs}, {state.spec.codec}"
-    return Step("synthesized", state.complete, found if state.complete else f"unfinished: {found} planned", command)
+    if state.complete:
+        return Step("synthesized", True, found, "")
+    return Step("synthesized", False, f"unfinished: {found} planned", command)
 
 
 def _measured(run: Run) -> list[Step]:

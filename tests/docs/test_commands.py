@@ -11,7 +11,7 @@ import click
 import pytest
 import scene
 from dgaug_cli.main import cli
-from pages import PAGES, ROOT, Block, blocks, spans
+from doc_pages import PAGES, ROOT, Block, blocks, spans
 from tiny_run import RunCommand
 
 from dgaug.runs import Run

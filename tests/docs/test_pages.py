@@ -10,7 +10,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from pages import PAGES, ROOT, Block, blocks
+from doc_pages import PAGES, ROOT, Block, blocks
 
 import dgaug
 from dgaug.runs import Run

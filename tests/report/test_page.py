@@ -55,6 +55,7 @@ def test_every_picture_and_curve_says_what_it_is(whole_page: ReadPage) -> None:
 def test_what_is_not_made_yet_is_named_with_its_command(whole_page: ReadPage, tiny_run: Run) -> None:
     assert f"dgaug score-fid --run {tiny_run.folder}" in whole_page.sections["scores"]
     assert f"dgaug train-reid --run {tiny_run.folder}" in whole_page.sections["reid"]
+    assert f"dgaug synthesize --run {tiny_run.folder}" not in whole_page.text, "that is done"
     assert "8 of 8 iterations" in whole_page.text
     assert "576 pictures" in whole_page.text
 
