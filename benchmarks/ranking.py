@@ -13,10 +13,8 @@ one. Re-ranking of the same features is measured once. Peak memory is that of a 
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -27,6 +25,7 @@ import click
 import numpy as np
 import torch
 from dgaug_cli.memory import keep_freed_memory
+from machine import machine
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -144,16 +143,6 @@ def only(what: str) -> None:
     click.echo(int(status["VmHWM"].split()[0]) * 1024 / 1e9)
 
 
-def machine() -> str:
-    """Processor and versions."""
-    processor = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.machine(),
-    )
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy", "torch"))
-    return f"{torch.get_num_threads()} threads of {processor}; Python {platform.python_version()}, {versions}"
-
-
 def table(found: dict[str, float]) -> str:
     """The results as Markdown."""
     timed_part = f"{int(found['queries_timed']):,} of {QUERIES:,} queries timed, extrapolated"
@@ -171,7 +160,7 @@ def table(found: dict[str, float]) -> str:
         [
             "# Ranking at the size of Market-1501",
             "",
-            f"{machine()}. {QUERIES:,} x {GALLERY:,} features of {LENGTH:,} numbers, three weightings "
+            f"{machine('numpy', 'scipy')}. {QUERIES:,} x {GALLERY:,} features of {LENGTH:,} numbers, three weightings "
             f"(mAP {100 * found['mAP']:.1f} %). Load of the machine before: {found['load_before']:.1f}.",
             "",
             "| | seconds | of the loop | processor seconds | peak memory, GB |",
@@ -201,7 +190,8 @@ def main(queries: int, rounds: int, out: Path, what: str | None) -> None:
     text = table(found)
     out.mkdir(parents=True, exist_ok=True)
     (out / "ranking-cpu.md").write_text(text, encoding="utf-8")
-    (out / "ranking-cpu.json").write_text(json.dumps({"machine": machine()} | found, indent=2) + "\n", encoding="utf-8")
+    record = {"machine": machine("numpy", "scipy")} | found
+    (out / "ranking-cpu.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 
 

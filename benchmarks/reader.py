@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
+from machine import machine
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -168,16 +168,6 @@ def measure(folder: Path) -> dict[str, float]:
     return found | {"bytes": sum(map(len, files)) / len(files)}
 
 
-def machine() -> str:
-    """Processor and versions."""
-    processor = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.machine(),
-    )
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("pillow", "h5py", "torch"))
-    return f"one core of {processor}; Python {platform.python_version()}, {versions}"
-
-
 def table(found: dict[str, float]) -> str:
     """The results as Markdown."""
     names = {
@@ -196,7 +186,7 @@ def table(found: dict[str, float]) -> str:
         [
             "# Reading a store",
             "",
-            f"{machine()}. Pictures of {size}.",
+            f"{machine('pillow', 'h5py')}. Pictures of {size}.",
             "",
             "| reader | pictures/s | of Pillow | µs more per picture |",
             "|---|---:|---:|---:|",
@@ -216,7 +206,8 @@ def main(out: Path) -> None:
     text = table(found)
     out.mkdir(parents=True, exist_ok=True)
     (out / "reader-cpu.md").write_text(text, encoding="utf-8")
-    (out / "reader-cpu.json").write_text(json.dumps({"machine": machine()} | found, indent=2) + "\n", encoding="utf-8")
+    record = {"machine": machine("pillow", "h5py")} | found
+    (out / "reader-cpu.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 
 

@@ -27,13 +27,14 @@ import click
 import numpy as np
 import scipy
 import torch
+from machine import machine
 from packaging.version import Version
 from PIL import Image
 from pytorch_fid.fid_score import calculate_frechet_distance
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models.inception import Inception3
-from training_iteration import RESULTS, machine
+from training_iteration import RESULTS
 
 from dgaug.scores.distances import Features, feature_scores
 from dgaug.scores.encoders import Encoder
@@ -226,7 +227,7 @@ def main(counts: str, out: Path, memory_of: int | None) -> None:
         steps = {count: frechet_steps(count) for count in (200, 5000)}
         held = memory()
     where = (
-        f"{machine(torch.device('cpu'))}, SciPy {scipy.__version__}. Pictures of {SIZE[0]} x {SIZE[1]}, seeded random "
+        f"{machine('scipy')}. Pictures of {SIZE[0]} x {SIZE[1]}, seeded random "
         "Inception weights; one run each, the commands one after the other, load average before "
         f"{load:.1f}. dgaug's command also gives the distance at "
         "three smaller counts and the real-against-real floor at each."
@@ -235,7 +236,7 @@ def main(counts: str, out: Path, memory_of: int | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "scores-cpu.md").write_text(text, encoding="utf-8")
     record = {
-        "machine": machine(torch.device("cpu")),
+        "machine": machine("scipy"),
         "load_before": load,
         "commands": runs,
         "frechet_seconds": steps,

@@ -25,10 +25,11 @@ import click
 import numpy as np
 import torch
 from dgaug_cli.memory import keep_freed_memory
+from machine import machine
 from PIL import Image
 from restated import Restated, encode
 from torch import Tensor, nn
-from training_iteration import RESULTS, machine
+from training_iteration import RESULTS
 
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise, normalise
@@ -234,8 +235,8 @@ def table(found: dict[str, dict[str, Any]]) -> str:
 def write_results(out: Path, found: dict[str, dict[str, Any]], apart: dict[str, float], device: torch.device) -> str:
     """Write `synthesis-DEVICE.md` and `.json`; returns the text."""
     where = (
-        f"{machine(device)}. {SIZE[0]} x {SIZE[1]}, {SOURCES} sources, design `random:K`, JPEG quality {JPEG_QUALITY}, "
-        f"batches of {MICRO_BATCH[device.type]}. Shares are of the wall time of `dgaug.synthesize`: decoder, encoders "
+        f"{machine(device=device)}. {SIZE[0]} x {SIZE[1]}, {SOURCES} sources, design `random:K`, "
+        f"JPEG quality {JPEG_QUALITY}, batches of {MICRO_BATCH[device.type]}. Shares are of the wall time of `dgaug.synthesize`: decoder, encoders "
         "and teacher are their forward passes (those of threads side by side count as one), all else is planning, "
         "reading, rounding, compressing and writing. "
         "One run each; dgaug's processes keep freed memory, as its command does. "
@@ -245,7 +246,7 @@ def write_results(out: Path, found: dict[str, dict[str, Any]], apart: dict[str, 
     text = f"# Synthesis\n\n{where}\n\n{table(found)}\n"
     out.mkdir(parents=True, exist_ok=True)
     (out / f"synthesis-{device.type}.md").write_text(text, encoding="utf-8")
-    record = {"machine": machine(device), "size": SIZE, "sources": SOURCES, "apart": apart, "runs": found}
+    record = {"machine": machine(device=device), "size": SIZE, "sources": SOURCES, "apart": apart, "runs": found}
     (out / f"synthesis-{device.type}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return text
 

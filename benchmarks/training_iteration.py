@@ -11,7 +11,6 @@ terms of both forms are compared at a small size, for the same weights and batch
 from __future__ import annotations
 
 import json
-import platform
 import resource
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ from typing import Any
 import click
 import torch
 from dgaug_cli.memory import keep_freed_memory
+from machine import machine
 from restated import Restated
 from torch import nn
 
@@ -150,19 +150,6 @@ def matrix_rate(device: torch.device, side: int = 8192, rounds: int = 20) -> flo
     return best
 
 
-def machine(device: torch.device) -> str:
-    """What the figures belong to."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    threads = "" if device.type == "cuda" else f", {torch.get_num_threads()} threads"
-    return f"{name}{threads}; torch {torch.__version__}, Python {platform.python_version()}"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
 def table(found: dict[str, dict[str, Any]], size: tuple[int, int], batch: int) -> str:
     """The results as a Markdown table; ratios are to the first row."""
     first = next(iter(found.values()))
@@ -209,11 +196,13 @@ def main(
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         found[contender] = json.loads(done.stdout)
         click.echo(f"{contender}: {found[contender]['seconds']:.2f} s", err=True)
-    where = f"{machine(place)}; {size[0]} x {size[1]}, batch {batch} + {batch}, median of {iterations} per branch"
+    where = (
+        f"{machine(device=place)}; {size[0]} x {size[1]}, batch {batch} + {batch}, median of {iterations} per branch"
+    )
     text = f"{table(found, size, batch)}\n\n{where}\n"
     out.mkdir(parents=True, exist_ok=True)
     (out / f"training_iteration-{device}.md").write_text(text, encoding="utf-8")
-    record = {"machine": machine(place), "size": size, "batch": batch, "iterations": iterations, "runs": found}
+    record = {"machine": machine(device=place), "size": size, "batch": batch, "iterations": iterations, "runs": found}
     (out / f"training_iteration-{device}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 
