@@ -236,7 +236,8 @@ def write_results(out: Path, found: dict[str, dict[str, Any]], apart: dict[str, 
     """Write `synthesis-DEVICE.md` and `.json`; returns the text."""
     where = (
         f"{machine(device=device)}. {SIZE[0]} x {SIZE[1]}, {SOURCES} sources, design `random:K`, "
-        f"JPEG quality {JPEG_QUALITY}, batches of {MICRO_BATCH[device.type]}. Shares are of the wall time of `dgaug.synthesize`: decoder, encoders "
+        f"JPEG quality {JPEG_QUALITY}, batches of {MICRO_BATCH[device.type]}. "
+        "Shares are of the wall time of `dgaug.synthesize`: decoder, encoders "
         "and teacher are their forward passes (those of threads side by side count as one), all else is planning, "
         "reading, rounding, compressing and writing. "
         "One run each; dgaug's processes keep freed memory, as its command does. "
