@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu lint figures toy-generator
+.PHONY: install demo test test-slow test-gpu lint bench figures toy-generator
 
 install: $(INSTALLED)
 
@@ -29,6 +29,13 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# All claims about speed, measured here, one after the other: about an hour and 18 GB on two idle CPU cores.
+bench: install
+	for name in cold_start reader ranking scores synthesis training_iteration; do \
+	    $(BIN)/python benchmarks/$$name.py || exit 1; \
+	done
+	$(BIN)/python benchmarks/performance_page.py
 
 # The pictures of README and docs: about half an hour on two CPU cores.
 figures: install

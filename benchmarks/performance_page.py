@@ -1,0 +1,190 @@
+"""Write docs/performance.md and its chart from what lies in `results/`; nothing is measured.
+
+python benchmarks/performance_page.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from matplotlib.figure import Figure
+
+from dgaug.pictures.figure_file import save_figure
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PAGE, CHART = ROOT / "docs" / "performance.md", "images/performance.png"
+COLD = "../benchmarks/results/cold_start-cpu.md"
+DGAUG, OTHER = "#1b7837", "#999999"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of the table.
+
+    Attributes:
+        what: the work, in words.
+        against: what it is compared with, in the same run.
+        other, ours: in `unit`.
+        unit: of both; a rate where it ends in `/s`, seconds or GB otherwise.
+    """
+
+    what: str
+    against: str
+    other: float
+    ours: float
+    unit: str
+
+    @property
+    def times(self) -> float:
+        """How many times faster (or smaller) ours is."""
+        return self.ours / self.other if self.unit.endswith("/s") else self.other / self.ours
+
+    @property
+    def ratio(self) -> str:
+        """`times` in two digits."""
+        return f"{self.times:.2g}" if self.times < 10 else f"{self.times:.0f}"
+
+
+def training(record: dict[str, Any]) -> Iterator[Claim]:
+    """Claims of `training_iteration.py`."""
+    runs, published = record["runs"], "published form restated, fp32"
+    for name, words in (("fp32", "training iteration, the same work, fp32"), ("bf16", "the same in bf16")):
+        yield Claim(words, published, runs["restated"]["seconds"], runs[name]["seconds"], "s")
+    yield Claim(
+        "its memory, fp32", published, runs["restated"]["peak_bytes"] / 1e9, runs["fp32"]["peak_bytes"] / 1e9, "GB"
+    )
+
+
+def synthesis(record: dict[str, Any]) -> Iterator[Claim]:
+    """Claims of `synthesis.py`."""
+    rates = {name: run["pictures"] / run["seconds"] for name, run in record["runs"].items()}
+    published = "both donors encoded for every pair, fp32"
+    for name, words in (("fp32", "synthesis of N x N, fp32"), ("bf16", "the same, `--precision bf16`")):
+        yield Claim(words, published, rates["published"], rates[name], "pictures/s")
+
+
+def reading(record: dict[str, Any]) -> Iterator[Claim]:
+    """Claims of `reader.py`."""
+    yield Claim(
+        "reading a store, with parents, labels and checks",
+        "plain Pillow, bytes in memory, pictures only",
+        record["pillow"],
+        record["jpeg"],
+        "pictures/s",
+    )
+
+
+def ranking(record: dict[str, Any]) -> Iterator[Claim]:
+    """Claims of `ranking.py`."""
+    published = "published loop restated, one query at a time"
+    yield Claim("ranking at Market-1501's size, three weightings", published, record["published"], record["dgaug"], "s")
+
+
+def scores(record: dict[str, Any]) -> Iterator[Claim]:
+    """Claims of `scores.py`."""
+    count, commands = max(record["commands"].items(), key=lambda item: int(item[0]))
+    ways = [commands[name]["seconds"] for name in ("pytorch-fid", "dgaug score-fid")]
+    yield Claim(f"`score-fid`, {int(count):,} + {int(count):,} pictures, whole command", "`pytorch_fid`", *ways, "s")
+    count, steps = max(record["frechet_seconds"].items(), key=lambda item: int(item[0]))
+    ways = [steps[name] for name in ("pytorch-fid", "dgaug, from moments")]
+    yield Claim(f"its Fréchet step, {int(count):,} + {int(count):,}", "`pytorch_fid`", *ways, "s")
+
+
+BENCHMARKS: dict[str, Callable[[dict[str, Any]], Iterator[Claim]]] = {
+    "training_iteration": training,
+    "synthesis": synthesis,
+    "reader": reading,
+    "ranking": ranking,
+    "scores": scores,
+}
+
+
+def claims(device: str) -> dict[str, tuple[str, list[Claim]]]:
+    """By benchmark, the machine that was measured and the claims, of those that have results."""
+    found = {}
+    for name, read in BENCHMARKS.items():
+        file = RESULTS / f"{name}-{device}.json"
+        if file.is_file():
+            record = json.loads(file.read_text(encoding="utf-8"))
+            found[name] = record["machine"], list(read(record))
+    return found
+
+
+def page(found: dict[str, tuple[str, list[Claim]]]) -> str:
+    """The page, as Markdown."""
+    lines = [
+        "# Performance",
+        "",
+        "Made by `python benchmarks/performance_page.py` from [benchmarks/results](../benchmarks/results); each line",
+        "was measured side by side in one run of the script that is named, and holds for the machine below. `make bench`",
+        "measures all of it on yours. What each benchmark does, and what it checks before it times anything, is in",
+        "[benchmarks/README.md](../benchmarks/README.md); how cost grows with N in [scaling.md](scaling.md).",
+        "",
+        f"![Times faster or smaller than what each is compared with]({CHART})",
+        "",
+        "| | compared with | there | dgaug | times |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for _, rows in found.values():
+        lines += [
+            f"| {row.what} | {row.against} | {_with_unit(row.other, row)} | {_with_unit(row.ours, row)} | {row.ratio} |"
+            for row in rows
+        ]
+    lines += ["", *_help(), "", "| benchmark | measured on |", "|---|---|"]
+    lines += [f"| [{name}.py](../benchmarks/{name}.py) | {machine} |" for name, (machine, _) in found.items()]
+    return "\n".join([*lines, ""])
+
+
+def chart(found: dict[str, tuple[str, list[Claim]]]) -> Figure:
+    """How many times faster or smaller, on a logarithmic axis."""
+    rows = [row for _, part in found.values() for row in part]
+    figure = Figure(figsize=(9, 0.8 + 0.38 * len(rows)), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    places = range(len(rows), 0, -1)
+    axes.barh(
+        places, [row.times - 1 for row in rows], left=1, color=[DGAUG if row.times >= 1 else OTHER for row in rows]
+    )
+    axes.set_xscale("log")
+    axes.set_xlim(0.5, 2 * max(row.times for row in rows))
+    axes.axvline(1, color="#333333", linewidth=1)
+    axes.set_yticks(places, [row.what.replace("`", "") for row in rows])
+    for place, row in zip(places, rows, strict=True):
+        axes.text(max(row.times, 1) * 1.05, place, f"{row.ratio} x", va="center")
+    axes.set_xlabel("times faster (or smaller) than what it is compared with, log scale")
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _help() -> list[str]:
+    """How fast the command line answers, where that was measured."""
+    file = RESULTS / "cold_start-cpu.json"
+    if not file.is_file():
+        return []
+    processes = json.loads(file.read_text(encoding="utf-8"))["processes"]
+    answer, library = (processes[name]["seconds"] for name in ("`dgaug --help`", "`import torch`"))
+    return [
+        f"`dgaug --help` answers {answer:.2f} s after it was started ([cold start]({COLD})): it imports no torch, which alone",
+        f"takes {library:.1f} s here.",
+    ]
+
+
+def _with_unit(value: float, row: Claim) -> str:
+    return f"{value:,.0f} {row.unit}" if value >= 100 else f"{value:.3g} {row.unit}"
+
+
+@click.command()
+def main() -> None:
+    """Write the page and its chart."""
+    found = claims("cpu")
+    PAGE.write_text(page(found), encoding="utf-8")
+    save_figure(chart(found), PAGE.parent / CHART)
+
+
+if __name__ == "__main__":
+    main()
