@@ -19,6 +19,19 @@ from dgaug.pictures.figure_file import save_figure
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE, CHART = ROOT / "docs" / "performance.md", "images/performance.png"
+HEAD = f"""\
+# Performance
+
+Made by `python benchmarks/performance_page.py` from [benchmarks/results](../benchmarks/results); each line was measured
+side by side in one run of the script that is named, on the machine below. `make bench` measures all of it on yours. What
+each benchmark does, and what it checks before it times anything, is in [benchmarks/README.md](../benchmarks/README.md);
+how cost grows with N in [scaling.md](scaling.md).
+
+![Times faster or smaller than what each is compared with]({CHART})
+
+| | compared with | there | dgaug | times |
+|---|---|---:|---:|---:|
+"""
 COLD = "../benchmarks/results/cold_start-cpu.md"
 DGAUG, OTHER = "#1b7837", "#999999"
 
@@ -118,19 +131,7 @@ def claims(device: str) -> dict[str, tuple[str, list[Claim]]]:
 
 def page(found: dict[str, tuple[str, list[Claim]]]) -> str:
     """The page, as Markdown."""
-    lines = [
-        "# Performance",
-        "",
-        "Made by `python benchmarks/performance_page.py` from [benchmarks/results](../benchmarks/results); each line",
-        "was measured side by side in one run of the script that is named, and holds for the machine below. `make bench`",
-        "measures all of it on yours. What each benchmark does, and what it checks before it times anything, is in",
-        "[benchmarks/README.md](../benchmarks/README.md); how cost grows with N in [scaling.md](scaling.md).",
-        "",
-        f"![Times faster or smaller than what each is compared with]({CHART})",
-        "",
-        "| | compared with | there | dgaug | times |",
-        "|---|---|---:|---:|---:|",
-    ]
+    lines = HEAD.splitlines()
     for _, rows in found.values():
         lines += [
             f"| {row.what} | {row.against} | {_with_unit(row.other, row)} | {_with_unit(row.ours, row)} | {row.ratio} |"
@@ -169,8 +170,8 @@ def _help() -> list[str]:
     processes = json.loads(file.read_text(encoding="utf-8"))["processes"]
     answer, library = (processes[name]["seconds"] for name in ("`dgaug --help`", "`import torch`"))
     return [
-        f"`dgaug --help` answers {answer:.2f} s after it was started ([cold start]({COLD})): it imports no torch, which alone",
-        f"takes {library:.1f} s here.",
+        f"`dgaug --help` answers after {answer:.2f} s ([cold start]({COLD})): it imports no torch, which alone takes",
+        f"{library:.1f} s here.",
     ]
 
 
