@@ -23,9 +23,9 @@ HEAD = f"""\
 # Performance
 
 Made by `python benchmarks/performance_page.py` from [benchmarks/results](../benchmarks/results); each line was measured
-side by side in one run of the script that is named, on the machine below. `make bench` measures all of it on yours. What
-each benchmark does, and what it checks before it times anything, is in [benchmarks/README.md](../benchmarks/README.md);
-how cost grows with N in [scaling.md](scaling.md).
+side by side in one run of the script that is named, on the machine below. `make bench` measures all of it on yours.
+What each benchmark does and checks before it times anything is in [benchmarks/README.md](../benchmarks/README.md); how
+cost grows with N in [scaling.md](scaling.md).
 
 ![Times faster or smaller than what each is compared with]({CHART})
 
