@@ -12,6 +12,7 @@ Neither pictures nor weights are written beside them; the grid to look at stays 
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ from machine import machine
 import dgaug
 from dgaug.data.records import class_names
 from dgaug.data.training import read_data
+from dgaug.device import default_device
+from dgaug.errors import Interrupted
 from dgaug.files import read_json, write_json
 from dgaug.progress import Progress
 from dgaug.runs import Run
 from dgaug.scores.paired import over_seeds, paired_difference
-from dgaug.settings import load_settings
+from dgaug.settings import Settings, load_settings
 
 RESULTS = Path(__file__).parent / "results"
 RECIPES = {
@@ -151,6 +154,20 @@ def _ranking_table(teacher: Mapping[str, Any] | None, models: Mapping[str, list[
     return lines
 
 
+def stated_settings(settings: Settings, preset: str, data: Path, identities: int | None) -> dict[str, object]:
+    """What the table says about the run."""
+    people = len(class_names(read_data(data, settings.data, splits=("train",)).splits["train"]))
+    teacher, schedule, reid = settings.teacher, settings.schedule, settings.reid
+    return {
+        "preset": preset,
+        "identities": min(identities or people, people),
+        "picture": f"{settings.data.height} x {settings.data.width}",
+        "teacher": f"{teacher.iterations:,} iterations of {teacher.batch_size}",
+        "DG-Net": f"{schedule.iterations:,} iterations of {2 * schedule.batch_size}",
+        "re-id": f"{reid.iterations:,} steps, {reid.batch_size} real pictures in each",
+    }
+
+
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
 @click.option("--weights", required=True, help="Of the backbone: a file, imagenet (the cache) or none.")
@@ -162,6 +179,7 @@ def _ranking_table(teacher: Mapping[str, Any] | None, models: Mapping[str, list[
 @click.option("--encoder", metavar="NAME=FILE", help="For Fréchet distance and judge; default: backbone and weights.")
 @click.option("--seeds", default=1, show_default=True, help="Re-id models of each kind.")
 @click.option("--name", default="market", show_default=True, help="Of the results.")
+@click.option("--out", default=RESULTS, type=click.Path(path_type=Path), help="Folder of the results.")
 @click.option("--work", "folder", type=click.Path(path_type=Path), help="The run folder; default: build/real/NAME.")
 def main(
     data: Path,
@@ -174,6 +192,7 @@ def main(
     encoder: str | None,
     seeds: int,
     name: str,
+    out: Path,
     folder: Path | None,
 ) -> None:
     """Do all parts and write the table."""
@@ -183,18 +202,16 @@ def main(
     settings = load_settings(config, overrides=chosen)
     if encoder is None and Path(weights).is_file() and settings.model.backbone not in ("small", "resnet50"):
         encoder = f"{settings.model.backbone}={weights}"
-    people = read_data(data, settings.data, splits=("train",)).splits["train"]
-    stated = {
-        "preset": config,
-        "identities": min(identities or len(class_names(people)), len(class_names(people))),
-        "picture": f"{settings.data.height} x {settings.data.width}",
-        "teacher": f"{settings.teacher.iterations:,} iterations of {settings.teacher.batch_size}",
-        "DG-Net": f"{settings.schedule.iterations:,} iterations of {2 * settings.schedule.batch_size}",
-        "store": pairs,
-        "re-id": f"{settings.reid.iterations:,} steps, {settings.reid.batch_size} real pictures in each",
+    stated = stated_settings(settings, config, data, identities) | {"store": pairs}
+    file = out / f"real-{name}"
+    out.mkdir(parents=True, exist_ok=True)
+    record: dict[str, Any] = {
+        "name": name,
+        "machine": machine(device=default_device()),
+        "settings": stated,
+        "found": {},
+        "seconds": {},
     }
-    file = RESULTS / f"real-{name}"
-    record: dict[str, Any] = {"name": name, "machine": machine(), "settings": stated, "found": {}, "seconds": {}}
     if file.with_suffix(".json").is_file() and run.config.is_file():
         before = read_json(file.with_suffix(".json"))
         record |= {part: before[part] for part in ("found", "seconds")} if before["settings"] == stated else {}
@@ -225,4 +242,7 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Interrupted as stopped:
+        sys.exit(128 + stopped.signal_number)
