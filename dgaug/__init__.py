@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dgaug.models.encoder import export_encoder
+    from dgaug.models.outside import import_network
     from dgaug.report.doctor import examine
     from dgaug.report.page import report_run
     from dgaug.scores.ablation import ablate
@@ -32,6 +33,7 @@ __all__ = [
     "examine",
     "export_encoder",
     "export_store",
+    "import_network",
     "import_published",
     "interpolate",
     "open_store",
@@ -51,6 +53,7 @@ _HOME = {
     "examine": "dgaug.report.doctor",
     "export_encoder": "dgaug.models.encoder",
     "export_store": "dgaug.store.export",
+    "import_network": "dgaug.models.outside",
     "import_published": "dgaug.training.importing",
     "interpolate": "dgaug.synthesis.interpolation",
     "open_store": "dgaug.store.read",

@@ -17,7 +17,8 @@ from dgaug.files import whole
 from dgaug.models.architectures import appearance_architecture
 from dgaug.models.ensemble import Ensemble
 from dgaug.models.generator import Generator
-from dgaug.models.reid import ReidNetwork
+from dgaug.models.reid import AnyReidNetwork, ReidNetwork
+from dgaug.models.traced import TRACED, read_traced
 from dgaug.models.weights import file_sha256, read_checkpoint
 from dgaug.settings import Settings, parse_settings
 
@@ -30,7 +31,7 @@ REID = "dgaug.reid"
 class ReidModel:
     """A trained re-id network with what is needed to use it; `class_names` None: only their number is known."""
 
-    network: ReidNetwork | Ensemble
+    network: AnyReidNetwork
     class_names: list[str] | None
     image_size: tuple[int, int]
     sha256: str
@@ -154,15 +155,29 @@ def load_reid(path: Path) -> ReidModel:
     """A re-id network from its checkpoint, in eval mode; of a DG-Net checkpoint, its appearance encoder."""
     content = _reid_form(path)
     try:
-        network = _build_reid(content["architecture"])
+        network = _reid_network(content, path)
         (names, count), size = _read_classes(content["class_names"]), tuple(map(int, content["image_size"]))
         if count != network.classes:
             raise ValueError(f"{count} classes named, {network.classes} in the network")
-        state = content["network"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DgaugError(f"{path}: not a whole re-id checkpoint ({error})") from error
-    load_state(network, state, source=path)
     return ReidModel(network.eval().requires_grad_(False), names, (size[0], size[1]), file_sha256(path))
+
+
+def load_teachers(paths: Sequence[Path]) -> list[ReidModel]:
+    """Re-id networks that may teach together.
+
+    Raises:
+        DgaugError: one of several came from elsewhere, as a program.
+    """
+    models = [load_reid(path) for path in paths]
+    alone = [path for path, model in zip(paths, models, strict=True) if not _plain(model.network)]
+    if alone and len(paths) > 1:
+        raise DgaugError(
+            f"{alone[0]} was imported from elsewhere and teaches alone; give one --teacher, or import a module that "
+            "averages several networks"
+        )
+    return models
 
 
 def copy_teachers(sources: Sequence[Path], path: Path) -> None:
@@ -172,7 +187,7 @@ def copy_teachers(sources: Sequence[Path], path: Path) -> None:
         return
     contents = [_reid_form(source) for source in sources]
     members = [architecture for content in contents for architecture in _members(content["architecture"])]
-    networks = [load_reid(source).network for source in sources]
+    networks = [model.network for model in load_teachers(sources)]
     ensemble = Ensemble([one for network in networks for one in _plain(network)])
     named = [content["class_names"] for content in contents if not isinstance(content["class_names"], int)]
     save(
@@ -200,8 +215,20 @@ def _members(architecture: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(architecture["members"]) if "members" in architecture else [architecture]
 
 
-def _plain(network: ReidNetwork | Ensemble) -> list[ReidNetwork]:
-    return network.members if isinstance(network, Ensemble) else [network]
+def _plain(network: AnyReidNetwork) -> list[ReidNetwork]:
+    """The networks of ours that it is made of; none where it came from elsewhere."""
+    if isinstance(network, Ensemble):
+        return network.members
+    return [network] if isinstance(network, ReidNetwork) else []
+
+
+def _reid_network(content: Mapping[str, Any], path: Path) -> AnyReidNetwork:
+    architecture, state = content["architecture"], content["network"]
+    if architecture.get("backbone") == TRACED:
+        return read_traced(architecture, state)
+    network = _build_reid(architecture)
+    load_state(network, state, source=path)
+    return network
 
 
 def _build_reid(architecture: Mapping[str, Any]) -> ReidNetwork | Ensemble:

@@ -18,8 +18,8 @@ from dgaug.data.pixels import IMAGENET_MEAN, IMAGENET_STD
 from dgaug.errors import DgaugError
 from dgaug.files import require_free, whole
 from dgaug.models.checkpoints import load_reid
-from dgaug.models.ensemble import Ensemble
-from dgaug.models.reid import ReidNetwork
+from dgaug.models.reid import AnyReidNetwork, ReidNetwork
+from dgaug.models.traced import read_program, save_program, trace
 
 KINDS = ("torchscript", "onnx")
 TOLERANCE = 1e-4
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network: ReidNetwork | Ensemble, *, flip: bool = True) -> None:
+    def __init__(self, network: AnyReidNetwork, *, flip: bool = True) -> None:
         super().__init__()
         self.network = network
         self.flip = flip
@@ -119,11 +119,8 @@ def export_encoder(
 
 
 def _write_torchscript(encoder: Encoder, example: Tensor, path: Path, described: str) -> Run:
-    jit: Any = torch.jit  # without types
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls TorchScript deprecated, and still writes and reads it
-        jit.save(jit.trace(encoder, example, check_trace=False), str(path), _extra_files={"dgaug.json": described})
-        read: Run = jit.load(str(path))
+    save_program(trace(encoder, example), str(path), files={"dgaug.json": described})
+    read: Run = read_program(str(path))
     return read
 
 

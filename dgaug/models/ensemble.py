@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from dgaug.models.heads import mean_logits
-from dgaug.models.reid import ReidNetwork, ReidOutput
+from dgaug.models.reid import AnyReidNetwork, ReidNetwork, ReidOutput
 
 
-class Ensemble(nn.Module):
+class Ensemble(AnyReidNetwork):
     """Re-id networks of the same identities that answer like one network with one head.
 
     What prim logits are to one network is here the log of the mean softmax, so a softmax of it is that mean.

@@ -23,7 +23,7 @@ class ReidOutput(NamedTuple):
     Attributes:
         logits: class scores [B, C] of each head, prim first; of a head with parts their mean, as `mean_logits` has it.
         embeddings: the re-id feature [B, E] of each head.
-        appearance: appearance codes [B, 4 * channels]; a one-head network gives them too.
+        appearance: appearance codes [B, 4 * channels]; a one-head network gives them too, one from elsewhere none.
         heads: everything each head said, its parts apart.
     """
 
@@ -33,7 +33,36 @@ class ReidOutput(NamedTuple):
     heads: tuple[HeadOutput, ...] = ()
 
 
-class ReidNetwork(nn.Module):
+class AnyReidNetwork(nn.Module):
+    """What tells identities apart, teaches, judges and is scored: from normalised pictures to `ReidOutput`.
+
+    Attributes:
+        classes: number of identities C.
+        feature_length: D of `features`.
+    """
+
+    classes: int
+    feature_length: int
+
+    @torch.no_grad()
+    def features(self, pictures: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
+        """Re-id features [B, heads * E] (method: re-id features).
+
+        Args:
+            pictures: normalised pictures [B, 3, H, W].
+            flip: average over the picture and its mirror.
+            unit: give each view's and then each head's part unit length; otherwise embeddings stay as they are.
+        """
+        views = (pictures, pictures.flip(3)) if flip else (pictures,)
+        parts = torch.stack([torch.stack([part.float() for part in self(view).embeddings]) for view in views])
+        if unit:
+            parts = functional.normalize(parts, dim=3)
+        mean = parts.mean(dim=0)
+        features: Tensor = torch.cat((functional.normalize(mean, dim=2) if unit else mean).unbind(), dim=1)
+        return features
+
+
+class ReidNetwork(AnyReidNetwork):
     """A backbone, a pooling and one head ("prim") or two ("prim", "fine").
 
     Args:
@@ -79,23 +108,6 @@ class ReidNetwork(nn.Module):
         heads: list[HeadOutput] = [head(pooled, dropout=active) for head in self.heads]
         logits, embeddings = (tuple(mean_logits(one.parts) for one in heads), tuple(one.embedding for one in heads))
         return ReidOutput(logits, embeddings, pool_stripes(maps, BLOCKS), tuple(heads))
-
-    @torch.no_grad()
-    def features(self, pictures: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
-        """Re-id features [B, heads * E] (method: re-id features).
-
-        Args:
-            pictures: normalised pictures [B, 3, H, W].
-            flip: average over the picture and its mirror.
-            unit: give each view's and then each head's part unit length; otherwise embeddings stay as they are.
-        """
-        views = (pictures, pictures.flip(3)) if flip else (pictures,)
-        parts = torch.stack([torch.stack([part.float() for part in self(view).embeddings]) for view in views])
-        if unit:
-            parts = functional.normalize(parts, dim=3)
-        mean = parts.mean(dim=0)
-        features: Tensor = torch.cat((functional.normalize(mean, dim=2) if unit else mean).unbind(), dim=1)
-        return features
 
 
 @torch.no_grad()

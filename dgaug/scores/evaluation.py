@@ -13,8 +13,7 @@ from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.files import require_free
 from dgaug.models.checkpoints import ReidModel, load_reid
-from dgaug.models.ensemble import Ensemble
-from dgaug.models.reid import ReidNetwork
+from dgaug.models.reid import AnyReidNetwork
 from dgaug.progress import Progress, silent
 from dgaug.scores.feature_file import require_feature_file, write_features
 from dgaug.scores.features import Extraction, Split, identity_numbers, split_features
@@ -120,7 +119,7 @@ def evaluate_reid(
 
 
 def evaluate_network(
-    network: ReidNetwork | Ensemble,
+    network: AnyReidNetwork,
     data: IdentityData,
     *,
     image_size: tuple[int, int],

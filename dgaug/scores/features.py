@@ -15,8 +15,7 @@ from torch import Tensor
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.data.records import IdentityData, Record, Role
-from dgaug.models.ensemble import Ensemble
-from dgaug.models.reid import ReidNetwork
+from dgaug.models.reid import AnyReidNetwork, ReidNetwork
 from dgaug.progress import Progress, silent
 from dgaug.scores.retrieval import DISTRACTOR_IDENTITY, JUNK_IDENTITY
 
@@ -35,7 +34,7 @@ class Split:
 
 
 def features_of(
-    network: ReidNetwork | Ensemble,
+    network: AnyReidNetwork,
     paths: Sequence[Path],
     image_size: tuple[int, int],
     *,
@@ -80,7 +79,7 @@ class Extraction:
         unit: parts of unit length, see `ReidNetwork.features`.
     """
 
-    network: ReidNetwork | Ensemble
+    network: AnyReidNetwork
     image_size: tuple[int, int]
     flip: bool = True
     unit: bool = True

@@ -19,8 +19,7 @@ from torch.utils.data import Dataset, get_worker_info
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
-from dgaug.models.ensemble import Ensemble
-from dgaug.models.reid import ReidNetwork
+from dgaug.models.reid import AnyReidNetwork
 from dgaug.store.codecs import decode
 from dgaug.store.drawing import PairDrawer, label_pictures
 from dgaug.store.hdf5 import own, reading, store_folder
@@ -270,7 +269,7 @@ class _Tools:
     device: torch.device
     files: ShardFiles
     drawer: PairDrawer | None
-    teacher: ReidNetwork | Ensemble | None
+    teacher: AnyReidNetwork | None
 
 
 def open_store(

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from dgaug.data.pixels import normalise
 from dgaug.models.decoder import Decoder
-from dgaug.models.ensemble import Ensemble
-from dgaug.models.reid import ReidNetwork, soft_labels
+from dgaug.models.reid import AnyReidNetwork, soft_labels
 from dgaug.store.codecs import encode
 from dgaug.store.codes import Codes, Rows
 from dgaug.store.drawing import draw_padded
@@ -36,7 +35,7 @@ class PairDecoder:
 
     codes: Codes
     decoder: Decoder
-    teacher: ReidNetwork | Ensemble | None
+    teacher: AnyReidNetwork | None
     micro_batch: int
     precision: str = "fp32"
 

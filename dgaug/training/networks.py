@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from dgaug.models.checkpoints import appearance_network
 from dgaug.models.discriminator import Discriminator
-from dgaug.models.ensemble import Ensemble
 from dgaug.models.generator import Generator
-from dgaug.models.reid import ReidNetwork
+from dgaug.models.reid import AnyReidNetwork, ReidNetwork
 from dgaug.settings import Settings
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -26,7 +25,7 @@ class Networks:
     averaged: Generator
     appearance: ReidNetwork
     discriminator: Discriminator
-    teacher: ReidNetwork | Ensemble | None = None
+    teacher: AnyReidNetwork | None = None
 
     def to(self, device: torch.device) -> Networks:
         """Move every network to a device."""

@@ -13,6 +13,7 @@ from dgaug.errors import DgaugError
 from dgaug.files import whole
 from dgaug.models import checkpoints
 from dgaug.models.ensemble import Ensemble
+from dgaug.models.reid import ReidNetwork
 from dgaug.models.weights import read_tensors
 from dgaug.settings import Settings
 from dgaug.training.networks import Networks
@@ -34,7 +35,8 @@ def start_from(networks: Networks, settings: Settings) -> None:
         _load_pretrained(networks, path)
     elif settings.behaviour.appearance_start == "teacher" and networks.teacher is not None:
         teacher = networks.teacher.members[0] if isinstance(networks.teacher, Ensemble) else networks.teacher
-        ours, theirs = (network.backbone.state_dict() for network in (networks.appearance, teacher))
+        ours = networks.appearance.backbone.state_dict()
+        theirs = teacher.backbone.state_dict() if isinstance(teacher, ReidNetwork) else {}
         if {name: tensor.shape for name, tensor in ours.items()} == {name: t.shape for name, t in theirs.items()}:
             networks.appearance.backbone.load_state_dict(theirs)
         else:

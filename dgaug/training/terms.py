@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from dgaug.models.ensemble import Ensemble
-from dgaug.models.reid import ReidNetwork, ReidOutput, soft_labels
+from dgaug.models.reid import AnyReidNetwork, ReidOutput, soft_labels
 from dgaug.models.structure import grey
 from dgaug.settings import Settings
 from dgaug.training import objectives
@@ -175,7 +174,7 @@ class IterationTerms:
         sides = pictures.chunk(SIDES) if statistics == "batch" else (pictures,)
         return [torch.cat(heads) for heads in zip(*(encoder(side).logits for side in sides), strict=True)]
 
-    def _soft_labels(self, teacher: ReidNetwork | Ensemble, fakes: Tensor) -> Tensor:
+    def _soft_labels(self, teacher: AnyReidNetwork, fakes: Tensor) -> Tensor:
         teacher.train(self.behaviour.teacher_statistics == "batch")
         return torch.cat([soft_labels(teacher, side) for side in fakes.chunk(SIDES)])
 

@@ -124,7 +124,7 @@ def _checked_before_anything_is_made(
     if not resumed:
         create_backbone(settings.model.backbone, weights=settings.model.weights)
         pretrained_path(settings.model.start)
-    judges = [checkpoints.load_reid(Path(path)) for path in settings.teacher.checkpoints]
+    judges = checkpoints.load_teachers([Path(path) for path in settings.teacher.checkpoints])
     if settings.data.root is None:
         return None
     data = read_data(Path(settings.data.root), settings.data, progress=progress if processes.first else silent)

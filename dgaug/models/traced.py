@@ -1,0 +1,86 @@
+"""A re-id network from elsewhere: any module, traced once, that then answers like ours."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dgaug.data.pixels import IMAGENET_MEAN, IMAGENET_STD
+from dgaug.models.reid import AnyReidNetwork, ReidOutput
+
+_jit: Any = torch.jit  # without types
+TRACED = "traced"
+"""In the place of a backbone, what says that a checkpoint holds a program instead of tensors by name."""
+
+
+class TracedNetwork(AnyReidNetwork):
+    """A TorchScript program, from pictures [B, 3, H, W], RGB in 0..1, to class scores [B, C] and features [B, D].
+
+    It computes what it computed when it was traced: training mode changes nothing in it.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, program: Any, *, classes: int, feature_length: int) -> None:
+        super().__init__()
+        self.program = program
+        self.classes = classes
+        self.feature_length = feature_length
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+
+    def forward(self, pictures: Tensor) -> ReidOutput:
+        """What it says of normalised pictures [B, 3, H, W]; it has no appearance codes, [B, 0]."""
+        # What it optimises while it runs would make the first answers differ from later ones.
+        with _jit.optimized_execution(False):
+            logits, embedding = self.program((pictures * self.deviation + self.mean).clamp(0, 1))
+        return ReidOutput((logits,), (embedding,), logits.new_empty(len(logits), 0))
+
+
+def trace(network: nn.Module, example: Tensor) -> Any:
+    """The TorchScript program of a module that takes pictures like `example`."""
+    with _quiet(), torch.no_grad():
+        return _jit.trace(network, example, check_trace=False)
+
+
+def save_program(program: Any, to: str | io.BytesIO, *, files: Mapping[str, str] | None = None) -> None:
+    """Write a program as a TorchScript archive, with further texts by name."""
+    with _quiet():
+        _jit.save(program, to, _extra_files=dict(files or {}))
+
+
+def read_program(source: str | io.BytesIO) -> Any:
+    """Read a program, on the CPU."""
+    with _quiet():
+        return _jit.load(source, map_location="cpu")
+
+
+def program_tensor(program: Any) -> Tensor:
+    """A program as the bytes of its archive, uint8 [n]."""
+    stream = io.BytesIO()
+    save_program(program, stream)
+    return torch.frombuffer(bytearray(stream.getvalue()), dtype=torch.uint8)
+
+
+def read_traced(architecture: Mapping[str, Any], state: Mapping[str, Tensor]) -> TracedNetwork:
+    """The network of a checkpoint whose backbone is `TRACED`; ValueError where its program cannot be read."""
+    try:
+        program = read_program(io.BytesIO(state["program"].numpy().tobytes()))
+    except RuntimeError as error:
+        raise ValueError(f"its program cannot be read: {str(error).splitlines()[0]}") from error
+    return TracedNetwork(program, classes=architecture["classes"], feature_length=architecture["feature_length"])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings: torch calls TorchScript deprecated, and still writes, reads and runs it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
