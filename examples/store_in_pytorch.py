@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,6 @@ from torch.utils.data import DataLoader
 
 import dgaug
 from dgaug.store.policies import POLICIES
-from dgaug.store.read import StoreItem
 
 
 def main(run: str = "") -> None:
@@ -47,14 +47,14 @@ def main(run: str = "") -> None:
         print(f"{policy}: loss {losses[0]:.3f} -> {losses[-1]:.3f}")
 
 
-def soft_label(batch: StoreItem, classes: int) -> Tensor:
-    """The teacher's label over all classes [B, C]: what is not stored is spread evenly over the other classes."""
+def soft_label(batch: Any, classes: int) -> Tensor:
+    """The teacher's label over all classes [B, C] of stacked items; what is not stored is spread over the others."""
     others = max(1, classes - batch.label_class.shape[1])
     label = (batch.label_rest.float() / others)[:, None].repeat(1, classes)
     return label.scatter(1, batch.label_class, batch.label_probability)
 
 
-def train(loader: DataLoader[StoreItem], classes: int, policy: str, *, epochs: int = 4) -> list[float]:
+def train(loader: DataLoader[Any], classes: int, policy: str, *, epochs: int = 4) -> list[float]:
     """The mean loss of each epoch."""
     torch.manual_seed(0)
     network = nn.Sequential(
