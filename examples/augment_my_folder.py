@@ -19,7 +19,6 @@ from pathlib import Path
 import dgaug
 from dgaug.data.check import check_data
 from dgaug.data.layouts import open_data
-from dgaug.data.records import class_names
 from dgaug.data.toy import write_toy
 
 
@@ -52,9 +51,8 @@ def main(folder: str = "", config: str = "toy", pattern: str = "") -> None:
         print("note:", note)
 
     # %% Look: rows wear the clothes of the picture at the left, columns stand as the picture on top
-    identities = len(class_names(content.splits["train"]))
-    grid = dgaug.draw_grid(run.folder, count=min(8, identities), out="grid.png", force=True)
-    page = dgaug.report_run(run.folder, count=min(8, identities))
+    grid = dgaug.draw_grid(run.folder, out="grid.png", force=True)
+    page = dgaug.report_run(run.folder)
     print(f"look at {grid} and {page}")
 
 
