@@ -225,7 +225,7 @@ def _plain(network: AnyReidNetwork) -> list[ReidNetwork]:
 def _reid_network(content: Mapping[str, Any], path: Path) -> AnyReidNetwork:
     architecture, state = content["architecture"], content["network"]
     if architecture.get("backbone") == TRACED:
-        return read_traced(architecture, state)
+        return read_traced(architecture, state, source=path)
     network = _build_reid(architecture)
     load_state(network, state, source=path)
     return network

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from dgaug.errors import DgaugError
 from dgaug.files import require_free
 from dgaug.models import checkpoints
-from dgaug.models.traced import TRACED, program_tensor, trace
+from dgaug.models.traced import TRACED, program_tensor, trace, trust
+
+_log = logging.getLogger("dgaug")
 
 TOLERANCE = 1e-4
 """Of a class score or a feature, relative to the largest one, between a network and its traced form."""
@@ -33,7 +36,8 @@ def import_network(
     `nn.Sequential(transforms.Resize((256, 128)), transforms.Normalize(mean, std), network)`.
 
     It is traced on the CPU in eval mode (a copy of it is), so its Python code is not needed afterwards. The traced form
-    is a program: use such a file, and runs whose teacher it is, only from people you trust.
+    is a program, which runs only where it is trusted: in this process and those it starts, and elsewhere where the
+    environment variable `DGAUG_TRUSTED_PROGRAMS` names it (a note says how).
 
     Args:
         network: the network, in any mode and on any device.
@@ -59,15 +63,17 @@ def import_network(
     # Traced with two pictures and compared with three and one: a batch size that was built in would show.
     for count in (3, 1):
         _require_same(program(noise[:count]), [part[:count] for part in answer])
+    archive = program_tensor(program)
     content = {
         "format": checkpoints.REID,
         "version": checkpoints.VERSION,
         "architecture": {"backbone": TRACED, "classes": len(names), "feature_length": answer[1].shape[1]},
         "class_names": sorted(names),
         "image_size": list(image_size),
-        "network": {"program": program_tensor(program)},
+        "network": {"program": archive},
     }
     checkpoints.save(path, content)
+    _log.info("%s: other processes run it with %s", path, trust(archive))
     return path
 
 

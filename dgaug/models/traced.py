@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dgaug.data.pixels import IMAGENET_MEAN, IMAGENET_STD
+from dgaug.errors import DgaugError
 from dgaug.models.reid import AnyReidNetwork, ReidOutput
 
 _jit: Any = torch.jit  # without types
 TRACED = "traced"
 """In the place of a backbone, what says that a checkpoint holds a program instead of tensors by name."""
+TRUST = "DGAUG_TRUSTED_PROGRAMS"
+"""Environment variable: starts of the sha256 of programs that may run, separated by commas. Processes inherit it."""
+DIGITS = 32
+"""Of a sha256, at least so many say which program is meant."""
 
 
 class TracedNetwork(AnyReidNetwork):
@@ -69,13 +77,39 @@ def program_tensor(program: Any) -> Tensor:
     return torch.frombuffer(bytearray(stream.getvalue()), dtype=torch.uint8)
 
 
-def read_traced(architecture: Mapping[str, Any], state: Mapping[str, Tensor]) -> TracedNetwork:
-    """The network of a checkpoint whose backbone is `TRACED`; ValueError where its program cannot be read."""
+def read_traced(architecture: Mapping[str, Any], state: Mapping[str, Tensor], *, source: Path) -> TracedNetwork:
+    """The network of a checkpoint whose backbone is `TRACED`; ValueError where its program cannot be read.
+
+    Raises:
+        DgaugError: the program is not among those that the person at the keyboard trusts.
+    """
+    archive = state["program"].numpy().tobytes()
+    digest = _digest(archive)
+    if not any(len(start) >= DIGITS and digest.startswith(start) for start in _trusted()):
+        raise DgaugError(
+            f"{source} holds a program (a network imported from elsewhere), and nobody here said that it may run; if "
+            f"you trust who made it: {TRUST}={digest[:DIGITS]}"
+        )
     try:
-        program = read_program(io.BytesIO(state["program"].numpy().tobytes()))
+        program = read_program(io.BytesIO(archive))
     except RuntimeError as error:
         raise ValueError(f"its program cannot be read: {str(error).splitlines()[0]}") from error
     return TracedNetwork(program, classes=architecture["classes"], feature_length=architecture["feature_length"])
+
+
+def trust(program: Tensor) -> str:
+    """Let a program run, given as `program_tensor`, in this process and those it starts; what to say in others."""
+    start = _digest(program.numpy().tobytes())[:DIGITS]
+    os.environ[TRUST] = ",".join(dict.fromkeys([*_trusted(), start]))
+    return f"{TRUST}={start}"
+
+
+def _trusted() -> list[str]:
+    return [start for start in os.environ.get(TRUST, "").lower().replace(" ", "").split(",") if start]
+
+
+def _digest(archive: bytes) -> str:
+    return hashlib.sha256(archive).hexdigest()
 
 
 @contextmanager

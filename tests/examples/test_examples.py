@@ -18,7 +18,7 @@ from tiny_run import IDENTITIES, IMAGES, PICTURES
 from dgaug.data.pixels import normalise
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import soft_labels
-from dgaug.models.traced import TracedNetwork
+from dgaug.models.traced import TracedNetwork, trust
 from dgaug.models.weights import file_sha256
 from dgaug.runs import Run
 from dgaug.store.read import open_store
@@ -114,6 +114,7 @@ def test_a_network_of_ones_own_makes_the_labels(tmp_path: Path, tiny_run: Run, t
     assert f"{PICTURES * 4} pictures labelled by my-teacher.pt" in said
     teacher, run = tmp_path / "my-teacher.pt", Run(tmp_path / "runs/my-teacher")
     assert run.teacher.read_bytes() == teacher.read_bytes()
+    trust(torch.load(teacher, weights_only=True)["network"]["program"])
     model = load_reid(teacher)
     assert isinstance(model.network, TracedNetwork)
     store = open_store(run.store)

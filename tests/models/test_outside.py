@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.outside import import_network
 from dgaug.models.reid import soft_labels
-from dgaug.models.traced import TracedNetwork
+from dgaug.models.traced import TRUST, TracedNetwork, trust
 from dgaug.runs import Run
 from dgaug.store.read import open_store
 
@@ -153,11 +154,28 @@ def test_a_file_that_is_there_stays_unless_forced(tmp_path: Path) -> None:
     assert isinstance(load_reid(tmp_path / "a.pt").network, TracedNetwork)
 
 
+def test_a_program_runs_only_where_it_is_trusted(
+    tmp_path: Path, tiny_run: Run, monkeypatch: pytest.MonkeyPatch, dgaug: RunCommand
+) -> None:
+    monkeypatch.setenv(TRUST, "")
+    file = import_network(Outsider(3), tmp_path / "a.pt", class_names="abc", image_size=SIZE)
+    named = os.environ[TRUST]
+    assert load_reid(file).network.classes == 3
+    for others in ("", named[:31], "0" * 32, f"{'0' * 32}, {'1' * 64}"):
+        monkeypatch.setenv(TRUST, others)
+        error = dgaug("eval-reid", file, "--data", tiny_run.data_root()).error()
+        assert f"nobody here said that it may run; if you trust who made it: {TRUST}={named}" in error
+    monkeypatch.setenv(TRUST, f"{'0' * 32}, {named.upper()}")
+    assert load_reid(file).network.classes == 3
+
+
 @pytest.mark.parametrize("left", [slice(0, -500), slice(0, 0), None])
 def test_a_damaged_program_is_an_error_of_its_file(tmp_path: Path, left: slice | None) -> None:
     file = import_network(Outsider(3), tmp_path / "a.pt", class_names="abc", image_size=SIZE)
     content = torch.load(file, weights_only=True)
     content["network"]["program"] = None if left is None else content["network"]["program"][left].clone()
     torch.save(content, file)
+    if left is not None:
+        trust(content["network"]["program"])
     with pytest.raises(DgaugError, match=r"a\.pt: not a whole re-id checkpoint"):
         load_reid(file)
