@@ -31,6 +31,7 @@ from dgaug_cli import (
 from dgaug_cli.console import PROCESSES, RANK
 from dgaug_cli.group import Group
 from dgaug_cli.memory import keep_freed_memory
+from dgaug_cli.quiet import with_quiet
 
 from dgaug.errors import DgaugError, Interrupted
 
@@ -78,7 +79,7 @@ for command in (
     doctor.command,
     completion.command,
 ):
-    cli.add_command(command)
+    cli.add_command(with_quiet(command))
 
 
 def main() -> None:

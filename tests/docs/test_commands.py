@@ -30,7 +30,8 @@ ONLY_READ = {
 """What a command must not hold to be run here, and why."""
 ALTERNATIVES = ("dgaug train-reid --feed online", "dgaug export market/last.pt")
 """Blocks with these lines name several ways; each line starts from the same scene."""
-BLOCKS = [block for page in PAGES for block in blocks(page) if block.commands]
+BLOCKS = list({tuple(block.commands): block for page in PAGES for block in blocks(page) if block.commands}.values())
+"""Those with the same commands once."""
 
 
 def paths_of(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
