@@ -155,6 +155,7 @@ def chart(found: dict[str, tuple[str, list[Claim]]]) -> Figure:
         places, [row.times - 1 for row in rows], left=1, color=[DGAUG if row.times >= 1 else OTHER for row in rows]
     )
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_xlim(0.5, 2 * max(row.times for row in rows))
     axes.axvline(1, color="#333333", linewidth=1)
     axes.set_yticks(places, [row.what.replace("`", "") for row in rows])

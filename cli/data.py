@@ -67,7 +67,7 @@ def check(context: click.Context, folder: Path, as_json: bool, **reading: Any) -
         dgaug data check ../Market-1501 --json
         dgaug data check photos --pattern '(?P<identity>[a-z]+)_[0-9]+'
     """
-    from dgaug.data.check import check_data
+    from dgaug.data.check import check_data, who_was_read
     from dgaug.data.layouts import open_data
 
     data = open_data(folder, **reading)
@@ -80,8 +80,8 @@ def check(context: click.Context, folder: Path, as_json: bool, **reading: Any) -
         columns = ("split", "images", "identities", "cameras", "junk", "distractors", "damaged")
         rows = [[split, *(counts[name] for name in columns[1:])] for split, counts in content["splits"].items()]
         show_table(f"{folder} ({content['layout']})", columns, rows)
-        for problem in content["problems"]:
-            note(problem)
+        for sentence in (*who_was_read(data), *content["problems"]):
+            note(sentence)
     if report.has_damage:
         context.exit(1)
 

@@ -27,6 +27,7 @@ def command(
         dgaug demo
         dgaug demo --out again --seed 1
     """
+    from dgaug.errors import Interrupted
     from dgaug.scores.quality import score_fid
     from dgaug.scores.twins import train_reid
     from dgaug.synthesis.drawing import draw_grid
@@ -34,12 +35,17 @@ def command(
     from dgaug.training.train import train
 
     began = time.monotonic()
-    with progress_shown() as progress:
-        run = train(out=out, overrides=overrides, seed=seed, from_scratch=from_scratch, force=force, progress=progress)
-        made = synthesize(run.folder, progress=progress)
-        scores = score_fid(run=run.folder, progress=progress)
-        results = train_reid(run.folder, progress=progress)
-        grid = draw_grid(run.folder)
+    try:
+        with progress_shown() as progress:
+            run = train(
+                out=out, overrides=overrides, seed=seed, from_scratch=from_scratch, force=force, progress=progress
+            )
+            made = synthesize(run.folder, progress=progress)
+            scores = score_fid(run=run.folder, progress=progress)
+            results = train_reid(run.folder, progress=progress)
+            grid = draw_grid(run.folder)
+    except Interrupted as stopped:
+        raise Interrupted(stopped.signal_number, f"the same command goes on: dgaug demo --out {out}") from None
     pictures = {"N x N picture": grid, "pairs beside their true pictures": run.scores / "pairs.png"}
     if as_json:
         paths = {name: str(path) for name, path in pictures.items()}
@@ -55,3 +61,4 @@ def command(
     note(f"{made.count:,} pictures in {made.store / 'dataset.h5'}; {time.monotonic() - began:,.0f} s")
     for name, path in pictures.items():
         note(f"{name}: {path}")
+    note(f"next: dgaug report {out}")

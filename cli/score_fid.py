@@ -66,13 +66,15 @@ def command(target: Path | None, metrics: str | None, protocol: str, as_json: bo
 
 def show_scores(result: dict[str, Any]) -> None:
     """The tables of `score-fid`: one figure a row, then those that are tables themselves."""
+    from dgaug.scores.meanings import good
     from dgaug.scores.results import flat
 
     scores, head = dict(result["scores"]), f"protocol: {result['protocol']['name']}"
     tables = {name: scores.pop(name) for name in TABLES if name in scores}
     by_count = {name: scores.pop(name) for name in list(scores) if name.endswith("_by_count")}
     if scores:
-        show_table("quality", ("score", head), list(flat(scores).items()))
+        rows = [(name, value, good(name, scores)) for name, value in flat(scores).items()]
+        show_table("quality", ("score", head, "good"), rows)
     for name, counts in by_count.items():
         columns = (f"pictures on each side ({head})", "generated against real", "real against real")
         rows = [(int(count), found["generated"], found["real"]) for count, found in counts.items()]

@@ -10,7 +10,11 @@ from dgaug_cli.console import note, progress_shown, show_json
 
 @click.command("train")
 @click.option("--data", type=click.Path(path_type=Path), help="Data set in any known layout; without it: embedded.")
-@click.option("--config", metavar="NAME|FILE", help="Preset (dgaug config list) or YAML file.")
+@click.option(
+    "--config",
+    metavar="NAME|FILE",
+    help="Preset (dgaug config list) or YAML file; default: toy without --data, else as market1501.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run folder; default: the next number under runs/.")
 @click.option(

@@ -20,6 +20,7 @@ import dgaug
 from dgaug.data.check import check_data
 from dgaug.data.layouts import open_data
 from dgaug.data.toy import write_toy
+from dgaug.errors import DgaugError
 
 
 def main(folder: str = "", config: str = "toy", pattern: str = "") -> None:
@@ -67,4 +68,7 @@ def drawn_people(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except DgaugError as error:
+        sys.exit(f"error: {error}")

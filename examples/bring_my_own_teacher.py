@@ -24,6 +24,7 @@ from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.layouts import open_data
 from dgaug.data.records import class_names
 from dgaug.data.toy import write_toy
+from dgaug.errors import DgaugError
 from dgaug.settings import load_settings
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -78,4 +79,7 @@ def my_trained_network(data: Path, size: tuple[int, int]) -> tuple[nn.Module, li
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except DgaugError as error:
+        sys.exit(f"error: {error}")

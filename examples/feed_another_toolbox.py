@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import dgaug
+from dgaug.errors import DgaugError
 from dgaug.runs import Run
 
 NAME = re.compile(r"([-\d]+)_c(\d)")
@@ -75,4 +76,7 @@ def read_as_toolboxes_do(folder: Path) -> list[Read]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except DgaugError as error:
+        sys.exit(f"error: {error}")

@@ -20,6 +20,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 import dgaug
+from dgaug.errors import DgaugError
 from dgaug.store.policies import POLICIES
 
 
@@ -79,4 +80,7 @@ def train(loader: DataLoader[Any], classes: int, policy: str, *, epochs: int = 4
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except DgaugError as error:
+        sys.exit(f"error: {error}")

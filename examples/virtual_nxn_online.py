@@ -19,6 +19,7 @@ import torch
 
 import dgaug
 from dgaug.device import default_device
+from dgaug.errors import DgaugError
 from dgaug.training.feed import StoreFeed
 
 STEPS, BATCH = 20, 32
@@ -63,4 +64,7 @@ def main(run: str = "") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except DgaugError as error:
+        sys.exit(f"error: {error}")

@@ -69,6 +69,20 @@ def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> Da
     return DataReport(data.layout, counts, problems)
 
 
+def who_was_read(data: IdentityData) -> list[str]:
+    """Sentences that show whether identities were read as they are meant, and what the data are enough for."""
+    pictures = Counter(record.identity for record in data.splits.get("train", ()) if record.role is Role.IDENTITY)
+    found = []
+    if pictures:
+        named = _first([f"{identity} ({count})" for identity, count in sorted(pictures.items())])
+        fewest, most = min(pictures.values()), max(pictures.values())
+        each = f"{fewest} to {most}" if fewest < most else str(most)
+        found.append(f"train: {each} pictures of each identity: {named}")
+    if not (data.splits.get("query") and data.splits.get("gallery")):
+        found.append("no query and gallery: enough to train and to synthesize, not to evaluate a re-id model")
+    return found
+
+
 def _counts(records: Sequence[Record], damaged: int) -> SplitCounts:
     roles = Counter(record.role for record in records)
     return SplitCounts(

@@ -90,8 +90,10 @@ def _machine() -> Iterator[Finding]:
         yield Finding("device", f"{properties.name}, {_size(properties.total_memory)}{others}")
     else:
         build = "a build without CUDA" if torch.version.cuda is None else f"built for CUDA {torch.version.cuda}"
-        remedy = "the presets toy and market1501-cpu are made for it; pytorch.org names the builds for a GPU"
-        yield Finding("device", f"CPU (torch is {build})", remedy=remedy)
+        remedy = "the presets toy and market1501-cpu are made for it"
+        if torch.version.cuda is None:
+            remedy += "; pytorch.org names the builds for a GPU"
+        yield Finding("device", f"CPU (no GPU found; torch is {build})", remedy=remedy)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("cores", f"{cores} usable, torch computes with {torch.get_num_threads()} threads")
     memory = psutil.virtual_memory()

@@ -10,36 +10,8 @@ from typing import Any
 
 from dgaug.errors import DgaugError
 from dgaug.files import read_json
+from dgaug.scores.meanings import meaning
 
-MEANINGS = {
-    "fid": "Fréchet Inception distance to the real pictures; lower is better",
-    "kid": "kernel Inception distance; lower is better",
-    "frechet": "Fréchet distance in another encoder's features: not FID, compares only with itself; lower is better",
-    "kernel": "kernel distance in another encoder's features; lower is better",
-    "precision": "share of generated pictures among the real ones; higher is better",
-    "recall": "share of real pictures among the generated ones; higher is better",
-    "density": "how densely real pictures surround the generated ones; higher is better",
-    "coverage": "share of real pictures with a generated one beside them; higher is better",
-    "ssim_self_reconstruction": "pairs (i, i) against the picture i itself; 1 is equal",
-    "l1_self_reconstruction": "mean absolute error of pairs (i, i), grey levels of 255; lower is better",
-    "diversity": "dissimilarity within an appearance identity; higher is more varied",
-    "duplicates": "share of generated pictures as near to a real one as 1 % of real ones are to each other",
-    "structure": "SSIM and correlations with each donor: high for the structure donor, low for the appearance donor",
-    "variance": "what appearance, structure and neither alone explain of a block of pictures; both well above 0",
-    "identity_rank1_appearance": "nearest real picture shows the appearance donor's identity; higher is better",
-    "identity_rank1_structure": "nearest real picture shows the structure donor's identity; lower is better",
-    "identity_rank1_real": "the same for real pictures: the ceiling",
-    "identity_cosine": "cosine to the centre of the identity; high for appearance and real, low for structure",
-    "identity_is_appearance": "what the teacher takes for the appearance donor's identity: no independent opinion",
-    "identity_is_structure": "what the teacher takes for the structure donor's identity: no independent opinion",
-    "teacher": "how far the store's soft labels agree with the appearance donor, and how much more they say",
-    "oracle": "error against the true picture of each pair, beside copies of the two donors",
-}
-"""By the beginning of a score's name; docs/scores.md says more."""
-DETAILS = {
-    "_floor": "real against other real pictures: what a perfect generator would get at that count",
-    "_by_count": "value and floor at smaller counts",
-}
 SPREAD = "_spread"
 
 
@@ -109,9 +81,9 @@ def read_scores(path: Path) -> Scores:
             continue
         spread = single.get(name + SPREAD)
         shown = figure(value) if spread is None else f"{figure(value)} ± {figure(spread)}"
-        found.append(Score(name, shown, _meaning(name, scores)))
+        found.append(Score(name, shown, meaning(name, scores)))
     nested = [
-        _table(name, value, _meaning(name, scores)) for name, value in scores.items() if isinstance(value, Mapping)
+        _table(name, value, meaning(name, scores)) for name, value in scores.items() if isinstance(value, Mapping)
     ]
     return Scores(found, nested, content.get("protocol"))
 
@@ -126,14 +98,6 @@ def read_reid(path: Path) -> ReidResults:
     return ReidResults(
         _estimates(content.get("summary")), _estimates(content.get("differences")), models, content.get("protocol")
     )
-
-
-def _meaning(name: str, scores: Mapping[str, Any]) -> str:
-    """What a score is, by the longest known beginning of its name; of a detail of another score, by its end."""
-    if any(name.startswith(f"{other}_") for other in scores):
-        return next((meaning for end, meaning in DETAILS.items() if name.endswith(end)), "")
-    known = [start for start in MEANINGS if name == start or name.startswith(f"{start}_")]
-    return MEANINGS[max(known, key=len)] if known else ""
 
 
 def figure(value: object) -> str:

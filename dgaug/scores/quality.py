@@ -105,6 +105,7 @@ def score_fid(
         stop.leave()
         if folder is not None:
             write_result(folder, result)
+            _log.info("figures and pictures: %s", folder)
         return result
 
 

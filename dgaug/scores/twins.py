@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from dgaug.settings import FeedSettings, Settings, load_settings, override, pars
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import require_policy
 from dgaug.training.recipes import RECIPES
+
+_log = logging.getLogger("dgaug")
 
 AUGMENTED = "augmented"
 TWIN = "real only"
@@ -110,6 +113,7 @@ def train_reid(
     first = settings.seed if seed is None else seed
     with locked(folder, what="re-id folder"):
         study.begin({"--model": model, "--feed": feed, "sources": [one.described() for one in sources]}, force=force)
+        _log.info("%d models of %d steps each: %s", seeds * len(variants), reid.iterations, _named(variants, seeds))
         rows = [study.row(variant, number) for number in range(first, first + seeds) for variant in variants]
         return _write_results(study, rows, model=model, feed=feed, generated=generated)
 
@@ -130,6 +134,11 @@ def twin_variants(
     more = reid.model_copy(update={"batch_size": reid.batch_size + generated})
     same_size = Variant(names[0], model, more)
     return [same_size, Variant(names[1], model, reid)] if generated else [same_size]
+
+
+def _named(variants: Sequence[Variant], seeds: int) -> str:
+    names = "; ".join(variant.name for variant in variants)
+    return names if seeds == 1 else f"{names}; {seeds} seeds"
 
 
 def _require_known(what: str, name: str, known: Sequence[str] | Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dgaug.data.check import check_data
+from dgaug.data.check import check_data, who_was_read
 from dgaug.data.damage import usable_data
 from dgaug.data.layouts import open_data
 from dgaug.errors import DgaugError
@@ -126,3 +126,13 @@ def test_only_the_splits_asked_for_are_decoded(market: Path) -> None:
         usable_data(data, splits=("query", "gallery"))
     with pytest.raises(DgaugError, match="unknown policy"):
         usable_data(data, damaged="ignore")
+
+
+def test_a_person_sees_who_was_read_and_what_it_is_enough_for(market: Path) -> None:
+    data = open_data(market)
+    assert who_was_read(data) == ["train: 2 pictures of each identity: 0002 (2), 0007 (2)"]
+    pattern = open_data(market / "bounding_box_train", pattern="(?P<identity>.)")
+    assert who_was_read(pattern) == [
+        "train: 4 pictures of each identity: 0 (4)",
+        "no query and gallery: enough to train and to synthesize, not to evaluate a re-id model",
+    ]
