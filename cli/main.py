@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -30,11 +31,16 @@ from dgaug_cli import (
 )
 from dgaug_cli.console import PROCESSES, RANK
 from dgaug_cli.group import Group
-from dgaug_cli.memory import keep_freed_memory
+from dgaug_cli.memory import keep_freed_memory, ran_out
 
 from dgaug.errors import DgaugError, Interrupted
+from dgaug.visible import visible
 
 WRONG = 2
+SMALLER = (
+    "free some, or make less at a time: smaller *.batch_size in schedule, teacher and reid with as much more "
+    "*.accumulation gives the same batches, smaller data.height and data.width other pictures"
+)
 SHARED = ("train", "synthesize")
 """Commands that several processes can work on together."""
 
@@ -84,6 +90,9 @@ for command in (
 def main() -> None:
     """Run a command; bad input is one line and exit code 2, a signal is 128 + its number."""
     keep_freed_memory()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a sign that the terminal does not know stops nothing
     sys.exit(_ended())
 
 
@@ -106,9 +115,14 @@ def _ended() -> int:
     except OSError as error:
         full = " (free some space, then run the same command again)" if error.errno == errno.ENOSPC else ""
         _say(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": ") + full)
+    except (MemoryError, RuntimeError) as error:
+        wanted = ran_out(error)
+        if wanted is None:
+            raise
+        _say(f"error: not enough memory {wanted}; {SMALLER}")
     return WRONG
 
 
 def _say(text: str) -> None:
     rank = f"process {RANK}: " if RANK else ""
-    print(rank + " ".join(text.split()), file=sys.stderr)
+    print(rank + visible(" ".join(text.split())), file=sys.stderr)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, TextIO
 
 from dgaug.errors import DgaugError
 
@@ -56,3 +58,13 @@ def read_json(path: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise DgaugError(f"{path}: expected a JSON object, found {type(content).__name__}")
     return content
+
+
+def csv_writer(stream: TextIO, names: Iterable[str]) -> Callable[[Iterable[object]], object]:
+    """What writes a row of a CSV file in which such names stand.
+
+    `csv` leaves a carriage return in a name unquoted and then reads it as the end of a line: with one, all is quoted.
+    """
+    all_quoted = any("\r" in name for name in names)
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL
+    return csv.writer(stream, lineterminator="\n", quoting=quoting).writerow

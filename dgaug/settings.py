@@ -38,8 +38,8 @@ class DataSettings(Section):
 
     root: str | None = None
     """The data set; unset: the embedded one, drawn into the run folder."""
-    height: int = Field(256, ge=64, multiple_of=16)
-    width: int = Field(128, ge=32, multiple_of=16)
+    height: int = Field(256, ge=64, le=4096, multiple_of=16)
+    width: int = Field(128, ge=32, le=4096, multiple_of=16)
     pad: int = Field(10, ge=0)
     """Pixels of edge padding before the random crop."""
     layout: str = "auto"
