@@ -23,6 +23,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+LARGEST_EMBEDDING = 8192
 Sampler = Literal["shuffled", "balanced"]
 """Every picture equally often, or every identity."""
 
@@ -71,7 +72,7 @@ class ModelSettings(Section):
     weights: str = "imagenet"
     """imagenet (local cache), download, none, or a file."""
     last_stride: Literal[1, 2] = 1
-    embedding: int = Field(512, ge=8)
+    embedding: int = Field(512, ge=8, le=LARGEST_EMBEDDING)
     prim_dropout: Fraction = 0.5
     fine_dropout: Fraction = 0.75
     start: str = "none"
