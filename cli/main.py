@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import signal
 import sys
+import warnings
 
 import click
 from dgaug_cli import (
@@ -37,6 +39,8 @@ from dgaug.errors import DgaugError, Interrupted
 from dgaug.visible import visible
 
 WRONG = 2
+LONGEST_LINE = 1500
+"""Signs of an error; the rest of a name that goes on and on is left out of its middle."""
 SMALLER = (
     "free some, or make less at a time: smaller *.batch_size in schedule, teacher and reid with as much more "
     "*.accumulation gives the same batches, smaller data.height and data.width other pictures"
@@ -90,6 +94,9 @@ for command in (
 def main() -> None:
     """Run a command; bad input is one line and exit code 2, a signal is 128 + its number."""
     keep_freed_memory()
+    # What is wrong with a picture is said in one line by whoever reads it.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a sign that the terminal does not know stops nothing
@@ -125,4 +132,7 @@ def _ended() -> int:
 
 def _say(text: str) -> None:
     rank = f"process {RANK}: " if RANK else ""
-    print(rank + visible(" ".join(text.split())), file=sys.stderr)
+    line = visible(" ".join(text.split()))
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE - 300]} ... {line[-300:]}"
+    print(rank + line, file=sys.stderr)
