@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import resource
 import signal
+import sys
+import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from dgaug_cli.main import main
 
 SECONDS = 60
 MEMORY = 12 << 30
@@ -46,3 +52,41 @@ def forked(function: Callable[[], Any], *, allowed: tuple[type[Exception], ...] 
     if how == "failed":
         raise Crashed(value)
     return value
+
+
+def started(arguments: tuple[str, ...], log: Path) -> int:
+    """A `dgaug` command in a child of its own process group, its words in a file: PyTorch is there already."""
+    child = os.fork()
+    if child:
+        return child
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    words = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(words, 1)
+    os.dup2(words, 2)
+    # Python's own streams may belong to pytest's capture.
+    sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w"), "utf-8") for number in (1, 2))
+    sys.argv = ["dgaug", *arguments]
+    code = 99
+    try:
+        main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def ended(child: int) -> int:
+    """The exit code of such a child, minus the signal's number where one ended it; nothing of its group is left."""
+    _, status = os.waitpid(child, 0)
+    for _ in range(100):
+        try:
+            os.killpg(child, 0)
+        except ProcessLookupError:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.05)
+    raise AssertionError("an orphan is left")
