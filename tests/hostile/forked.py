@@ -54,8 +54,11 @@ def forked(function: Callable[[], Any], *, allowed: tuple[type[Exception], ...] 
     return value
 
 
-def started(arguments: tuple[str, ...], log: Path) -> int:
-    """A `dgaug` command in a child of its own process group, its words in a file: PyTorch is there already."""
+def started(arguments: tuple[str, ...], log: Path, *, first: Callable[[], object] = bool) -> int:
+    """A `dgaug` command in a child of its own process group, its words in a file: PyTorch is there already.
+
+    `first` is what the child does before.
+    """
     child = os.fork()
     if child:
         return child
@@ -68,6 +71,7 @@ def started(arguments: tuple[str, ...], log: Path) -> int:
     # Python's own streams may belong to pytest's capture.
     sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(number, "w"), "utf-8") for number in (1, 2))
     sys.argv = ["dgaug", *arguments]
+    first()
     code = 99
     try:
         main()
