@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu lint bench figures toy-generator
+.PHONY: install demo test test-slow test-gpu test-hostile lint bench figures toy-generator
 
 install: $(INSTALLED)
 
@@ -24,6 +24,10 @@ test-slow: install
 
 test-gpu: install
 	$(BIN)/python -m pytest -m gpu
+
+# Everything that may go wrong, hundreds of times over; writes how it ended.
+test-hostile: install
+	DGAUG_HOSTILE=full DGAUG_HOSTILE_TABLE=docs/hostile-table.md $(BIN)/python -m pytest tests/hostile -m "hostile or not hostile"
 
 lint: install
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from dgaug.progress import Progress as Listener
+from dgaug.visible import visible
 
 PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
 RANK = int(os.environ.get("RANK", "0"))
@@ -91,9 +92,9 @@ class PlainProgress:
         note(f"{title}: {done:,}/{total:,}{left} {_figures(figures)}".rstrip())
 
 
-def note(text: str) -> None:
-    """One line for the person, on stderr."""
-    NOTES.print(text, highlight=False, soft_wrap=True)
+def note(*lines: str) -> None:
+    """Lines for the person, on stderr; no name in them can make a line of its own or move the cursor."""
+    NOTES.print("\n".join(map(visible, lines)), highlight=False, soft_wrap=True)
 
 
 def show_json(content: object) -> None:
@@ -103,7 +104,7 @@ def show_json(content: object) -> None:
 
 def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A result table on stdout; numbers right-aligned."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(title=visible(title), title_justify="left", title_style="bold", header_style="bold")
     for index, column in enumerate(columns):
         numeric = bool(rows) and not isinstance(rows[0][index], str)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -113,7 +114,9 @@ def show_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return (
+        f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else visible(str(value))
+    )
 
 
 def _figures(figures: Mapping[str, float] | None) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from dgaug_cli.console import show_json, show_table
 
-from dgaug.report.visible import visible
+from dgaug.visible import visible
 
 if TYPE_CHECKING:
     from dgaug.report.doctor import Finding

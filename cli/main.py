@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
+import logging
 import os
 import signal
 import sys
+import warnings
 
 import click
 from dgaug_cli import (
@@ -30,12 +33,19 @@ from dgaug_cli import (
 )
 from dgaug_cli.console import PROCESSES, RANK
 from dgaug_cli.group import Group
-from dgaug_cli.memory import keep_freed_memory
+from dgaug_cli.memory import keep_freed_memory, ran_out
 from dgaug_cli.quiet import with_quiet
 
 from dgaug.errors import DgaugError, Interrupted
+from dgaug.visible import visible
 
 WRONG = 2
+LONGEST_LINE = 1500
+"""Signs of an error; the rest of a name that goes on and on is left out of its middle."""
+SMALLER = (
+    "free some, or make less at a time: smaller *.batch_size in schedule, teacher and reid with as much more "
+    "*.accumulation gives the same batches, smaller data.height and data.width other pictures"
+)
 SHARED = ("train", "synthesize")
 """Commands that several processes can work on together."""
 
@@ -85,6 +95,12 @@ for command in (
 def main() -> None:
     """Run a command; bad input is one line and exit code 2, a signal is 128 + its number."""
     keep_freed_memory()
+    # What is wrong with a picture is said in one line by whoever reads it.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a sign that the terminal does not know stops nothing
     sys.exit(_ended())
 
 
@@ -107,9 +123,17 @@ def _ended() -> int:
     except OSError as error:
         full = " (free some space, then run the same command again)" if error.errno == errno.ENOSPC else ""
         _say(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": ") + full)
+    except (MemoryError, RuntimeError) as error:
+        wanted = ran_out(error)
+        if wanted is None:
+            raise
+        _say(f"error: not enough memory {wanted}; {SMALLER}")
     return WRONG
 
 
 def _say(text: str) -> None:
     rank = f"process {RANK}: " if RANK else ""
-    print(rank + " ".join(text.split()), file=sys.stderr)
+    line = visible(" ".join(text.split()))
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE - 300]} ... {line[-300:]}"
+    print(rank + line, file=sys.stderr)

@@ -87,4 +87,4 @@ def command(dry_run: bool, as_json: bool, **options: object) -> None:
         show_table(f"plan of {made.store}", ("", "estimate"), rows)
     else:
         word = "already complete: " if made.already_complete else ""
-        note(f"{word}{made.count:,} pictures in {made.store / 'dataset.h5'}\nnext: dgaug score-fid {made.store}")
+        note(f"{word}{made.count:,} pictures in {made.store / 'dataset.h5'}", f"next: dgaug score-fid {made.store}")

@@ -74,4 +74,4 @@ def command(
     if as_json:
         show_json({"run": str(run.folder), "checkpoint": str(run.checkpoint), "teacher": str(run.teacher)})
     else:
-        note(f"run: {run.folder}\nnext: dgaug synthesize --pairs all --run {run.folder}")
+        note(f"run: {run.folder}", f"next: dgaug synthesize --pairs all --run {run.folder}")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal, TextIO
 
 from dgaug.errors import DgaugError
+
+_SEAL = "sha256"
 
 
 @contextmanager
@@ -43,16 +48,41 @@ def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def read_json(path: Path) -> dict[str, object]:
-    """A JSON object from a file.
+def write_figures(path: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON object whole, with the sha256 of itself: a figure with a changed digit is still a figure."""
+    write_json(path, {**content, _SEAL: _digest(content)})
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; of one that `write_figures` wrote, what was given to it.
 
     Raises:
-        DgaugError: missing, damaged or not an object.
+        DgaugError: missing, damaged, changed or not an object.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DgaugError(f"cannot read {path}: {error}") from error
+    except RecursionError:
+        raise DgaugError(f"cannot read {path}: nested too deeply") from None
     if not isinstance(content, dict):
         raise DgaugError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    seal = content.pop(_SEAL, None)
+    if seal is not None and seal != _digest(content):
+        raise DgaugError(f"{path} is not as it was written (its {_SEAL} does not fit); delete it and make it again")
     return content
+
+
+def _digest(content: Mapping[str, object]) -> str:
+    # Through JSON once, where keys become text.
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(content)), sort_keys=True).encode()).hexdigest()
+
+
+def csv_writer(stream: TextIO, names: Iterable[str]) -> Callable[[Iterable[object]], object]:
+    """What writes a row of a CSV file in which such names stand.
+
+    `csv` leaves a carriage return in a name unquoted and then reads it as the end of a line: with one, all is quoted.
+    """
+    all_quoted = any("\r" in name for name in names)
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if all_quoted else csv.QUOTE_MINIMAL
+    return csv.writer(stream, lineterminator="\n", quoting=quoting).writerow

@@ -7,6 +7,7 @@ Lengths of ramps and decays are fractions of the run, so that a shorter schedule
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -16,11 +17,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dgaug.errors import DgaugError
+from dgaug.plain_yaml import read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+LARGEST_EMBEDDING = 8192
 Sampler = Literal["shuffled", "balanced"]
 """Every picture equally often, or every identity."""
 
@@ -36,8 +39,8 @@ class DataSettings(Section):
 
     root: str | None = None
     """The data set; unset: the embedded one, drawn into the run folder."""
-    height: int = Field(256, ge=64, multiple_of=16)
-    width: int = Field(128, ge=32, multiple_of=16)
+    height: int = Field(256, ge=64, le=4096, multiple_of=16)
+    width: int = Field(128, ge=32, le=4096, multiple_of=16)
     pad: int = Field(10, ge=0)
     """Pixels of edge padding before the random crop."""
     layout: str = "auto"
@@ -69,7 +72,7 @@ class ModelSettings(Section):
     weights: str = "imagenet"
     """imagenet (local cache), download, none, or a file."""
     last_stride: Literal[1, 2] = 1
-    embedding: int = Field(512, ge=8)
+    embedding: int = Field(512, ge=8, le=LARGEST_EMBEDDING)
     prim_dropout: Fraction = 0.5
     fine_dropout: Fraction = 0.75
     start: str = "none"
@@ -244,6 +247,11 @@ class Settings(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = 2  # a few anchors of YAML make more text than there is memory
+_SHORT.maxstring = _SHORT.maxother = 200
+
+
 def preset_names() -> list[str]:
     """Names of the presets that ship with dgaug."""
     return sorted(item.name[:-5] for item in resources.files("dgaug_configs").iterdir() if item.name.endswith(".yaml"))
@@ -308,9 +316,9 @@ def _read(config: str | Path) -> dict[str, Any]:
             f"presets: {', '.join(preset_names())}"
         )
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise DgaugError(f"config {config} is not valid YAML: {' '.join(str(error).split())}") from error
+        values = read_yaml(text)
+    except ValueError as error:
+        raise DgaugError(f"config {config} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise DgaugError(f"config {config}: expected sections such as 'data:', found {type(values).__name__}")
     return values
@@ -322,8 +330,8 @@ def _with(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
         if not equals:
             raise DgaugError(f"--set {text!r}: expected section.name=value, such as schedule.iterations=300")
         try:
-            _put(values, name.strip(), yaml.safe_load(value))
-        except yaml.YAMLError as error:
+            _put(values, name.strip(), read_yaml(value))
+        except ValueError as error:
             raise DgaugError(f"--set {text!r}: the value is not valid YAML") from error
     return values
 
@@ -342,7 +350,7 @@ def _explain(error: ValidationError) -> str:
     place = [str(part) for part in fault["loc"]]
     dotted = ".".join(place)
     if fault["type"] != "extra_forbidden":
-        return f"{dotted} = {fault['input']!r}: {fault['msg']}"
+        return f"{dotted or 'settings'} = {_SHORT.repr(fault['input'])}: {fault['msg']}"
     section: Any = Settings
     for part in place[:-1]:
         section = section.model_fields[part].annotation

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from dgaug.errors import DgaugError
 
+# A few folders that link to one another can be walked through in more ways than there are atoms.
+_MOST_WAYS, _MOST_DEEP = 1000, 200
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
@@ -18,29 +22,30 @@ def list_pictures(folder: Path) -> list[str]:
     out; links are followed, but never back into a folder that is being listed.
 
     Raises:
-        DgaugError: a folder cannot be read, or a name is not valid UTF-8 (a store could not hold it).
+        DgaugError: a folder cannot be read, is linked to in more ways than anyone means, or a name is not valid UTF-8
+            (a store could not hold it).
     """
-    return sorted(_walk(str(folder), "", frozenset()))
+    return sorted(_walk(str(folder), "", frozenset(), Counter()))
 
 
 def holds_pictures(folder: Path) -> bool:
     """Whether there is at least one picture anywhere below a folder."""
-    return next(_walk(str(folder), "", frozenset()), None) is not None
+    return next(_walk(str(folder), "", frozenset(), Counter()), None) is not None
 
 
 def has_own_pictures(folder: Path) -> bool:
     """Whether there is a picture in the folder itself, not only further down."""
-    return any(is_picture(entry.name) and not entry.is_dir() for entry in _entries(str(folder)))
+    return any(is_picture(entry.name) and not _is_folder(entry) for entry in _entries(str(folder)))
 
 
 def list_folders(folder: Path) -> list[str]:
     """Names of the sub-folders, hidden ones and `__MACOSX` left out, in plain string order."""
-    return sorted(entry.name for entry in _entries(str(folder)) if entry.is_dir())
+    return sorted(entry.name for entry in _entries(str(folder)) if _is_folder(entry))
 
 
 def list_files(folder: Path) -> list[str]:
     """Names of all files directly in the folder, hidden ones left out, in plain string order."""
-    return sorted(entry.name for entry in _entries(str(folder)) if not entry.is_dir())
+    return sorted(entry.name for entry in _entries(str(folder)) if not _is_folder(entry))
 
 
 def is_picture(name: str) -> bool:
@@ -48,16 +53,32 @@ def is_picture(name: str) -> bool:
     return name.lower().endswith(PICTURE_SUFFIXES)
 
 
-def _walk(folder: str, prefix: str, open_folders: frozenset[tuple[int, int]]) -> Iterator[str]:
+def _walk(
+    folder: str, prefix: str, open_folders: frozenset[tuple[int, int]], listed: Counter[tuple[int, int]]
+) -> Iterator[str]:
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
     if identity in open_folders:
         return
+    if len(open_folders) > _MOST_DEEP:
+        raise DgaugError(f"{folder[:200]}...: more than {_MOST_DEEP} folders in one another; no data set is that deep")
+    listed[identity] += 1
+    if listed[identity] > _MOST_WAYS:
+        raise DgaugError(f"{folder}: more than {_MOST_WAYS} ways of links lead to this folder; remove links")
     for entry in _entries(folder):
-        if entry.is_dir():
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", open_folders | {identity})
+        if _is_folder(entry):
+            yield from _walk(entry.path, f"{prefix}{entry.name}/", open_folders | {identity}, listed)
         elif is_picture(entry.name):
             yield prefix + entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False  # a link to itself: whoever reads it says what it is
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

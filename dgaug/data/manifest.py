@@ -13,6 +13,7 @@ from typing import TextIO
 from dgaug.data.names import SPLITS, camera_number, split_named
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 from dgaug.errors import DgaugError
+from dgaug.files import csv_writer
 
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("path", "identity", "camera", "split", "role")
@@ -78,19 +79,39 @@ def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> Non
             _write(data, below.as_posix(), file)
             file.flush()
             os.fsync(file.fileno())
+        _require_readable(aside, data, below.as_posix())
         aside.replace(out)
     except OSError as error:
         raise DgaugError(f"{out}: cannot be written ({error.strerror})") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _require_readable(manifest: Path, data: IdentityData, prefix: str) -> None:
+    """DgaugError where a name comes out of the manifest as another, as one with a space at its end does."""
+    with manifest.open(encoding="utf-8", newline="") as file:
+        for (_, _, read), record in zip(_rows(file, manifest), _records(data), strict=True):
+            if (read.path, read.identity) != (_joined(prefix, record), record.identity):
+                raise DgaugError(
+                    f"{data.root}: {record.path!r} of {record.identity!r} would read otherwise in a manifest; rename it"
+                )
 
 
 def _write(data: IdentityData, prefix: str, file: TextIO) -> None:
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    write_row = csv_writer(file, (name for record in _records(data) for name in (record.path, record.identity)))
+    write_row(COLUMNS)
     for split, records in data.splits.items():
         for record in records:
             camera = "" if record.camera == UNKNOWN_CAMERA else record.camera
-            path = posixpath.normpath(posixpath.join(prefix, record.path))
-            writer.writerow((path, record.identity, camera, split, record.role.value))
+            write_row((_joined(prefix, record), record.identity, camera, split, record.role.value))
+
+
+def _records(data: IdentityData) -> Iterator[Record]:
+    return (record for records in data.splits.values() for record in records)
+
+
+def _joined(prefix: str, record: Record) -> str:
+    return posixpath.normpath(posixpath.join(prefix, record.path))
 
 
 def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, str, Record]]:

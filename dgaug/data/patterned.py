@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+from dgaug.data import search_names
 from dgaug.data.folders import DGNET_FOLDERS, own_split_folders
 from dgaug.data.listing import list_pictures
 from dgaug.data.market import MARKET_FOLDERS, VERI_FOLDERS, present_folders, with_gallery_roles
 from dgaug.data.names import SPLITS, camera_number, split_named
 from dgaug.data.records import IdentityData, Record
 from dgaug.errors import DgaugError
+
+_LEAST_SECONDS, _NAMES_A_SECOND = 10, 20_000
+"""Of processor time; a pattern that means something takes microseconds a name."""
 
 
 def read_patterned(root: Path, pattern: str) -> IdentityData:
@@ -24,8 +31,9 @@ def read_patterned(root: Path, pattern: str) -> IdentityData:
     splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
     unmatched: list[str] = []
     for of_folder, folder in folders.items() or [("", "")]:
-        for name in list_pictures(root / folder):
-            found = _read_name(compiled, name, f"{folder}/{name}" if folder else name)
+        names = list_pictures(root / folder)
+        for name, groups in zip(names, _search(compiled, names), strict=True):
+            found = _read_name(compiled, groups, name, f"{folder}/{name}" if folder else name)
             if found is None:
                 unmatched.append(name)
             else:
@@ -59,18 +67,42 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     return compiled
 
 
-def _read_name(pattern: re.Pattern[str], name: str, path: str) -> tuple[str, Record] | None:
+def _search(pattern: re.Pattern[str], names: list[str]) -> list[dict[str, str | None] | None]:
+    """The pattern's groups in each name (`re.search`; anchor with ^ and $), None where nothing matches.
+
+    Raises:
+        DgaugError: the pattern is one that tries more ways to match than there is time for.
+    """
+    seconds = _LEAST_SECONDS + len(names) // _NAMES_A_SECOND
+    ended = subprocess.run(
+        [sys.executable, "-I", "-S", search_names.__file__],
+        input=json.dumps([pattern.pattern, names, seconds]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ended.returncode:
+        raise DgaugError(
+            f"pattern {pattern.pattern!r} was given up after {seconds} s on {len(names):,} names: repetitions inside a "
+            "repetition, such as (a+)+, try every way to share a name out; write it without"
+        )
+    found: list[dict[str, str | None] | None] = json.loads(ended.stdout)
+    return found
+
+
+def _read_name(
+    pattern: re.Pattern[str], groups: dict[str, str | None] | None, name: str, path: str
+) -> tuple[str, Record] | None:
     """Split (`train` where the pattern has no such group) and record of one picture, or None where nothing matches.
 
-    `name` is what the pattern is searched in (`re.search`; anchor with ^ and $), `path` goes into the record.
+    `groups` is what the pattern found in `name`, `path` goes into the record.
 
     Raises:
         DgaugError: an empty identity, a camera that is no number, a split of an unknown name.
     """
-    match = pattern.search(name)
-    if match is None:
+    if groups is None:
         return None
-    found = {group: value or "" for group, value in match.groupdict().items()}
+    found = {group: value or "" for group, value in groups.items()}
     if not found["identity"]:
         raise DgaugError(f"pattern {pattern.pattern!r} finds an empty identity in {name!r}")
     camera = camera_number(found.get("camera", ""))

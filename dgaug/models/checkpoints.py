@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dgaug.errors import DgaugError
 from dgaug.files import whole
@@ -20,11 +20,13 @@ from dgaug.models.generator import Generator
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
 from dgaug.models.traced import TRACED, read_traced
 from dgaug.models.weights import file_sha256, read_checkpoint
-from dgaug.settings import Settings, parse_settings
+from dgaug.settings import LARGEST_EMBEDDING, Settings, parse_settings
 
 VERSION = 1
 DGNET = "dgaug.dgnet"
 REID = "dgaug.reid"
+_LEAST_WIDTH = 8
+"""Numbers that a head keeps for a class, at least."""
 
 
 @dataclass(frozen=True)
@@ -156,12 +158,13 @@ def load_reid(path: Path) -> ReidModel:
     content = _reid_form(path)
     try:
         network = _reid_network(content, path)
-        (names, count), size = _read_classes(content["class_names"]), tuple(map(int, content["image_size"]))
+        names, count = _read_classes(content["class_names"])
         if count != network.classes:
             raise ValueError(f"{count} classes named, {network.classes} in the network")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        height, width = map(int, content["image_size"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DgaugError(f"{path}: not a whole re-id checkpoint ({error})") from error
-    return ReidModel(network.eval().requires_grad_(False), names, (size[0], size[1]), file_sha256(path))
+    return ReidModel(network.eval().requires_grad_(False), names, (height, width), file_sha256(path))
 
 
 def load_teachers(paths: Sequence[Path]) -> list[ReidModel]:
@@ -226,14 +229,31 @@ def _reid_network(content: Mapping[str, Any], path: Path) -> AnyReidNetwork:
     architecture, state = content["architecture"], content["network"]
     if architecture.get("backbone") == TRACED:
         return read_traced(architecture, state, source=path)
-    network = _build_reid(architecture)
+    network = _build_reid(architecture, state)
     load_state(network, state, source=path)
     return network
 
 
-def _build_reid(architecture: Mapping[str, Any]) -> ReidNetwork | Ensemble:
-    members = [ReidNetwork(**{**member, "dropouts": tuple(member["dropouts"])}) for member in _members(architecture)]
+def _build_reid(architecture: Mapping[str, Any], state: Mapping[str, Any]) -> ReidNetwork | Ensemble:
+    described = _members(architecture)
+    heads = sum(len(member["dropouts"]) for member in described)
+    for member in described:
+        _require_filled(member["classes"], member.get("embedding", 1), state, heads=heads)
+        if member["pool"] not in ("max", "avg") or member.get("last_stride", 1) not in (1, 2):
+            raise ValueError(f"pool {member['pool']!r} and last_stride {member.get('last_stride', 1)!r}")
+    # Weights come out of this file, whatever it says of others.
+    members = [
+        ReidNetwork(**{**member, "dropouts": tuple(member["dropouts"]), "weights": "none"}) for member in described
+    ]
     return Ensemble(members) if "members" in architecture else members[0]
+
+
+def _require_filled(classes: int, embedding: int, state: Mapping[str, Any], *, heads: int) -> None:
+    """ValueError for sizes that the tensors of a file cannot fill: it could ask for any amount of memory."""
+    storages = [tensor.untyped_storage() for tensor in state.values() if isinstance(tensor, Tensor)]
+    held = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    if not 0 < embedding <= LARGEST_EMBEDDING or not 0 < classes * heads * _LEAST_WIDTH <= held:
+        raise ValueError(f"{heads} heads of {classes} classes and embeddings of {embedding} in {held} bytes of tensors")
 
 
 def load_generator(path: Path) -> TrainedGenerator:
@@ -242,12 +262,13 @@ def load_generator(path: Path) -> TrainedGenerator:
     try:
         settings = parse_settings(content["settings"], source=str(path))
         (names, count), networks = _read_classes(content["class_names"]), content["networks"]
+        _require_filled(count, settings.model.embedding, networks["appearance"], heads=2)
         appearance = appearance_network(settings, count, weights="none")
         generator = Generator(settings.data.image_size, appearance.code_length, settings.model.width)
         load_state(generator, networks["averaged"], source=path)
         load_state(appearance, networks["appearance"], source=path)
         iteration = int(content["iteration"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DgaugError(f"{path}: not a whole DG-Net checkpoint ({error})") from error
     return TrainedGenerator(
         generator.eval().requires_grad_(False),

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor
 
 from dgaug.errors import DgaugError
 from dgaug.models.published import plain_names
 from dgaug.models.weights import file_sha256, read_checkpoint, read_tensors
+from dgaug.plain_yaml import read_yaml
 
 TEACHER = Path("teacher") / "net_last.pth"
 OPTIONS = "opts.yaml"
@@ -118,8 +118,8 @@ def options_stride(teacher: Path) -> int | None:
     if not path.is_file():
         return None
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content: Any = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise DgaugError(f"cannot read {path}: {reason}; --teacher-stride does without it") from error
     stride = content.get("stride", _PUBLISHED_STRIDE) if isinstance(content, dict) else None

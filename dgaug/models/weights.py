@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import struct
+import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from urllib.error import URLError
 
@@ -11,6 +15,9 @@ from torch import Tensor, nn
 
 from dgaug.errors import DgaugError
 
+_ZIP = b"PK\x03\x04"
+# What Python's reader raises on an archive whose headers are damaged
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, RuntimeError, EOFError, OverflowError)
 RESNET50_URL = "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"
 
 
@@ -130,8 +137,11 @@ def read_checkpoint(path: Path) -> dict[str, object]:
 
     if not path.is_file():
         raise DgaugError(f"no such file: {path}")
+    _require_as_written(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused in one line, or read right
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise DgaugError(f"{path} is not a plain checkpoint (it holds more than tensors, or is damaged)") from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -139,6 +149,24 @@ def read_checkpoint(path: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise DgaugError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")
     return content
+
+
+def _require_as_written(path: Path) -> None:
+    """Hold a torch file against the checksums of its records, which torch's own reader passes over.
+
+    Raises:
+        DgaugError: it was damaged since it was written. Files in torch's format of before 1.6 have no checksums.
+    """
+    try:
+        with path.open("rb") as stream:
+            if stream.read(4) != _ZIP:
+                return
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (*_ZIP_ERRORS, OSError) as error:
+        raise DgaugError(f"cannot read {path}: damaged or cut off ({error})") from error
+    if damaged is not None:
+        raise DgaugError(f"{path} was damaged after it was written: the checksum of {damaged!r} does not fit")
 
 
 def load_weights(network: nn.Module, path: Path, *, name: str) -> None:

@@ -25,10 +25,10 @@ from dgaug.report.parts import Missing, dgaug_command, made_or_missing
 from dgaug.report.ranked import ranked_lists
 from dgaug.report.state import read_config, steps_of
 from dgaug.report.tables import figure, read_reid, read_scores
-from dgaug.report.visible import visible
 from dgaug.runs import Run, find_run, newest_run
 from dgaug.settings import DataSettings
 from dgaug.synthesis.drawing import grid_records
+from dgaug.visible import visible
 
 COUNT = 8
 MOST_BYTES = 10_000_000

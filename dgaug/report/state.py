@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from dgaug.errors import DgaugError
+from dgaug.plain_yaml import read_yaml
 from dgaug.report.curves import PhaseCurves
 from dgaug.report.parts import Missing, dgaug_command
 from dgaug.runs import Run
@@ -76,7 +75,7 @@ def _planned(run: Run) -> int | None:
 def read_config(path: Path) -> dict[str, object]:
     """`config.yaml` as it stands, also one that this version would refuse; empty where it cannot be read."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = read_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dgaug.data.training import read_data
 from dgaug.device import default_device
-from dgaug.files import whole, write_json
+from dgaug.files import whole, write_figures
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.weights import file_sha256
 from dgaug.pictures.figure_file import save_figure
@@ -234,7 +234,7 @@ def _write_results(
         "trained_along": along,
         "runs": [{"variant": row.variant, "seed": row.seed, "ranking": row.ranking} for row in rows],
     }
-    write_json(study.folder / "results.json", results)
+    write_figures(study.folder / "results.json", results)
     for name, content in (("results.csv", flat(rows)), ("table.csv", _flat_table(lines))):
         with whole(study.folder / name) as aside:
             pd.DataFrame(content).to_csv(aside, index=False)

@@ -187,6 +187,8 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
     Raises:
         DgaugError: no such file, not an npz, or one of the arrays is missing.
     """
+    if not path.is_file():  # a pipe could be waited for without end
+        raise DgaugError(f"{path}: no such statistics file")
     try:
         with np.load(path, allow_pickle=False) as file:
             missing = [name for name in names if name not in file]
@@ -195,7 +197,5 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
                     f"{path}: expected statistics with {', '.join(names)}, found {', '.join(file) or 'none'}"
                 )
             return {name: file[name] for name in names}
-    except FileNotFoundError:
-        raise DgaugError(f"{path}: no such statistics file") from None
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DgaugError(f"{path}: not a statistics file (npz): {error}; delete it and let it be made again") from None

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dgaug.data.toy import is_toy
 from dgaug.errors import DgaugError
-from dgaug.files import read_json, whole, write_json
+from dgaug.files import read_json, whole, write_figures
 from dgaug.pictures.clouds import clouds
 from dgaug.pictures.extremes import extreme_rows, extremes_sheet
 from dgaug.pictures.figure_file import save_figure
@@ -57,7 +57,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     ]
     with whole(folder / "scores.csv") as aside:
         pd.DataFrame(rows).to_csv(aside, index=False)
-    write_json(folder / SCORES, result)
+    write_figures(folder / SCORES, result)
 
 
 def draw_pairs(donors: Donors, path: Path) -> None:

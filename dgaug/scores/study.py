@@ -14,7 +14,7 @@ import torch
 from dgaug.data.records import IdentityData
 from dgaug.data.training import fingerprint
 from dgaug.errors import DgaugError
-from dgaug.files import read_json, write_json
+from dgaug.files import read_json, write_figures, write_json
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.models.checkpoints import load_reid
 from dgaug.processes import Processes
@@ -94,7 +94,7 @@ class Study:
         if finished.is_file():
             _log.info("already complete: %s", folder)
         else:
-            write_json(finished, self._trained_and_evaluated(folder / "last.pt", variant, seed))
+            write_figures(finished, self._trained_and_evaluated(folder / "last.pt", variant, seed))
         ranking: dict[str, Any] = read_json(finished)
         return Row(variant.name, seed, ranking)
 

@@ -13,7 +13,7 @@ from dgaug.data.records import class_names
 from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
-from dgaug.files import whole, write_json
+from dgaug.files import whole, write_figures
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
@@ -178,7 +178,7 @@ def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, gene
         "summary": summary(rows),
         "differences": differences(rows),
     }
-    write_json(study.folder / "results.json", results)
+    write_figures(study.folder / "results.json", results)
     with whole(study.folder / "results.csv") as aside:
         pd.DataFrame(flat(rows)).to_csv(aside, index=False)
     return results

@@ -116,7 +116,7 @@ def written_aside(path: Path, *, sealed: bool = False) -> Iterator[tuple[h5py.Fi
         disk.check()
         if sealed:
             disk.seek(0)
-            disk.write(memoryview(_seal(aside)))
+            disk.write(memoryview(seal_of(aside)))
         disk.sync()
         os.replace(aside, path)
     except BaseException:
@@ -130,10 +130,11 @@ def written_aside(path: Path, *, sealed: bool = False) -> Iterator[tuple[h5py.Fi
 def seal_holds(path: Path) -> bool:
     """Whether a sealed file is as it was written, to the bit; told without HDF5, which may crash on damage."""
     with open(path, "rb") as file:
-        return file.read(SEAL_BYTES) == _seal(path)
+        return file.read(SEAL_BYTES) == seal_of(path)
 
 
-def _seal(path: Path) -> bytes:
+def seal_of(path: Path) -> bytes:
+    """The first `SEAL_BYTES` of a sealed file that has these bytes behind them."""
     return f"dgaug store; sha256 of what follows this block: {file_sha256(path, start=SEAL_BYTES)}\n".encode().ljust(
         SEAL_BYTES, b"\0"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dgaug.data.records import UNKNOWN_CAMERA
-from dgaug.files import whole
+from dgaug.files import csv_writer, whole
 from dgaug.store.export_names import MarketNames
 from dgaug.store.export_out import IDENTITIES, LABELS, PICTURES, UNFINISHED, ExportSpec, failure_named, tar_name
 from dgaug.store.read import StoreDataset
@@ -33,14 +32,14 @@ def write_folders(store: StoreDataset, out: Path, spec: ExportSpec, *, names: Ma
         (out / PICTURES).rename(working)
     working.mkdir(exist_ok=True)
     header = ["file", *_columns(label_width(store, spec.labels))]
-    with _table(out / LABELS, header) as write_row:
+    with _table(out / LABELS, header, store.sources) as write_row:
         for batch in row_batches(store, spec.labels, stop=spec.pictures, pictures=True):
             for row, described in enumerate(_described(batch)):
                 name = _name(names, batch, row)
                 _keep_or_write(working / name, batch, row)
                 write_row([f"{PICTURES}/{name}", *described])
             done(batch.start + len(batch))
-    with _table(out / IDENTITIES, ["identity", "name"]) as write_row:
+    with _table(out / IDENTITIES, ["identity", "name"], store.sources) as write_row:
         for number, name in zip(names.numbers, store.sources.class_name, strict=True):
             write_row([number, name])
     # One call in place of one per picture: on the medium before the folder has its name.
@@ -68,7 +67,7 @@ def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) 
 
 def write_csv(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) -> None:
     """Write `labels.csv` alone: every pair with its donors and its label."""
-    with _table(out / LABELS, ["picture", *_columns(label_width(store, spec.labels))]) as write_row:
+    with _table(out / LABELS, ["picture", *_columns(label_width(store, spec.labels))], store.sources) as write_row:
         for batch in row_batches(store, spec.labels, stop=spec.pictures, pictures=False):
             for row, described in enumerate(_described(batch)):
                 write_row([batch.start + row, *described])
@@ -148,11 +147,11 @@ def _is_whole(path: Path, size: int | None) -> bool:
 
 
 @contextmanager
-def _table(path: Path, header: Sequence[str]) -> Iterator[Callable[[Sequence[object]], object]]:
+def _table(path: Path, header: Sequence[str], sources: Sources) -> Iterator[Callable[[Sequence[object]], object]]:
     with failure_named(path), whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        yield writer.writerow
+        write_row = csv_writer(stream, [*sources.path, *sources.class_name])
+        write_row(header)
+        yield write_row
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -33,7 +33,7 @@ def damage_named(path: Path) -> Iterator[None]:
             f"expected the file {path}, found none; run the same `dgaug synthesize` command again, it makes what is "
             "missing"
         ) from problem
-    except (OSError, LookupError, RuntimeError, ValueError, TypeError) as problem:
+    except (OSError, LookupError, RuntimeError, ValueError, TypeError, MemoryError) as problem:
         raise DgaugError(
             f"expected a readable file of a dgaug store, found {path}: {problem}; if `dgaug verify` calls it damaged, "
             "delete it and run the same `dgaug synthesize` command again"

@@ -78,7 +78,10 @@ def read_state(store: Path) -> StoreState | None:
             own(hdf5, f"source/{name}")
         own(hdf5, "class_name")
         complete, count = bool(hdf5.attrs["complete"]), int(hdf5.attrs["count"])
-        return StoreState(StoreSpec.read(hdf5), Sources.read(hdf5), complete, count)
+        sources = Sources.read(hdf5)
+        if not 0 <= count <= len(sources) ** 2:
+            raise DgaugError(f"expected at most all pairs of {len(sources)} sources, found {count} in {path}")
+        return StoreState(StoreSpec.read(hdf5), sources, complete, count)
 
 
 def begin_store(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:

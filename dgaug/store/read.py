@@ -20,11 +20,13 @@ from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork
+from dgaug.store.aside import seal_holds
 from dgaug.store.codecs import decode
 from dgaug.store.drawing import PairDrawer, label_pictures
-from dgaug.store.hdf5 import own, reading, store_folder
-from dgaug.store.index import file_list, file_size, listed_sizes, read_state, shard_list
+from dgaug.store.hdf5 import damage_named, own, reading, store_folder
+from dgaug.store.index import StoredFile, file_list, file_size, listed_sizes, read_state, shard_list
 from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
+from dgaug.store.schema import DATASET_FILE
 from dgaug.store.shard_files import Columns, ShardFiles
 from dgaug.store.spec import columns
 
@@ -87,6 +89,7 @@ class StoreDataset(Dataset[StoreItem]):
         self, path: str | Path, *, device: str | torch.device | None = None, teacher: str | Path | None = None
     ) -> None:
         self.path = store_folder(Path(path))
+        _require_sealed(self.path)
         state = read_state(self.path)
         if state is None or not state.complete:
             raise DgaugError(
@@ -98,7 +101,9 @@ class StoreDataset(Dataset[StoreItem]):
         self._shards = shard_list(self.path, state)
         self._starts = self._shards.start.tolist()
         self._identity = self.sources.identity.tolist()
-        self._code_files = [file.path for file in file_list(self.path, state) if file.holds_codes]
+        files = file_list(self.path, state)
+        self._code_files = [file.path for file in files if file.holds_codes]
+        self._decoder_file = next((file for file in files if not file.holds_codes), None)
         self._device = None if device is None else torch.device(device)
         self._teacher = None if teacher is None else Path(teacher)
         self.has_labels = self.spec.labels != "none" or teacher is not None
@@ -238,13 +243,16 @@ class StoreDataset(Dataset[StoreItem]):
     def _open(self) -> _Tools:
         device = self._device or (torch.device("cpu") if get_worker_info() else default_device())
         size = self.spec.micro_batch
+        if self._decoder_file is not None:
+            _require_whole(self.path, self._decoder_file)
         drawer = PairDrawer(self.path, self._code_files, device=device, micro_batch=size) if self.spec.virtual else None
         teacher = None
         if self._teacher is not None:
             found = load_reid(self._teacher)
             found.require(self.sources.class_name, self.spec.image_size, source=str(self.path))
             teacher = found.network.to(device)
-        files = ShardFiles(self.path, self.spec, self._shards, columns(self.spec, len(self.sources.class_name)))
+        layout = columns(self.spec, len(self.sources.class_name))
+        files = ShardFiles(self.path, self.spec, self._shards, layout, sources=len(self.sources))
         return _Tools(os.getpid(), device, files, drawer, teacher)
 
 
@@ -288,6 +296,27 @@ def open_store(
             damaged decoder, or the teacher does not fit it.
     """
     return StoreDataset(path, device=device, teacher=teacher)
+
+
+def _require_sealed(store: Path) -> None:
+    """DgaugError where `dataset.h5` is not as it was written; told before HDF5, which may crash on damage, opens it."""
+    with damage_named(store / DATASET_FILE):
+        sealed = seal_holds(store / DATASET_FILE)
+    if not sealed:
+        raise DgaugError(
+            f"{store / DATASET_FILE}: not as it was written (its seal is broken); delete it and run the same "
+            "`dgaug synthesize` command again"
+        )
+
+
+def _require_whole(store: Path, file: StoredFile) -> None:
+    """DgaugError where a file is not as it was written; weights have no checksums of their own."""
+    damage = file.damage(store)
+    if damage is not None:
+        raise DgaugError(
+            f"{store / file.path}: {damage}; delete it and run the same `dgaug synthesize` command again, it makes "
+            "what is missing"
+        )
 
 
 def _check_present(store: Path, sizes: Iterable[tuple[str, int]]) -> None:

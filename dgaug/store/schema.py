@@ -10,7 +10,7 @@ import numpy as np
 
 SCHEMA = 1
 # Major is the schema; minor counts additions that an older reader may pass over.
-VERSION = "1.2"
+VERSION = "1.3"
 DATASET_FILE = "dataset.h5"
 SHARD_FOLDER = "shards"
 SHARD_NAME = re.compile(r"shards/\d{6}\.h5")

@@ -34,9 +34,11 @@ class ShardFiles:
     `process` is the one that may use it: handles do not survive a fork.
     """
 
-    def __init__(self, store: Path, spec: StoreSpec, shards: ShardList, layout: dict[str, Column]) -> None:
+    def __init__(
+        self, store: Path, spec: StoreSpec, shards: ShardList, layout: dict[str, Column], *, sources: int
+    ) -> None:
         self.process = os.getpid()
-        self._store, self._spec, self._shards = store, spec, shards
+        self._store, self._spec, self._shards, self._sources = store, spec, shards, sources
         self._names = [name for name in layout if name not in ("image/pixels", "image/crc32")]
         self._pictures = [] if spec.virtual else ["image/pixels"] if spec.codec == "raw" else ["image/bytes"]
         self._offsets = ["image/offset"] if spec.encoded else []
@@ -81,6 +83,9 @@ class ShardFiles:
             rows = slice(first, first + self._block_rows)
             found: Columns = {name: shard[name][rows] for name in self._names}
             found |= {name: shard[name][first : rows.stop + 1] for name in self._offsets}
+            donors = np.concatenate([found["pair/appearance"], found["pair/structure"]])
+            if len(donors) and not 0 <= donors.min() <= donors.max() < self._sources:
+                raise ValueError(f"pairs of others than its {self._sources} sources")
         if self._crc32 is not None:
             with damage_named(self._store / DATASET_FILE):
                 start = int(self._shards.start[number]) + first

@@ -86,11 +86,13 @@ def _create(hdf5: h5py.File, layout: dict[str, Column], spec: StoreSpec, *, rows
         # One picture per chunk: a reader that jumps reads nothing but its picture.
         fitting = 1 if name == "image/pixels" else CHUNK_BYTES // (dtype.itemsize * int(np.prod(tail)))
         chunk = (max(1, min(fitting, CHUNK_ROWS, rows)), *tail)
-        hdf5.create_dataset(name, (0, *tail), dtype, maxshape=(None, *tail), chunks=chunk, **packed)
+        # Pictures have a crc32 each; with HDF5's own, every reader refuses a damaged pair or label.
+        summed = name != "image/pixels"
+        hdf5.create_dataset(name, (0, *tail), dtype, maxshape=(None, *tail), chunks=chunk, fletcher32=summed, **packed)
     if spec.encoded:
         hdf5.create_dataset("image/bytes", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK_BYTES,))
         chunk = (min(rows + 1, CHUNK_ROWS),)
-        hdf5.create_dataset("image/offset", data=np.zeros(1, np.int64), maxshape=(None,), chunks=chunk)
+        hdf5.create_dataset("image/offset", data=np.zeros(1, np.int64), maxshape=(None,), chunks=chunk, fletcher32=True)
 
 
 def _packed(name: str, spec: StoreSpec) -> bool:

@@ -77,14 +77,27 @@ class Sources:
 
     @classmethod
     def read(cls, hdf5: h5py.File) -> Sources:
-        """The sources in `source/*` and `class_name`; KeyError where one is missing."""
-        return cls(
-            path=hdf5["source/path"].asstr()[:].tolist(),
-            identity=hdf5["source/identity"][:],
+        """The sources in `source/*` and `class_name`.
+
+        Raises KeyError where one is missing, DgaugError where they contradict each other or a path leads out of the
+        data set's folder.
+        """
+        paths: list[str] = hdf5["source/path"].asstr()[:].tolist()
+        outside = next((path for path in paths if path.startswith("/") or ".." in path.split("/")), None)
+        if outside is not None:
+            raise DgaugError(f"expected sources inside their data set, found {outside!r} in {hdf5.filename}; refused")
+        found = cls(
+            path=paths,
+            identity=hdf5["source/identity"][:].astype(np.int32),
             identity_name=hdf5["source/identity_name"].asstr()[:].tolist(),
-            camera=hdf5["source/camera"][:],
+            camera=hdf5["source/camera"][:].astype(np.int32),
             class_name=hdf5["class_name"].asstr()[:].tolist(),
         )
+        if not len(found) == len(found.identity) == len(found.identity_name) == len(found.camera):
+            raise DgaugError(f"expected columns of source of one length in {hdf5.filename}, found others")
+        if ((found.identity < 0) | (found.identity >= len(found.class_name))).any():
+            raise DgaugError(f"expected identities that class_name of {hdf5.filename} has, found others")
+        return found
 
 
 def _is_utf8(text: str) -> bool:

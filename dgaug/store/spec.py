@@ -92,6 +92,8 @@ class StoreSpec:
         _one_of("precision", self.precision, PRECISIONS)
         if self.codec == "jpeg" and not 1 <= self.quality <= 100:
             raise DgaugError(f"expected a JPEG quality from 1 to 100, found {self.quality}")
+        if self.micro_batch < 1:
+            raise DgaugError(f"expected at least one picture at a time, found a micro-batch of {self.micro_batch}")
         if self.shard_count > MAX_SHARDS:
             taken = self.shard_count - self.parts[-1].shard_count
             least = -(-self.parts[-1].planned // max(1, MAX_SHARDS - taken))

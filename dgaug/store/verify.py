@@ -93,11 +93,7 @@ def _index_problems(state: StoreState, shards: ShardList) -> Iterator[str]:
     sources, spec = state.sources, state.spec
     if len(set(sources.path)) != len(sources) or len(set(sources.class_name)) != len(sources.class_name):
         yield "source/path or class_name names something twice"
-    if not len(sources) == len(sources.identity) == len(sources.identity_name) == len(sources.camera):
-        yield "the columns of source differ in length"
-    elif ((sources.identity < 0) | (sources.identity >= len(sources.class_name))).any():
-        yield "source/identity names a class that class_name does not have"
-    elif [sources.class_name[identity] for identity in sources.identity] != sources.identity_name:
+    if [sources.class_name[identity] for identity in sources.identity] != sources.identity_name:
         yield "source/identity and source/identity_name contradict each other"
     if len(shards.path) != spec.shard_count or not (np.diff([*shards.start, state.count]) >= 0).all():
         yield f"expected {spec.shard_count} shards in pair order, found {len(shards.path)} or another order"

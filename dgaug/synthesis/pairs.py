@@ -22,6 +22,8 @@ LISTED = "csv:sha256:"
 
 FEISTEL_ROUNDS = 8
 
+_NUMBER = "0{0,18}[1-9][0-9]{0,17}"
+
 Rows = NDArray[np.int64]
 
 
@@ -110,9 +112,9 @@ def parse_pairs(text: str) -> PairDesign:
     kind, _, rest = text.partition(":")
     if text in ("all", "cross-identity", "cross-camera"):
         return PairDesign(text, kind)
-    if kind in ("random", "per-appearance") and re.fullmatch(r"0*[1-9][0-9]*", rest, re.ASCII):
+    if kind in ("random", "per-appearance") and re.fullmatch(_NUMBER, rest, re.ASCII):
         return PairDesign(f"{kind}:{int(rest)}", kind, (int(rest),))
-    grid = re.fullmatch(r"(0*[1-9][0-9]*)x(0*[1-9][0-9]*)", rest, re.ASCII)
+    grid = re.fullmatch(f"({_NUMBER})x({_NUMBER})", rest, re.ASCII)
     if kind == "grid" and grid is not None:
         appearances, structures = int(grid[1]), int(grid[2])
         return PairDesign(f"grid:{appearances}x{structures}", kind, (appearances, structures))
@@ -264,6 +266,8 @@ def listed_pairs(appearance: Rows, structure: Rows, *, text: str | None = None) 
 
 def _read_csv(file: Path, sources: Sources) -> tuple[Rows, Rows]:
     row_of = {path: row for row, path in enumerate(sources.path)}
+    if not file.is_file():  # a pipe could be waited for without end
+        raise DgaugError(f"expected a CSV file of pairs, found {'no file' if file.exists() else 'nothing'} at {file}")
     try:
         with open(file, newline="", encoding="utf-8-sig") as stream:
             reader = csv.reader(stream)

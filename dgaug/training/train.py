@@ -19,7 +19,7 @@ from dgaug.models.checkpoints import ReidModel
 from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.runs import PARTS, Run, locked, new_run, newest_run
-from dgaug.settings import Settings, differing, load_settings
+from dgaug.settings import Settings, differing, load_settings, parse_settings
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.log import TrainingLog
 from dgaug.training.loop import Training, train_dgnet
@@ -176,7 +176,7 @@ def _train_in(run: Run, settings: Settings, data: IdentityData, *, processes: Pr
     if processes.first:
         _record(run, settings, data)
     processes.wait()
-    start = _reached(run)
+    start = _reached(run, settings)
     if start >= settings.schedule.iterations:
         _log.info("already complete: %s", run.folder)
         return
@@ -206,10 +206,18 @@ def _record(run: Run, settings: Settings, data: IdentityData) -> None:
         run.record_settings(settings)
 
 
-def _reached(run: Run) -> int:
+def _reached(run: Run, settings: Settings) -> int:
+    """The iteration of the run's checkpoint; DgaugError where that was made with other settings."""
     if not run.checkpoint.is_file():
         return 0
-    return int(checkpoints.load(run.checkpoint, checkpoints.DGNET)["iteration"])
+    content = checkpoints.load(run.checkpoint, checkpoints.DGNET)
+    changed = differing(parse_settings(content["settings"], source=str(run.checkpoint)), settings)
+    if changed:
+        raise DgaugError(
+            f"{run.config} is not what {run.checkpoint} was trained with ({'; '.join(changed[:3])}); put it back as it "
+            "was, or --force starts over"
+        )
+    return int(content["iteration"])
 
 
 def _teacher(

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from tiny_run import RunCommand, finish_process, signal_when, start_process, write_config
 
+from dgaug.files import read_json
 from dgaug.runs import Run
 from dgaug.scores.ablation import GENERATORS, LINES, PRIM, PUBLISHED, table
 from dgaug.scores.study import HEADLINE, Row
@@ -48,7 +49,7 @@ def test_each_generator_is_trained_without_what_its_name_says(ablation: tuple[Pa
 
 def test_every_line_has_all_seeds_and_both_twins(ablation: tuple[Path, dict[str, Any]]) -> None:
     folder, results = ablation
-    assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
+    assert read_json(folder / "results.json") == results
     assert [line["name"] for line in results["table"]] == [line.name for line in LINES]
     for line in results["table"]:
         assert {figure["seeds"] for figure in line["figures"].values()} == {2}

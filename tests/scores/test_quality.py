@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from PIL import Image
 from skimage.color import deltaE_cie76, rgb2lab
 
 from dgaug.errors import DgaugError
+from dgaug.files import read_json
 from dgaug.models.checkpoints import load_reid
 from dgaug.runs import Run
 from dgaug.scores.consistency import donor_pictures, identity_consistency, self_reconstruction
@@ -67,7 +67,7 @@ def test_the_result_says_everything_that_moves_it(scored: tuple[Scores, Path], t
 
 def test_the_files_hold_what_was_returned(scored: tuple[Scores, Path]) -> None:
     result, folder = scored
-    assert json.loads((folder / "scores.json").read_text(encoding="utf-8")) == result
+    assert read_json(folder / "scores.json") == result
     table = pd.read_csv(folder / "scores.csv").set_index("metric")["value"]
     assert table.to_dict() == pytest.approx(flat(result["scores"]))
     with Image.open(folder / "pairs.png") as sheet:

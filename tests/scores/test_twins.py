@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from torch import nn
 
 from dgaug.data.toy import write_toy
 from dgaug.errors import DgaugError, Interrupted
+from dgaug.files import read_json
 from dgaug.models.reid import ReidNetwork
 from dgaug.runs import Run
 from dgaug.scores.study import Row
@@ -48,7 +48,7 @@ def test_every_seed_has_a_model_and_its_twins(study: tuple[Results, Path]) -> No
 
 def test_the_files_hold_what_was_returned(study: tuple[Results, Path]) -> None:
     results, folder = study
-    assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
+    assert read_json(folder / "results.json") == results
     table = pd.read_csv(folder / "results.csv")
     assert len(table) == 6 * 3
     assert set(table.columns) >= {"variant", "seed", "feature", "sum_valid_queries/R1", "trapezoid_all_queries/mAP"}

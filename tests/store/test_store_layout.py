@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from forged import forged
 from small_store import SIZE, SPEC, files_of, picture_of, probabilities_of, sources_of, write_store
 
 from dgaug.store.read import open_store
@@ -50,7 +51,7 @@ def test_the_five_lines_work_after_the_store_was_moved(tmp_path: Path) -> None:
 
 def test_a_store_of_version_1_0_is_read_as_one_of_fp32(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
-    with h5py.File(store / "dataset.h5", "r+") as hdf5:
+    with forged(store) as hdf5:
         del hdf5.attrs["precision"]
         hdf5.attrs["version"] = "1.0"
     assert open_store(store).spec == SPEC

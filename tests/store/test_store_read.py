@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from forged import forged
 from small_store import SIZE, SPEC, picture_of, probabilities_of, sources_of, write_store
 from torch.utils.data import DataLoader
 
@@ -161,7 +162,7 @@ def test_another_file_in_place_of_a_shard_is_an_error_on_reading_it(tmp_path: Pa
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
-    with h5py.File(store / "dataset.h5", "r+") as hdf5:
+    with forged(store) as hdf5:
         hdf5.attrs["schema"] = 2
     with pytest.raises(DgaugError, match="newer dgaug"):
         open_store(store)
@@ -169,7 +170,7 @@ def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 def test_a_shard_outside_the_store_is_refused(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
-    with h5py.File(store / "dataset.h5", "r+") as hdf5:
+    with forged(store) as hdf5:
         hdf5["shard/path"][0] = "shards/../../secret.h5"
     with pytest.raises(DgaugError, match="refused"):
         open_store(store)
@@ -177,7 +178,7 @@ def test_a_shard_outside_the_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_virtual_data_set_over_a_file_outside_is_refused(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store")
-    with h5py.File(store / "dataset.h5", "r+") as hdf5:
+    with forged(store) as hdf5:
         del hdf5["pair/structure"]
         layout = h5py.VirtualLayout((49,), "i4")
         layout[:] = h5py.VirtualSource("/etc/secret.h5", "pair/structure", (49,))

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from forged import forged
 from safetensors.torch import load_file
 from synthesis_runs import files_of
 from tiny_run import PICTURES, RunCommand
@@ -24,6 +25,7 @@ from virtual_stores import write_tiny_virtual
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_generator
 from dgaug.runs import Run
+from dgaug.store.generator import read_decoder
 from dgaug.store.index import read_state
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.verify import verify
@@ -260,8 +262,10 @@ def test_a_damaged_code_is_an_error_for_its_pictures_and_no_other(own_virtual: P
 def test_a_decoder_that_does_not_fit_is_refused(own_virtual: Path) -> None:
     path = own_virtual / "generator.safetensors"
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(DgaugError, match=r"the decoder of the store in .*generator\.safetensors"):
+    with pytest.raises(DgaugError, match=r"generator\.safetensors: not as it was written"):
         open_store(own_virtual)
+    with pytest.raises(DgaugError, match=r"the decoder of the store in .*generator\.safetensors"):
+        read_decoder(path, torch.device("cpu"))
 
 
 def test_damage_under_right_hashes_is_found(own_virtual: Path) -> None:
@@ -280,7 +284,7 @@ def test_damage_under_right_hashes_is_found(own_virtual: Path) -> None:
 
 
 def test_a_code_outside_the_store_is_refused(own_virtual: Path) -> None:
-    with h5py.File(own_virtual / "dataset.h5", "r+") as hdf5:
+    with forged(own_virtual) as hdf5:
         hdf5["file/path"][0] = "codes/../../secret.h5"
     with pytest.raises(DgaugError, match="refused"):
         open_store(own_virtual)

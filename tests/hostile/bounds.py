@@ -1,0 +1,43 @@
+"""What a command on bad input may do: end in time, in plain lines."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from tiny_run import Ended
+
+LONGEST = 60.0
+"""Seconds that no command on a small bad input may take."""
+
+
+class Hung(BaseException):
+    """A command did not come to its end."""
+
+
+@contextmanager
+def within(seconds: float = LONGEST) -> Iterator[None]:
+    """End a block that takes longer with `Hung`."""
+    before = signal.signal(signal.SIGALRM, _hung)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _hung(_number: int, _frame: FrameType | None) -> None:
+    raise Hung
+
+
+def require_plain(ended: Ended) -> None:
+    """An end as it may be: code 0, 1 or 2, the latter with one line; no traceback, no sign that moves a terminal."""
+    assert ended.code in (0, 1, 2), ended
+    if ended.code == 2:
+        assert len(ended.error()) < 2000, ended.err
+    assert "Traceback" not in ended.err
+    for text in (ended.out, ended.err):
+        assert all(sign.isprintable() or sign == "\n" for sign in text), text
