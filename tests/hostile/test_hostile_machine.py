@@ -70,10 +70,8 @@ def test_a_file_that_grows_too_large_for_the_disk_is_one_line_and_the_work_goes_
     shutil.copytree(tiny_run.folder, run.folder)
     config, log, out = write_config(tmp_path / "tiny.yaml"), tmp_path / "log", tmp_path / "out"
     asked = commands(run, config, out)[command]
-    chance, refused = random.Random(command), 0
-    sizes = [
-        chance.choice((0, 100, 4096, 20_000, 100_000, 500_000)) + chance.randrange(4096) for _ in range(times(2, 25))
-    ]
+    chance, about = random.Random(command), (0, 100, 4096, 20_000, 100_000, 500_000)
+    sizes = [chance.choice(about) + chance.randrange(4096) for _ in range(times(2, 25))]
     for size in sizes:
         log.unlink(missing_ok=True)
         code = ended(started(asked, log, first=no_larger_file_than(size)))
