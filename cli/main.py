@@ -104,6 +104,9 @@ def main() -> None:
     sys.exit(_ended())
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def _ended() -> int:
     try:
         code = cli.main(prog_name="dgaug", standalone_mode=False)
@@ -121,7 +124,7 @@ def _ended() -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        full = " (free some space, then run the same command again)" if error.errno == errno.ENOSPC else ""
+        full = " (free some space, then run the same command again)" if error.errno in _FULL else ""
         _say(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": ") + full)
     except (MemoryError, RuntimeError) as error:
         wanted = ran_out(error)

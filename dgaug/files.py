@@ -18,7 +18,10 @@ _SEAL = "sha256"
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """The path to write to; it becomes `path` when the block ends well and is removed when it does not."""
+    """The path to write to; it becomes `path` when the block ends well and is removed when it does not.
+
+    Raises OSError where the disk is full; it names the file, also where the system's does not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part{path.suffix}")
     try:
@@ -26,8 +29,10 @@ def whole(path: Path) -> Iterator[Path]:
         with aside.open("rb") as stream:
             os.fsync(stream.fileno())
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
         aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 

@@ -76,9 +76,15 @@ class TrainedGenerator:
 
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint whole."""
+    """Write a checkpoint whole; OSError where the disk is full."""
     with whole(path) as aside, aside.open("wb") as stream:
-        torch.save(dict(content), stream)
+        try:
+            torch.save(dict(content), stream)
+        except RuntimeError as error:
+            # torch closes its archive after a failed write, and raises what goes wrong then instead.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
         stream.flush()
         os.fsync(stream.fileno())
 

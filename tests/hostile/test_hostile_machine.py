@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from forked import ended, started
+import torch
+from forked import ended, forked, started
 from ledger import FULL, times, tried
 from tiny_run import RunCommand, assert_same_checkpoint, write_config
 
+from dgaug.models import checkpoints
 from dgaug.runs import Run
 from dgaug.store.verify import verify
 
@@ -70,10 +72,8 @@ def test_a_file_that_grows_too_large_for_the_disk_is_one_line_and_the_work_goes_
     shutil.copytree(tiny_run.folder, run.folder)
     config, log, out = write_config(tmp_path / "tiny.yaml"), tmp_path / "log", tmp_path / "out"
     asked = commands(run, config, out)[command]
-    chance, refused = random.Random(command), 0
-    sizes = [
-        chance.choice((0, 100, 4096, 20_000, 100_000, 500_000)) + chance.randrange(4096) for _ in range(times(2, 25))
-    ]
+    chance, about = random.Random(command), (0, 100, 4096, 20_000, 100_000, 500_000)
+    sizes = [chance.choice(about) + chance.randrange(4096) for _ in range(times(2, 25))]
     for size in sizes:
         log.unlink(missing_ok=True)
         code = ended(started(asked, log, first=no_larger_file_than(size)))
@@ -229,3 +229,20 @@ def test_a_run_that_moves_between_commands_is_the_same_run(
     assert "already complete" in dgaug("score-fid", "--run", there, "--metrics", "frechet").err
     assert dgaug("export", there / "store", "--to", "csv", "--out", tmp_path / "csv").code == 0
     tried("a run's folder moved between commands", "goes on")
+
+
+@pytest.mark.parametrize("size", [0, 100, 5_000, 100_000])
+def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "last.pt"
+    checkpoints.save(path, {"step": 1})
+    before = path.read_bytes()
+
+    def save() -> None:
+        no_larger_file_than(size)()
+        checkpoints.save(path, {"step": 2, "weights": torch.ones(10, 10_000)})
+
+    error = forked(save, allowed=(OSError,))
+    assert isinstance(error, OSError)
+    assert str(path) in str(error)
+    assert files_of(tmp_path) == {"last.pt": before}
+    tried("disk full inside a checkpoint", "the one before is whole")
