@@ -77,7 +77,7 @@ def who_was_read(data: IdentityData) -> list[str]:
         named = _first([f"{identity} ({count})" for identity, count in sorted(pictures.items())])
         fewest, most = min(pictures.values()), max(pictures.values())
         each = f"{fewest} to {most}" if fewest < most else str(most)
-        found.append(f"train: {each} pictures of each identity: {named}")
+        found.append(f"train: {each} {'picture' if most == 1 else 'pictures'} of each identity: {named}")
     if not (data.splits.get("query") and data.splits.get("gallery")):
         found.append("no query and gallery: enough to train and to synthesize, not to evaluate a re-id model")
     return found
