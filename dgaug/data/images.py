@@ -16,6 +16,7 @@ from dgaug.errors import DgaugError
 # Only these decoders: Pillow would otherwise run Ghostscript on an EPS file that calls itself .jpg.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 # All that Pillow's decoders raise on damaged bytes
 _DECODE_ERRORS = (
     OSError,
@@ -84,6 +85,9 @@ def decode_picture(content: bytes, path: Path) -> Image.Image:
             if picture.format == "PNG":
                 _verify(content)
             picture.load()
+            if picture.format in ("JPEG", "MPO") and content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN):
+                # libjpeg goes on through the zeros that a power cut leaves, to a grey end of the picture.
+                raise DamagedPicture(path, "no end of the picture")
             ImageOps.exif_transpose(picture, in_place=True)
             return _in_rgb(picture)
     except UnidentifiedImageError as error:

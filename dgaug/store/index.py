@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
-from dgaug.store.aside import file_sha256, written_aside
-from dgaug.store.hdf5 import check_schema, linked, own, reading
+from dgaug.store.aside import file_sha256, seal_holds, written_aside
+from dgaug.store.hdf5 import check_schema, damage_named, linked, own, reading
 from dgaug.store.schema import (
     CODE_COLUMNS,
     DATASET_FILE,
@@ -72,6 +72,7 @@ def read_state(store: Path) -> StoreState | None:
     path = store / DATASET_FILE
     if not path.exists():
         return None
+    _require_sealed(store)
     with reading(path) as hdf5:
         check_schema(hdf5)
         for name in ("path", "identity", "identity_name", "camera"):
@@ -82,6 +83,17 @@ def read_state(store: Path) -> StoreState | None:
         if not 0 <= count <= len(sources) ** 2:
             raise DgaugError(f"expected at most all pairs of {len(sources)} sources, found {count} in {path}")
         return StoreState(StoreSpec.read(hdf5), sources, complete, count)
+
+
+def _require_sealed(store: Path) -> None:
+    """DgaugError where `dataset.h5` is not as it was written; told before HDF5, which may crash on damage, opens it."""
+    with damage_named(store / DATASET_FILE):
+        sealed = seal_holds(store / DATASET_FILE)
+    if not sealed:
+        raise DgaugError(
+            f"{store / DATASET_FILE}: not as it was written (its seal is broken); delete it and run the same "
+            "`dgaug synthesize` command again"
+        )
 
 
 def begin_store(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:

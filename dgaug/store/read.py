@@ -20,13 +20,11 @@ from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork
-from dgaug.store.aside import seal_holds
 from dgaug.store.codecs import decode
 from dgaug.store.drawing import PairDrawer, label_pictures
-from dgaug.store.hdf5 import damage_named, own, reading, store_folder
+from dgaug.store.hdf5 import own, reading, store_folder
 from dgaug.store.index import StoredFile, file_list, file_size, listed_sizes, read_state, shard_list
 from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
-from dgaug.store.schema import DATASET_FILE
 from dgaug.store.shard_files import Columns, ShardFiles
 from dgaug.store.spec import columns
 
@@ -89,7 +87,6 @@ class StoreDataset(Dataset[StoreItem]):
         self, path: str | Path, *, device: str | torch.device | None = None, teacher: str | Path | None = None
     ) -> None:
         self.path = store_folder(Path(path))
-        _require_sealed(self.path)
         state = read_state(self.path)
         if state is None or not state.complete:
             raise DgaugError(
@@ -296,17 +293,6 @@ def open_store(
             damaged decoder, or the teacher does not fit it.
     """
     return StoreDataset(path, device=device, teacher=teacher)
-
-
-def _require_sealed(store: Path) -> None:
-    """DgaugError where `dataset.h5` is not as it was written; told before HDF5, which may crash on damage, opens it."""
-    with damage_named(store / DATASET_FILE):
-        sealed = seal_holds(store / DATASET_FILE)
-    if not sealed:
-        raise DgaugError(
-            f"{store / DATASET_FILE}: not as it was written (its seal is broken); delete it and run the same "
-            "`dgaug synthesize` command again"
-        )
 
 
 def _require_whole(store: Path, file: StoredFile) -> None:

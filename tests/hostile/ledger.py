@@ -40,8 +40,14 @@ def tried(fault: str, outcome: str, count: int = 1) -> None:
 
 
 def table() -> str:
-    """The faults so far, how often each was tried and its outcomes, as Markdown."""
-    lines = ["| fault | times tried | outcome |", "|---|---:|---|"]
+    """The faults so far, how often each was tried and its outcomes, as a page of Markdown."""
+    lines = [
+        "# Faults, times tried, outcomes",
+        "",
+        "Written by `make test-hostile`; see [reliability](reliability.md).",
+        "",
+    ]
+    lines += ["| fault | times tried | outcome |", "|---|---:|---|"]
     for fault in sorted(_TRIED):
         outcomes = _TRIED[fault]
         said = ", ".join(f"{outcome} {count:,}" for outcome, count in outcomes.most_common())

@@ -50,7 +50,7 @@ def test_verify_finds_every_flip_in_every_region_of_every_file(store: Path) -> N
     chance = random.Random(0)
     for name in files_of(store):
         whole = (store / name).read_bytes()
-        for place in places(len(whole), chance, each=times(1, 20))[:: times(12, 1)]:
+        for place in places(len(whole), chance, each=times(1, 6))[:: times(12, 1)]:
             damaged = bytearray(whole)
             damaged[place] ^= 1 << chance.randrange(8)
             (store / name).write_bytes(damaged)
@@ -85,7 +85,7 @@ def test_reading_a_damaged_store_is_an_error_or_the_same_content(store: Path) ->
     expected = content(store)
     for name in files_of(store):
         whole = (store / name).read_bytes()
-        for place in places(len(whole), chance, each=times(1, 15))[:: times(16, 1)]:
+        for place in places(len(whole), chance, each=times(1, 4))[:: times(16, 1)]:
             damaged = bytearray(whole)
             damaged[place] ^= 1 << chance.randrange(8)
             (store / name).write_bytes(damaged)

@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_line_and_the_work_goes_on_when_there_is_room(
 def test_a_read_only_disk_is_one_line(
     tmp_path: Path, tiny_run: Run, mounted: Callable[[str], Path], command: str
 ) -> None:
-    place = mounted("size=50m")
+    place = mounted("size=300m")
     run = Run(place / "run")
     shutil.copytree(tiny_run.folder, run.folder)
     subprocess.run(["mount", "-o", "remount,ro", place], check=True)

@@ -70,7 +70,7 @@ def test_a_command_stopped_at_any_moment_ends_the_same(tmp_path: Path, tiny_run:
     lasts = time.monotonic() - began
     expected = result(command, reference)
     chance = random.Random(command)
-    left = times(2 if command.startswith("synthesize") else 1, 12 if command == "ablate" else 60)
+    left = times(2 if command.startswith("synthesize") else 1, 6 if command == "ablate" else 40)
     while left > 0:
         out = tmp_path / "out"
         shutil.rmtree(out, ignore_errors=True)
