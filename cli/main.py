@@ -101,7 +101,18 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a sign that the terminal does not know stops nothing
-    sys.exit(_ended())
+    code = _ended()
+    if PROCESSES > 1:
+        _leave_group()
+    sys.exit(code)
+
+
+def _leave_group() -> None:
+    """End the threads that talk to other processes, which may abort a process that ends while they run."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
