@@ -202,7 +202,7 @@ def main(
     settings = load_settings(config, overrides=chosen)
     if encoder is None and Path(weights).is_file() and settings.model.backbone not in ("small", "resnet50"):
         encoder = f"{settings.model.backbone}={weights}"
-    stated = stated_settings(settings, config, data, identities) | {"store": pairs}
+    stated = stated_settings(settings, config, data, identities) | {"store": pairs, "seeds": seeds}
     file = out / f"real-{name}"
     out.mkdir(parents=True, exist_ok=True)
     record: dict[str, Any] = {
