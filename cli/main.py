@@ -94,6 +94,10 @@ for command in (
 
 def main() -> None:
     """Run a command; bad input is one line and exit code 2, a signal is 128 + its number."""
+    sys.exit(_ended())
+
+
+def _prepare() -> None:
     keep_freed_memory()
     # What is wrong with a picture is said in one line by whoever reads it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -101,10 +105,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a sign that the terminal does not know stops nothing
-    code = _ended()
-    if PROCESSES > 1:
-        _leave_group()
-    sys.exit(code)
 
 
 def _leave_group() -> None:
@@ -120,7 +120,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def _ended() -> int:
     try:
-        code = cli.main(prog_name="dgaug", standalone_mode=False)
+        _prepare()
+        try:
+            code = cli.main(prog_name="dgaug", standalone_mode=False)
+        finally:
+            if PROCESSES > 1:
+                _leave_group()
         return code if isinstance(code, int) else 0
     except Interrupted as stopped:
         _say(str(stopped))

@@ -6,6 +6,9 @@ import csv
 import hashlib
 import json
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,18 @@ from typing import Any, Literal, TextIO
 from dgaug.errors import DgaugError
 
 _SEAL = "sha256"
+ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    OverflowError,
+    LookupError,
+)
+"""What reading a damaged archive (torch, npz) may raise: its headers are taken at their word."""
 
 
 @contextmanager

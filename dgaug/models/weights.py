@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 import warnings
 import zipfile
-import zlib
 from pathlib import Path
 from urllib.error import URLError
 
@@ -14,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from dgaug.errors import DgaugError
+from dgaug.files import ZIP_ERRORS
 
 _ZIP = b"PK\x03\x04"
-# What Python's reader raises on an archive whose headers are damaged
-_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, RuntimeError, EOFError, OverflowError)
 RESNET50_URL = "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"
 
 
@@ -163,7 +160,7 @@ def _require_as_written(path: Path) -> None:
                 return
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except (*_ZIP_ERRORS, OSError) as error:
+    except ZIP_ERRORS as error:
         raise DgaugError(f"cannot read {path}: damaged or cut off ({error})") from error
     if damaged is not None:
         raise DgaugError(f"{path} was damaged after it was written: the checksum of {damaged!r} does not fit")

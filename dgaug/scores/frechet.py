@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from dgaug.errors import DgaugError
 from dgaug.files import whole
+from dgaug.scores.statistics_file import read_npz
 
 
 @dataclass(frozen=True)
@@ -179,23 +179,3 @@ def frechet_of_features(first: Tensor, second: Tensor) -> float:
 
 def _float64(array: npt.NDArray[Any]) -> Tensor:
     return torch.from_numpy(array.astype(np.float64))
-
-
-def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, npt.NDArray[Any]]:
-    """Some arrays of an npz.
-
-    Raises:
-        DgaugError: no such file, not an npz, or one of the arrays is missing.
-    """
-    if not path.is_file():  # a pipe could be waited for without end
-        raise DgaugError(f"{path}: no such statistics file")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in names if name not in file]
-            if missing:
-                raise DgaugError(
-                    f"{path}: expected statistics with {', '.join(names)}, found {', '.join(file) or 'none'}"
-                )
-            return {name: file[name] for name in names}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DgaugError(f"{path}: not a statistics file (npz): {error}; delete it and let it be made again") from None

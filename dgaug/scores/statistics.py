@@ -20,11 +20,13 @@ from torch.utils.data import DataLoader, Dataset
 from dgaug.errors import DgaugError
 from dgaug.files import whole
 from dgaug.interrupts import StopRequest
+from dgaug.models.weights import file_sha256
 from dgaug.progress import Progress, silent
 from dgaug.scores.encoders import Encoder
-from dgaug.scores.frechet import Gaussian, Moments, read_npz
+from dgaug.scores.frechet import Gaussian, Moments
 from dgaug.scores.picture_sets import PictureSet, Pixels, Rows
 from dgaug.scores.quality_protocols import Preparation
+from dgaug.scores.statistics_file import read_npz
 
 BATCH = 50
 KEPT = 10_000
@@ -90,11 +92,10 @@ class Given:
             DgaugError: not such a file.
         """
         moments = Gaussian.load(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        with np.load(path, allow_pickle=False) as file:
-            ours = "encoder_sha256" in file
-            count = int(file["count"]) if "count" in file else None
-            return cls(path, digest, moments, count, str(file["encoder_sha256"]) if ours else None)
+        others = read_npz(path, (), optional=("count", "encoder_sha256"))
+        count = int(others["count"]) if "count" in others else None
+        encoder = str(others["encoder_sha256"]) if "encoder_sha256" in others else None
+        return cls(path, file_sha256(path), moments, count, encoder)
 
     def require(self, encoder: Encoder) -> None:
         """Refuse features of another encoder; DgaugError where that can be told."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import pytest
 from doc_pages import PAGES, ROOT, Block, blocks
+from PIL.Image import Image
 
 import dgaug
 from dgaug.runs import Run
@@ -78,7 +79,8 @@ def test_plain_h5py_reads_a_store_as_the_readme_says(
         exec(program, found)
         picture, store = found["picture"], found["store"]
         assert isinstance(store, h5py.File)
-        assert picture.size == (32, 64)  # type: ignore[attr-defined]
+        assert isinstance(picture, Image)
+        assert picture.size == (32, 64)
         assert (found["i"], found["j"]) == (0, 5)
         store.close()
 
@@ -88,7 +90,7 @@ def said() -> Iterator[str]:
     for path in (*(ROOT / "dgaug").rglob("*.py"), *(ROOT / "cli").glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
-                yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)  # type: ignore[misc]
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield node.value
 

@@ -51,5 +51,7 @@ def table() -> str:
     for fault in sorted(_TRIED):
         outcomes = _TRIED[fault]
         said = ", ".join(f"{outcome} {count:,}" for outcome, count in outcomes.most_common())
+        if outcomes.total() == 1:
+            said = next(iter(outcomes))
         lines.append(f"| {fault} | {outcomes.total():,} | {said} |")
     return "\n".join(lines) + "\n"

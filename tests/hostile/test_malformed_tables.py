@@ -73,15 +73,20 @@ def test_a_link_out_of_the_manifest_s_folder_is_followed_because_its_owner_made_
     assert open_data(folder / "inside").splits["train"][0].path == "out.png"
 
 
+def mutated(text: str, chance: random.Random) -> bytes:
+    """A table with up to four places changed: a sign or two taken out, one of another kind put in."""
+    signs = list(text)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(signs))
+        signs[place : place + chance.randint(0, 2)] = chance.choice(SIGNS)
+    return "".join(signs).encode("utf-8", "surrogatepass")
+
+
 def test_mutated_manifests_are_read_or_refused(folder: Path, refused_or_done: RunCommand) -> None:
     chance = random.Random(0)
     whole = "path,identity,camera,split,role\na.png,0001,1,train,identity\nb.png,0002,2,query,\n"
     for _ in range(times(100, 5000)):
-        text = list(whole)
-        for _ in range(chance.randint(1, 4)):
-            place = chance.randrange(len(text))
-            text[place : place + chance.randint(0, 2)] = chance.choice(SIGNS)
-        (folder / "manifest.csv").write_bytes("".join(text).encode("utf-8", "surrogatepass"))
+        (folder / "manifest.csv").write_bytes(mutated(whole, chance))
         ended = refused_or_done("data", "check", folder, "--json")
         tried("manifest: a few signs changed", way(ended.code))
 
@@ -160,11 +165,7 @@ def test_mutated_lists_of_pairs_are_read_or_refused(tmp_path: Path, tiny_run: Ru
     chance = random.Random(0)
     whole = "appearance,structure\n0,1\n" + f"{sources.path[2]},{sources.path[3]}\n5,5\n23,22\n"
     for _ in range(times(300, 20_000)):
-        text = list(whole)
-        for _ in range(chance.randint(1, 3)):
-            place = chance.randrange(len(text))
-            text[place : place + chance.randint(0, 2)] = chance.choice(SIGNS)
-        (tmp_path / "pairs.csv").write_bytes("".join(text).encode("utf-8", "surrogatepass"))
+        (tmp_path / "pairs.csv").write_bytes(mutated(whole, chance))
         try:
             pairs = parse_pairs(f"csv:{tmp_path / 'pairs.csv'}").over(sources)
             rows = pairs.slice(0, pairs.count)
