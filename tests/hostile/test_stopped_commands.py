@@ -78,12 +78,13 @@ def test_a_command_stopped_at_any_moment_ends_the_same(tmp_path: Path, tiny_run:
         for _ in range(min(left, chance.randint(1, MOST))):
             number = chance.choice(SIGNALS)
             child = started(asked, log)
-            time.sleep(chance.uniform(0, lasts))
+            moment = chance.uniform(0, lasts)
+            time.sleep(moment)
             if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 os.kill(child, number)
                 stops.append(signal.Signals(number).name)
-            else:
-                lasts *= 0.9  # the first time took longer; a command that has ended is no trial
+            elif not stops:
+                lasts = moment  # the first time took longer; a command that has ended is no trial
             code = ended(child)
             assert code in (0, -number, 128 + number), (code, log.read_text())
         code = ended(started(asked, log))
