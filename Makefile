@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu test-hostile lint bench figures toy-generator
+.PHONY: install demo test test-slow test-gpu test-hostile fuzz lint bench figures toy-generator
 
 install: $(INSTALLED)
 
@@ -28,6 +28,14 @@ test-gpu: install
 # Everything that may go wrong, hundreds of times over; writes how it ended.
 test-hostile: install
 	DGAUG_HOSTILE=full DGAUG_HOSTILE_TABLE=docs/hostile-table.md $(BIN)/python -m pytest tests/hostile -m "hostile or not hostile"
+
+# Every reader of files of others, SECONDS each; what one breaks on is left in crash-*.
+SECONDS ?= 600
+fuzz: install
+	$(BIN)/pip install --quiet --editable '.[fuzz]'
+	for name in $$($(BIN)/python tests/hostile/fuzz.py --list); do \
+	    $(BIN)/python tests/hostile/fuzz.py $$name -max_total_time=$(SECONDS) || exit 1; \
+	done
 
 lint: install
 	$(BIN)/ruff check .

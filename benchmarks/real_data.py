@@ -168,6 +168,15 @@ def stated_settings(settings: Settings, preset: str, data: Path, identities: int
     }
 
 
+def kept(before: Mapping[str, Any], stated: Mapping[str, object]) -> dict[str, Any]:
+    """What an earlier start found, where its settings were these; with other seeds, all but the re-id models."""
+    if before["settings"] | {"seeds": stated["seeds"]} != stated:
+        return {}
+    models = () if before["settings"] == stated else RECIPES
+    found = {part: value for part, value in before["found"].items() if part not in models}
+    return {"found": found, "seconds": before["seconds"]}
+
+
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
 @click.option("--weights", required=True, help="Of the backbone: a file, imagenet (the cache) or none.")
@@ -213,8 +222,7 @@ def main(
         "seconds": {},
     }
     if file.with_suffix(".json").is_file() and run.config.is_file():
-        before = read_json(file.with_suffix(".json"))
-        record |= {part: before[part] for part in ("found", "seconds")} if before["settings"] == stated else {}
+        record |= kept(read_json(file.with_suffix(".json")), stated)
     with progress_shown() as progress:
         work = Work(run, data, record, file, progress)
 

@@ -141,7 +141,7 @@ def read_checkpoint(path: Path) -> dict[str, object]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise DgaugError(f"{path} is not a plain checkpoint (it holds more than tensors, or is damaged)") from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (*ZIP_ERRORS, TypeError, AttributeError, AssertionError, ArithmeticError) as error:
         raise DgaugError(f"cannot read {path}: damaged or not a checkpoint") from error
     if not isinstance(content, dict):
         raise DgaugError(f"{path} holds a {type(content).__name__}, not a dictionary of tensors")

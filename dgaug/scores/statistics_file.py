@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ def read_npz(path: Path, names: tuple[str, ...], *, optional: tuple[str, ...] = 
                 raise DgaugError(
                     f"{path}: expected statistics with {', '.join(names)}, found {', '.join(file) or 'none'}"
                 )
-            arrays = {name: file[name] for name in (*names, *optional) if name in file}
-    except ZIP_ERRORS as error:
+            arrays = {name: np.asarray(file[name]) for name in (*names, *optional) if name in file}
+    except (*ZIP_ERRORS, TypeError, SyntaxError, TokenError) as error:  # the last three of a header that is no Python
         raise DgaugError(f"{path}: not a statistics file (npz): {error}; delete it and let it be made again") from None
     _require_shapes(path, arrays)
     return arrays

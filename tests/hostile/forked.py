@@ -20,6 +20,8 @@ SECONDS = 60
 MEMORY = 12 << 30
 """Address space; PyTorch alone takes several gigabytes of it."""
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
 
 class Crashed(AssertionError):
     """The child ended by a signal, took too long, or raised what it should not."""
@@ -57,10 +59,12 @@ def forked(function: Callable[[], Any], *, allowed: tuple[type[Exception], ...] 
 def started(arguments: tuple[str, ...], log: Path, *, first: Callable[[], object] = bool) -> int:
     """A `dgaug` command in a child of its own process group, its words in a file: PyTorch is there already.
 
-    `first` is what the child does before.
+    `first` is what the child does before. Signals wait until it is ready for them: earlier it is still this process.
     """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return child
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -73,6 +77,10 @@ def started(arguments: tuple[str, ...], log: Path, *, first: Callable[[], object
     sys.argv = ["dgaug", *arguments]
     first()
     code = 99
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    except KeyboardInterrupt:
+        os._exit(128 + signal.SIGINT)
     try:
         main()
     except SystemExit as ended:

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from archives import archive, members
 from ledger import times, tried
 from tiny_run import RunCommand
 
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_generator, load_reid
-from dgaug.models.weights import read_checkpoint
+from dgaug.models.weights import read_checkpoint, read_tensors
 from dgaug.runs import Run
 
 
@@ -87,6 +88,26 @@ def test_every_byte_of_the_headers_is_refused_or_changes_nothing(tmp_path: Path,
             tried("checkpoint: each byte of a small one", "in no value: the same content")
         except DgaugError:
             tried("checkpoint: each byte of a small one", "refused")
+
+
+def test_a_changed_pickle_whose_checksum_fits_is_refused_or_read(tmp_path: Path) -> None:
+    path, chance = tmp_path / "x.pt", random.Random(0)
+    torch.save({"state_dict": {"weight": torch.zeros(2, 3)}}, path)
+    records = members(path.read_bytes())
+    name = next(record for record in records if record.endswith("data.pkl"))
+    changed = [b"", b"\x80\x02}q\0X\x80"]
+    for _ in range(times(300, 20_000)):
+        pickled = bytearray(records[name])
+        for _ in range(chance.randint(1, 3)):
+            pickled[chance.randrange(len(pickled))] = chance.randrange(256)
+        changed.append(bytes(pickled[: chance.randint(1, 2 * len(pickled))]))
+    for pickled in changed:
+        path.write_bytes(archive({**records, name: pickled}))
+        try:
+            read_tensors(path)
+            tried("checkpoint: its pickle changed, with checksums that fit", "read as tensors")
+        except DgaugError:
+            tried("checkpoint: its pickle changed, with checksums that fit", "refused")
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path, tiny_run: Run, refused_or_done: RunCommand) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from archives import archive, members
 from ledger import times, tried
 from tiny_run import RunCommand, tensors_of
 
@@ -18,7 +19,7 @@ from dgaug.files import read_json, write_figures, write_json
 from dgaug.runs import Run
 from dgaug.scores.frechet import Moments
 from dgaug.scores.results import finished_result
-from dgaug.scores.statistics import Statistics
+from dgaug.scores.statistics import Given, Statistics
 from dgaug.settings import differing, load_settings
 from dgaug.training.train import train
 
@@ -92,6 +93,45 @@ def test_a_flipped_bit_in_a_cache_of_statistics_is_refused(tmp_path: Path) -> No
         with pytest.raises(DgaugError):
             Statistics.load(path)
         tried("cache of statistics: cut off", "refused")
+
+
+def npy(header: str, content: bytes = b"") -> bytes:
+    padded = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\0" + len(padded).to_bytes(2, "little") + padded + content
+
+
+HEADER = "{{'descr': {}, 'fortran_order': False, 'shape': {}, }}"
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        b"",
+        b"no array",
+        npy("{'descr': '<f8', 'fortran_o"),
+        npy("{'descr': '<f8', b'fortran_order': False, 'shape': (2,), }"),
+        npy(HEADER.format("'<f8'", "(-2,)"), bytes(16)),
+        npy(HEADER.format("'<f8'", "(2, 1)"), bytes(16)),
+        npy(HEADER.format("'<f8'", "(3,)"), bytes(24)),
+        npy(HEADER.format("'<f8'", "()"), bytes(8)),
+        npy(HEADER.format("'<U2'", "(2,)"), bytes(16)),
+        npy(HEADER.format("'|O'", "(2,)"), bytes(16)),
+        npy(HEADER.format("'<c16'", "(2,)"), bytes(32)),
+        npy(HEADER.format("[('a', '<f8')]", "(2,)"), bytes(16)),
+        npy(HEADER.format("'<f8'", "(2,)"), bytes(3)),
+        npy(HEADER.format("'<f8'", f"({10**30},)")),
+    ],
+)
+def test_statistics_of_other_arrays_are_refused(tmp_path: Path, array: bytes) -> None:
+    """What an npz holds is a header in Python's words and bytes; all of these have checksums that fit."""
+    path = tmp_path / "statistics.npz"
+    np.savez(path, mu=np.zeros(2), sigma=np.eye(2))
+    arrays = members(path.read_bytes())
+    assert Given.load(path).count is None
+    path.write_bytes(archive({**arrays, "mu.npy": array}))
+    with pytest.raises(DgaugError):
+        Given.load(path)
+    tried("statistics: arrays of another kind", "refused")
 
 
 def test_a_changed_sign_in_the_settings_of_a_run_is_refused_or_changes_no_weight(tmp_path: Path, tiny_run: Run) -> None:
