@@ -32,7 +32,7 @@ with atheris.instrument_imports(include=["dgaug", "PIL", "yaml"]):
     from dgaug.data.layouts import open_data
     from dgaug.data.patterned import compile_pattern
     from dgaug.errors import DgaugError
-        from dgaug.models.weights import read_tensors
+    from dgaug.models.weights import read_tensors
     from dgaug.report.curves import read_curves
     from dgaug.report.tables import read_reid, read_scores
     from dgaug.scores.statistics import Given
@@ -51,9 +51,9 @@ SETTINGS = (
     b"name: mine\ndata: {height: 64, width: 32}\nschedule: {iterations: 9, milestones: [3, 5]}\nloss: {cycle: 1.5}\n"
 )
 FIGURES = (
-    b'{"scores": {"fid": 1.5, "fid_spread": 0.1, "curve": {"9": 2}}, "protocol": {"seed": 0}, "runs": [{"variant": '
-    b'"augmented", "ranking": {"prim": {"sum_valid_queries/mAP": 0.5}}}], "summary": {"real only": {"mAP": {"mean": 0.5, '
-    b'"spread": null}}}, "differences": {}}'
+    b'{"scores": {"fid": 1.5, "fid_spread": 0.1, "curve": {"9": 2}}, "protocol": {"seed": 0}, "differences": {}, '
+    b'"runs": [{"variant": "augmented", "ranking": {"prim": {"sum_valid_queries/mAP": 0.5}}}], '
+    b'"summary": {"real only": {"mAP": {"mean": 0.5, "spread": null}}}}'
 )
 LINE = b'{"phase": "dgnet", "iteration": 1, "total": 2.5, "reconstruction": 1e-3}\n'
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
