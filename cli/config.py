@@ -18,15 +18,18 @@ def command() -> None:
 
 @command.command("list")
 def list_presets() -> None:
-    """Names of the presets.
+    """The presets, what each is for, and a command that uses it.
 
     \b
     Example:
         dgaug config list
     """
-    from dgaug.settings import preset_names
+    from dgaug.settings import preset_comments
 
-    click.echo("\n".join(preset_names()))
+    for name, (example, *purpose) in preset_comments().items():
+        click.echo(name)
+        click.echo(click.wrap_text(" ".join(purpose), width=100, initial_indent="    ", subsequent_indent="    "))
+        click.echo(f"        {example}")
 
 
 @command.command("show")

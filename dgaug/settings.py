@@ -10,6 +10,7 @@ import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -255,6 +256,16 @@ _SHORT.maxstring = _SHORT.maxother = 200
 def preset_names() -> list[str]:
     """Names of the presets that ship with dgaug."""
     return sorted(item.name[:-5] for item in resources.files("dgaug_configs").iterdir() if item.name.endswith(".yaml"))
+
+
+def preset_comments() -> dict[str, list[str]]:
+    """By preset, the lines it opens with: a command that uses it, then what it is for."""
+    folder = resources.files("dgaug_configs")
+    texts = {name: folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8") for name in preset_names()}
+    return {
+        name: [line[2:] for line in takewhile(lambda line: line.startswith("# "), text.splitlines())]
+        for name, text in texts.items()
+    }
 
 
 def load_settings(

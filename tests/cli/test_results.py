@@ -12,6 +12,7 @@ from PIL import Image
 from tiny_run import RunCommand, finish_process, start_process, write_config
 
 from dgaug.runs import Run
+from dgaug.settings import preset_names
 
 
 def only_object(text: str) -> dict[str, Any]:
@@ -104,7 +105,14 @@ def test_settings_are_shown_whole_and_can_be_used_as_they_are(tmp_path: Path, dg
     (tmp_path / "mine.yaml").write_text(shown, encoding="utf-8")
     assert dgaug("config", "show", tmp_path / "mine.yaml").out == shown
     assert "iterations: 7" in shown
-    assert "toy" in dgaug("config", "list").out.split()
+
+
+def test_presets_are_listed_with_their_purpose_and_a_command_that_uses_them(dgaug: RunCommand) -> None:
+    lines = dgaug("config", "list").out.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == preset_names()
+    at = lines.index("veri776")
+    assert lines[at + 1].startswith("    Vehicles are about as wide as high")
+    assert lines[at + 2] == "        dgaug train --data ../VeRi --config veri776"
 
 
 def test_the_embedded_data_can_be_written_checked_and_packed(tmp_path: Path, dgaug: RunCommand) -> None:
