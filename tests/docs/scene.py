@@ -24,7 +24,12 @@ PLACEHOLDERS = {
 }
 BESIDE = ("Market-1501", "DukeMTMC-reID", "VeRi")
 TIMM = "tf_efficientnet_lite0"
-FEWER = {"random:50000": "random:400", "random:5000": "random:400", "random:1000000": "random:400"}
+FEWER = {
+    "random:50000": "random:400",
+    "random:3000": "random:400",
+    "random:5000": "random:400",
+    "random:1000000": "random:400",
+}
 """Designs that the tiny run has too few pictures for."""
 
 
