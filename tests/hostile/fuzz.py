@@ -25,7 +25,6 @@ from numpy.lib import _format_impl as npy
 from torch._weights_only_unpickler import Unpickler
 
 with atheris.instrument_imports(include=["dgaug", "PIL", "yaml"]):
-    import yaml  # noqa: F401
     from PIL import Image
 
     from dgaug.data.images import decode_picture
