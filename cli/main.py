@@ -107,25 +107,13 @@ def _prepare() -> None:
             stream.reconfigure(errors="backslashreplace")  # a sign that the terminal does not know stops nothing
 
 
-def _leave_group() -> None:
-    """End the threads that talk to other processes, which may abort a process that ends while they run."""
-    import torch.distributed
-
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
-
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def _ended() -> int:
     try:
         _prepare()
-        try:
-            code = cli.main(prog_name="dgaug", standalone_mode=False)
-        finally:
-            if PROCESSES > 1:
-                _leave_group()
+        code = cli.main(prog_name="dgaug", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Interrupted as stopped:
         _say(str(stopped))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Processes:
             return cls(default_device())
         from accelerate import Accelerator
 
+        atexit.register(_leave_group)
         accelerator = Accelerator(cpu=default_device().type == "cpu")
         return cls(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
 
@@ -105,3 +107,9 @@ class Processes:
         """Until every process is here."""
         if self.accelerator is not None:
             self.accelerator.wait_for_everyone()
+
+
+def _leave_group() -> None:
+    """End the threads that talk to other processes, which may abort a process that ends while they run."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
