@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dgaug.errors import DgaugError
 
@@ -67,16 +68,23 @@ def read_curves(path: Path) -> list[PhaseCurves]:
         try:
             entry = json.loads(line)
             phase, iteration = str(entry["phase"]), int(entry["iteration"])
-            kinds = [(terms, dict(entry["terms"])), (weights, dict(entry.get("weights", {})))]
-        except (ValueError, KeyError, TypeError):
+            kinds = [(terms, _finite(entry["terms"])), (weights, _finite(entry.get("weights", {})))]
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
         for table, values in kinds:
             for name, value in values.items():
-                if isinstance(value, (int, float)) and math.isfinite(value):
-                    table.setdefault(phase, {}).setdefault(str(name), []).append((iteration, float(value)))
+                table.setdefault(phase, {}).setdefault(name, []).append((iteration, value))
     if not terms:
         raise DgaugError(f"{path} holds no line of figures yet")
     return [_phase(phase, found, weights.get(phase, {})) for phase, found in terms.items()]
+
+
+def _finite(values: Any) -> dict[str, float]:
+    return {
+        str(name): float(value)
+        for name, value in dict(values).items()
+        if isinstance(value, (int, float)) and math.isfinite(value)
+    }
 
 
 def _phase(phase: str, terms: dict[str, Points], weights: dict[str, Points]) -> PhaseCurves:

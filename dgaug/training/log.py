@@ -41,11 +41,12 @@ def _drop_from(path: Path, phase: str, iteration: int) -> None:
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
             entry = json.loads(line)
-        except ValueError:
-            break  # half a line: the process was killed while writing it
-        if entry["phase"] != phase or entry["iteration"] < iteration:
+            earlier = entry["phase"] != phase or entry["iteration"] < iteration
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue  # half a line: the process was killed while writing it; or a damaged one
+        if earlier:
             kept.append(line)
     write_text(path, "".join(kept))

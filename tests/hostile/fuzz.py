@@ -54,7 +54,7 @@ FIGURES = (
     b'"runs": [{"variant": "augmented", "ranking": {"prim": {"sum_valid_queries/mAP": 0.5}}}], '
     b'"summary": {"real only": {"mAP": {"mean": 0.5, "spread": null}}}}'
 )
-LINE = b'{"phase": "dgnet", "iteration": 1, "total": 2.5, "reconstruction": 1e-3}\n'
+LINE = b'{"phase": "dgnet", "iteration": 1, "terms": {"total": 2.5, "cycle": 1e-3}, "weights": {"cycle": 0.5}}\n'
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 
 
@@ -90,7 +90,7 @@ def people(folder: Path) -> Path:
 
 def reader_of(name: str, folder: Path) -> tuple[Callable[[bytes], object], list[bytes]]:
     """The function of bytes that is fuzzed under a name, and what its first mutations start from."""
-    path = folder / {"checkpoint": "x.pt", "statistics": "x.npz", "safetensors": "x.safetensors"}.get(name, "x.csv")
+    path = folder / {"checkpoint": "x.pt", "statistics": "x.npz"}.get(name, "x.csv")
 
     def of_file(read: Reader, wrap: Callable[[bytes], bytes] = bytes) -> Callable[[bytes], object]:
         def read_bytes(content: bytes) -> object:

@@ -14,6 +14,7 @@ from archives import archive, members
 from ledger import times, tried
 from tiny_run import RunCommand, tensors_of
 
+from dgaug.data.toy.world import WORLD_FILE, is_toy
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_figures, write_json
 from dgaug.runs import Run
@@ -21,6 +22,7 @@ from dgaug.scores.frechet import Moments
 from dgaug.scores.results import finished_result
 from dgaug.scores.statistics import Given, Statistics
 from dgaug.settings import differing, load_settings
+from dgaug.training.log import _drop_from
 from dgaug.training.train import train
 
 FIGURES: dict[str, Any] = {
@@ -169,3 +171,18 @@ def test_a_run_whose_small_files_are_cut_says_so_or_goes_on(
         for command in (["train", "--resume", "--out"], ["report"]):
             ended = refused_or_done(*command, run.folder)
             tried("run: environment, settings or log cut off", "refused" if ended.code else "goes on, or says so")
+
+
+@pytest.mark.parametrize("line", [b"{}", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"phase": "dgnet", "iteration": "x"}'])
+def test_a_damaged_line_of_a_log_costs_that_line_alone(tmp_path: Path, line: bytes) -> None:
+    lines = [b'{"phase": "dgnet", "iteration": %d}' % iteration for iteration in range(4)]
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b"\n".join([*lines[:2], line, *lines[2:]]) + b"\n")
+    _drop_from(path, "dgnet", 3)
+    assert path.read_bytes().splitlines() == lines[:3]
+    tried("log of a run: a damaged line, then --resume", "that line is left out")
+
+
+def test_a_toy_file_nested_without_end_is_no_toy_data(tmp_path: Path) -> None:
+    (tmp_path / WORLD_FILE).write_text("[" * 100_000, encoding="utf-8")
+    assert not is_toy(tmp_path)

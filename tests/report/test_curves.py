@@ -60,7 +60,18 @@ def test_a_term_over_many_orders_is_drawn_by_its_logarithm(tmp_path: Path) -> No
     assert places(phase.terms[0].curves[0].line)[1] == (WIDTH / 2, HEIGHT / 2)
 
 
-@pytest.mark.parametrize("content", [None, "", "not JSON\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "not JSON\n",
+        "[" * 100_000,
+        '{"phase": "dgnet", "iteration": 1e999, "terms": {"total": 1}}',
+        '{"phase": "dgnet", "iteration": 1, "terms": {"total": 1' + "0" * 400 + "}}",
+    ],
+    ids=["none", "empty", "no JSON", "nested", "no number of steps", "beyond a float"],
+)
 def test_without_figures_there_are_no_curves(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "log").write_text(content)

@@ -93,7 +93,7 @@ class ToyWorld:
             raise DgaugError(
                 f"{path}: not found; true pictures exist only for data written by `dgaug data toy`"
             ) from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise DgaugError(f"{path}: cannot be read as JSON ({error}); write the data set again") from None
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise DgaugError(f'{path}: expected "format": "{FORMAT}"; this file was not written by `dgaug data toy`')
@@ -158,7 +158,7 @@ def is_toy(root: Path) -> bool:
     """Whether `root` holds a toy data set (its `toy.json` says so; nothing else is read)."""
     try:
         content = json.loads((Path(root) / WORLD_FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("format") == FORMAT
 
