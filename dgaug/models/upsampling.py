@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from dgaug.models.arithmetic import as_published
@@ -38,8 +39,9 @@ class UpsampledConv(nn.Module):
         phase_bias = None if bias is None else bias.repeat(4)
         phases = functional.conv2d(maps, phase_weight(weight), phase_bias, padding=1)
         # Lines and columns meet in the corners, which must be counted once: the lines go on by reflection.
-        lines = _border(maps, weight, corners="reflect")
-        columns = _border(maps.mT, weight.mT, corners="constant").mT
+        rows, sides = _Outermost.apply(maps)
+        lines = _border(rows, weight, corners="reflect")
+        columns = _border(sides.mT, weight.mT, corners="constant").mT
         large: Tensor = _AddBorder.apply(_interleaved(phases), lines, columns)
         return large
 
@@ -73,18 +75,50 @@ def _phase_taps(weight: Tensor) -> Tensor:
     return torch.stack((even, odd))
 
 
-def _border(maps: Tensor, weight: Tensor, *, corners: str) -> Tensor:
-    """What the reflected lines above and below the large map add to its first and last two: [B, 2, C_out, 2, 2w].
+class _Outermost(torch.autograd.Function):
+    """The second, first, last and last but one row [B, C, 4, w] and column [B, C, h, 4]: what reflection repeats.
 
-    The nearest reflected line is the outermost one of the small map, the second nearest is the next one.
+    A function of its own, because autograd makes a whole map for the gradient of each, in a layout that slows down
+    every layer before this one.
     """
-    last = maps.shape[2] - 1
-    lines = maps.index_select(2, torch.tensor([1, 0, last, last - 1], device=maps.device))
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Select."""
+        ctx.shape = maps.shape
+        rows, columns = (
+            torch.stack([maps.select(axis, place) for place in _outermost(maps.shape[axis])], dim=axis)
+            for axis in (2, 3)
+        )
+        return rows, columns
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        """Put back; in a map of two or three rows one is selected twice."""
+        dtype, device = slopes[0].dtype, slopes[0].device
+        slope = torch.empty(ctx.shape, dtype=dtype, device=device, memory_format=torch.channels_last).zero_()
+        for axis, lines in enumerate(slopes, start=2):
+            for place, line in zip(_outermost(ctx.shape[axis]), lines.unbind(axis), strict=True):
+                slope.select(axis, place).add_(line)
+        return slope
+
+
+def _outermost(size: int) -> tuple[int, int, int, int]:
+    return 1, 0, size - 1, size - 2
+
+
+def _border(lines: Tensor, weight: Tensor, *, corners: str) -> Tensor:
+    """What reflected lines above and below the large map add to its first and last two: [B, 2, C_out, 2, 2w].
+
+    Lines [B, C_in, 4, w] are those of the small map: the nearest reflected line is its outermost one, the second
+    nearest the next one.
+    """
     lines = functional.pad(lines.repeat_interleave(2, dim=3), (2, 2, 0, 0), mode=corners)
     above, below = functional.pad(lines[:, :, :2], (0, 0, 0, 1)), functional.pad(lines[:, :, 2:], (0, 0, 1, 0))
     taps = torch.cat((weight[:, :, :2], weight[:, :, 3:]))
     added: Tensor = functional.conv2d(torch.cat((above, below), dim=1), taps, groups=2)
-    return added.view(len(maps), 2, -1, *added.shape[2:])
+    return added.view(len(lines), 2, -1, *added.shape[2:])
 
 
 class _AddBorder(torch.autograd.Function):
