@@ -32,8 +32,8 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
     "--precision",
     default="fp32",
     show_default=True,
-    type=click.Choice(["fp32", "bf16"]),
-    help="What pictures are decoded in; codes and labels are always fp32.",
+    type=click.Choice(["fp32", "bf16", "bf16-labels"]),
+    help="bf16: of the decoder; bf16-labels: of the teacher too.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The store; default: store/ in the run.")
 @click.option(

@@ -36,11 +36,12 @@ def draw_padded(
 ) -> Tensor:
     """Pictures uint8 [micro_batch, H, W, 3] of at most that many pairs; rows beyond them are padding.
 
-    With one size of batch, a picture depends on its pair alone. `precision` bf16: mixed, in the decoder alone.
+    With one size of batch, a picture depends on its pair alone. In every `precision` but fp32 the decoder
+    computes in mixed precision.
     """
     padded = [np.concatenate([rows, np.repeat(rows[:1], micro_batch - len(rows))]) for rows in (appearance, structure)]
     structure_codes, adain = (part.to(device) for part in codes.rows(padded[0], padded[1]))
-    half = precision == "bf16"
+    half = precision != "fp32"
     # In the layout of the decoder's convolutions, or every addition of a residual would mix two layouts.
     maps = structure_codes.to(torch.bfloat16 if half else torch.float32, memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):

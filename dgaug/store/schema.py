@@ -22,7 +22,7 @@ FILE_NAME = re.compile(r"codes/\d{6}\.h5|generator\.safetensors")
 CODE_COLUMNS = ("code/structure", "code/adain")
 CODECS = ("jpeg", "png", "raw", "codes")
 LABELS = ("none", "top", "dense")
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "bf16-labels")
 TOP = 10
 LABEL_TOLERANCE = 2e-3
 

@@ -71,7 +71,7 @@ class StoreSpec:
         micro_batch: pictures decoded and labelled at a time, padded.
         generator_sha256, teacher_sha256: the weights; "" without a teacher.
         dgaug_version: the version that wrote the store.
-        precision: what pictures are decoded in, `fp32` or `bf16`; codes and labels are always computed in fp32.
+        precision: `fp32`, `bf16` (decoder) or `bf16-labels` (decoder and teacher); codes are always made in fp32.
     """
 
     parts: tuple[Part, ...]

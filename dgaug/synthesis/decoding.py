@@ -61,7 +61,10 @@ class PairDecoder:
         return pixels[:count].cpu().numpy(), None if labels is None else labels[:count].cpu().numpy()
 
     def _labels(self, pixels: Tensor) -> Tensor | None:
-        return None if self.teacher is None else soft_labels(self.teacher, normalise(pixels))
+        if self.teacher is None:
+            return None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-labels"):
+            return soft_labels(self.teacher, normalise(pixels))
 
 
 def finished_batches(

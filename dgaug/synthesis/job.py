@@ -136,7 +136,7 @@ def synthesize(
         min_confidence: leave out pictures whose most probable class stays under it.
         shard_size: pictures per shard.
         seed: of the pair designs that choose.
-        precision: what pictures are decoded in, `fp32` or `bf16`; codes and labels are always computed in fp32.
+        precision: `fp32`, `bf16` (decoder) or `bf16-labels` (decoder and teacher); codes are always made in fp32.
         out: the store; None: `store/` in the run.
         engine: `local` (this process, or all that torchrun started) or `ray` (tasks of a Ray cluster).
         ray_address: a running cluster; None: that of RAY_ADDRESS, or one that is started here and stopped afterwards.

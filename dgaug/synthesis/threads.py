@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +33,17 @@ def single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
             yield pool
     finally:
         torch.set_num_threads(before)
+
+
+def fit_for_one_thread(network: nn.Module) -> None:
+    """Have oneDNN compute a network's 1 x 1 convolutions on one thread too, as it does all others.
+
+    For few pictures on one thread torch takes a plain matrix product, with which a ResNet-50 takes 1.4 times as long on
+    an AMD core, unless the convolution is dilated, which is no difference to a kernel of one tap.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
+            layer.dilation = (2, 2)
 
 
 def in_order(

@@ -30,6 +30,7 @@ from dgaug.store.spec import StoreSpec
 from dgaug.synthesis.codes import make_codes
 from dgaug.synthesis.decoding import PairDecoder, finished_batches
 from dgaug.synthesis.pairs import Pairs
+from dgaug.synthesis.threads import fit_for_one_thread
 
 LISTED_AT_ONCE = 1 << 16
 _SAMPLED_PAIRS = 1 << 20
@@ -140,6 +141,8 @@ def _read_networks(checkpoint: Path, teacher: Path | None, _stamps: tuple[tuple[
     judge = None if teacher is None else load_reid(teacher)
     if judge is not None:
         judge.network.to(device)
+        if device.type == "cpu":
+            fit_for_one_thread(judge.network)
     return Networks(model, judge)
 
 

@@ -81,6 +81,21 @@ def test_bf16_pictures_are_those_of_fp32_within_a_grey_level_on_average(decoder:
     assert np.array_equal(half.draw(pairs[0][3:4], pairs[1][3:4])[0][0], pixels[3])
 
 
+def test_bf16_labels_are_those_of_fp32_within_a_hundredth_and_only_when_asked_for(decoder: PairDecoder) -> None:
+    pairs = rows(*range(8)), rows(*range(8, 16))
+    (pixels, labels), (same, half) = (
+        replace(decoder, precision=precision).draw(*pairs) for precision in ("bf16", "bf16-labels")
+    )
+    assert decoder.teacher is not None
+    assert labels is not None
+    assert half is not None
+    assert np.array_equal(pixels, same)
+    exact = soft_labels(decoder.teacher, normalise(torch.from_numpy(pixels))).numpy()
+    assert np.allclose(labels, exact, atol=1e-6)
+    assert 0 < np.abs(half - exact).sum(axis=1).max() / 2 < 0.01
+    assert np.allclose(half.sum(axis=1), 1, atol=1e-5)
+
+
 @pytest.mark.parametrize(("codec", "tolerance"), [("png", 0), ("jpeg", 6)])
 def test_batches_come_in_order_and_encoded(decoder: PairDecoder, codec: str, tolerance: int) -> None:
     appearance, structure = rows(*range(20)), rows(*reversed(range(20)))
