@@ -25,7 +25,7 @@ import click
 import numpy as np
 import torch
 from dgaug_cli.memory import keep_freed_memory
-from machine import machine
+from machine import machine, peak_bytes
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -138,9 +138,7 @@ def only(what: str) -> None:
     query, gallery = sides()
     if what != "nothing":
         ours(query, gallery, Reranking() if what == "dgaug_rerank" else None)
-    # Not getrusage, which begins with what the process that started this one held.
-    status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
-    click.echo(int(status["VmHWM"].split()[0]) * 1024 / 1e9)
+    click.echo(peak_bytes() / 1e9)
 
 
 def table(found: dict[str, float]) -> str:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ import click
 import numpy as np
 import scipy
 import torch
-from machine import machine
+from machine import machine, peak_bytes
 from packaging.version import Version
 from PIL import Image
 from pytorch_fid.fid_score import calculate_frechet_distance
@@ -172,7 +171,7 @@ def held_by(count: int) -> int:
                 )
             )
         feature_scores(Features(encoder, sides[1], sides[0]), lambda name: name == "frechet", seed=0)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return peak_bytes()
 
 
 def memory() -> dict[int, int]:

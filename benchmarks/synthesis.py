@@ -12,7 +12,6 @@ Before anything is timed, both decoders are compared on the same codes.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import click
 import numpy as np
 import torch
 from dgaug_cli.memory import keep_freed_memory
-from machine import machine
+from machine import machine, peak_bytes, synchronize
 from PIL import Image
 from restated import Restated, encode
 from torch import Tensor, nn
@@ -168,8 +167,7 @@ class Stopwatch:
             self.seconds[part] += seconds / self._at_once
 
     def _now(self) -> float:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(self._device)
         return time.perf_counter()
 
 
@@ -206,9 +204,7 @@ def measure(contender: str, pairs: int, device: torch.device) -> dict[str, Any]:
         else:
             keep_freed_memory()  # as the command does
             seconds = ours(contender, folder, pairs, device)
-    on_card = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if on_card else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"pictures": pairs, "peak_bytes": peak} | seconds
+    return {"pictures": pairs, "peak_bytes": peak_bytes(device)} | seconds
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:

@@ -11,19 +11,20 @@ terms of both forms are compared at a small size, for the same weights and batch
 from __future__ import annotations
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 from dgaug_cli.memory import keep_freed_memory
-from machine import machine
+from machine import machine, peak_bytes, product_rate, synchronize
+from operations import watched
 from restated import Restated
 from torch import nn
 
@@ -37,8 +38,6 @@ from dgaug.training.terms import Batch
 CLASSES = 751
 AFTER_RAMPS = 50_000
 CHECK_SIZE, CHECK_BATCH, TOLERANCE = (64, 32), 4, 1e-4
-FLOP_PER_PICTURE = 655.5e9 / (256 * 128)
-"""Of the published iteration, per pixel of an anchor pair (method: compute budget); dgaug needs fewer."""
 RESULTS = Path(__file__).parent / "results"
 CONTENDERS: dict[str, tuple[str, list[str]]] = {
     "restated": ("published form, fp32", []),
@@ -123,50 +122,38 @@ def measure(contender: str, size: tuple[int, int], batch: int, iterations: int, 
         keep_freed_memory()  # as the command does
     step = make_step(contender, make_networks(settings, teacher_dropout=0.5), settings, device)
     pictures, seconds = make_batch(size, batch, device), []
-    for index in range(2 + 2 * iterations):
+    flops = [watched(partial(step, pictures, learns), device)["flop"] for learns in (True, False)]
+    for index in range(2 * iterations):
         started = time.perf_counter()
         step(pictures, index % 2 == 0)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(device)
         seconds.append(time.perf_counter() - started)
-    live, frozen = (statistics.median(seconds[first::2]) for first in (2, 3))
-    found: dict[str, Any] = {"seconds": (live + frozen) / 2, "encoder_learns": live, "encoder_frozen": frozen}
-    if device.type == "cuda":
-        return found | {"peak_bytes": torch.cuda.max_memory_allocated(), "matrix_flops": matrix_rate(device)}
-    return found | {"peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    live, frozen = (statistics.median(seconds[first::2]) for first in (0, 1))
+    half = device.type == "cuda" or settings.behaviour.precision == "bf16"
+    return {
+        "seconds": (live + frozen) / 2,
+        "encoder_learns": live,
+        "encoder_frozen": frozen,
+        "peak_bytes": peak_bytes(device),
+        "flop": statistics.mean(flops),
+        "ceiling": product_rate(device, torch.bfloat16 if half else torch.float32),
+    }
 
 
-def matrix_rate(device: torch.device, side: int = 8192, rounds: int = 20) -> float:
-    """Floating-point operations per second of a large dense bf16 matrix product."""
-    left, right = torch.randn(2, side, side, device=device, dtype=torch.bfloat16)
-    best = 0.0
-    for _ in range(3):
-        torch.cuda.synchronize()
-        started = time.perf_counter()
-        for _ in range(rounds):
-            left @ right
-        torch.cuda.synchronize()
-        best = max(best, rounds * 2 * side**3 / (time.perf_counter() - started))
-    return best
-
-
-def table(found: dict[str, dict[str, Any]], size: tuple[int, int], batch: int) -> str:
+def table(found: dict[str, dict[str, Any]], batch: int) -> str:
     """The results as a Markdown table; ratios are to the first row."""
     first = next(iter(found.values()))
-    on_card = "matrix_flops" in first
     rows = [
-        "| iteration | s | times faster | pictures/s | peak memory, GB | times less |"
-        + (" of bf16 matrix peak |" if on_card else ""),
-        "|---|---|---|---|---|---|" + ("---|" if on_card else ""),
+        "| iteration | s | times faster | pictures/s | peak memory, GB | times less | TFLOP | of the fastest product |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for contender, run in found.items():
-        row = (
+        rows.append(
             f"| {CONTENDERS[contender][0]} | {run['seconds']:.3g} | {first['seconds'] / run['seconds']:.2f} "
             f"| {2 * batch / run['seconds']:.3g} | {run['peak_bytes'] / 1e9:.2f} "
-            f"| {first['peak_bytes'] / run['peak_bytes']:.2f} |"
+            f"| {first['peak_bytes'] / run['peak_bytes']:.2f} | {run['flop'] / 1e12:.2f} "
+            f"| {run['flop'] / run['seconds'] / run['ceiling']:.0%} |"
         )
-        flops = FLOP_PER_PICTURE * batch * size[0] * size[1] / run["seconds"]
-        rows.append(row + (f" {flops / run['matrix_flops']:.1%} |" if on_card else ""))
     return "\n".join(rows)
 
 
@@ -196,10 +183,14 @@ def main(
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         found[contender] = json.loads(done.stdout)
         click.echo(f"{contender}: {found[contender]['seconds']:.2f} s", err=True)
+    ceilings = ", ".join(f"{rate / 1e9:,.0f}" for rate in sorted({run["ceiling"] for run in found.values()}))
     where = (
-        f"{machine(device=place)}; {size[0]} x {size[1]}, batch {batch} + {batch}, median of {iterations} per branch"
+        f"{machine(device=place)}; {size[0]} x {size[1]}, batch {batch} + {batch}, median of {iterations} per branch. "
+        "TFLOP are those of its products and convolutions; the last column is their rate beside that of the fastest "
+        "dense product found in the same process "
+        f"({'in bf16' if device == 'cuda' else 'in the same precision'}: {ceilings} GFLOP/s)."
     )
-    text = f"{table(found, size, batch)}\n\n{where}\n"
+    text = f"{table(found, batch)}\n\n{where}\n"
     out.mkdir(parents=True, exist_ok=True)
     (out / f"training_iteration-{device}.md").write_text(text, encoding="utf-8")
     record = {"machine": machine(device=place), "size": size, "batch": batch, "iterations": iterations, "runs": found}
