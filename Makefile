@@ -42,9 +42,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# All claims about speed, measured here, one after the other: about an hour and 18 GB on two idle CPU cores.
+# All claims about speed, measured here, one after the other: about half an hour and 18 GB on two idle CPU cores.
 bench: install
-	for name in cold_start reader ranking scores synthesis training_iteration; do \
+	for name in cold_start store ranking scores breakdown synthesis training_iteration; do \
 	    $(BIN)/python benchmarks/$$name.py || exit 1; \
 	done
 	$(BIN)/python benchmarks/performance_page.py

@@ -22,13 +22,13 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from dgaug_cli.memory import keep_freed_memory
 from machine import machine, product_rate
 from operations import BETWEEN, KINDS, OTHER, PRODUCTS, watched
 from synthesis import SIZE, read, write_inputs
 from training_iteration import RESULTS, make_batch, make_networks, make_step, settings_of
 
 from dgaug.data.pixels import denormalise
+from dgaug.memory import keep_freed_memory
 from dgaug.models.reid import soft_labels
 from dgaug.store.codes import Codes
 from dgaug.synthesis.codes import encode_pictures

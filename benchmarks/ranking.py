@@ -24,11 +24,11 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from dgaug_cli.memory import keep_freed_memory
 from machine import machine, peak_bytes
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from dgaug.memory import keep_freed_memory
 from dgaug.scores.features import Split
 from dgaug.scores.protocols import Protocols, Tables, evaluate_splits
 from dgaug.scores.reranking import Reranking

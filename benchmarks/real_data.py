@@ -21,7 +21,6 @@ from typing import Any
 
 import click
 from dgaug_cli.console import progress_shown
-from dgaug_cli.memory import keep_freed_memory
 from machine import machine
 
 import dgaug
@@ -30,6 +29,7 @@ from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import Interrupted
 from dgaug.files import read_json, write_json
+from dgaug.memory import keep_freed_memory
 from dgaug.progress import Progress
 from dgaug.runs import Run
 from dgaug.scores.paired import over_seeds, paired_difference

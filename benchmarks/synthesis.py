@@ -23,7 +23,6 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from dgaug_cli.memory import keep_freed_memory
 from machine import machine, peak_bytes, synchronize
 from PIL import Image
 from restated import Restated, encode
@@ -32,6 +31,7 @@ from training_iteration import RESULTS
 
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise, normalise
+from dgaug.memory import keep_freed_memory
 from dgaug.models import checkpoints
 from dgaug.models.architectures import teacher_architecture
 from dgaug.models.reid import ReidNetwork
@@ -54,8 +54,10 @@ CONTENDERS = {
     "fp32": "dgaug, fp32",
     "bf16": "dgaug, `--precision bf16`",
     "labels": "dgaug, fp32, with soft labels (not in the published way)",
+    "labels-bf16": "dgaug, `--precision bf16-labels`, with soft labels",
 }
-SAMPLED = {"published": 16, "labels": 4}
+PRECISIONS = {"bf16": "bf16", "labels-bf16": "bf16-labels"}
+SAMPLED = {"published": 16, "labels": 4, "labels-bf16": 4}
 """These take as many times fewer pairs: their cost is the pairs' alone."""
 PARTS = {"decoder": "decoding", "encoders": "encoding donors", "teacher": "labels"}
 
@@ -173,7 +175,7 @@ class Stopwatch:
 
 def ours(contender: str, folder: Path, pairs: int, device: torch.device) -> dict[str, float]:
     """Seconds of `dgaug.synthesize` for a whole store, and of its parts."""
-    checkpoint, teacher = folder / "generator.pt", folder / "teacher.pt" if contender == "labels" else None
+    checkpoint, teacher = folder / "generator.pt", folder / "teacher.pt" if contender.startswith("labels") else None
     networks = load_networks(checkpoint, teacher)  # which `synthesize` then finds read
     watch = Stopwatch(device)
     watch.watch("decoder", networks.generator.generator.decoder)
@@ -187,7 +189,7 @@ def ours(contender: str, folder: Path, pairs: int, device: torch.device) -> dict
         data=folder / "data",
         teacher=teacher or "none",
         pairs=f"random:{pairs}",
-        precision="bf16" if contender == "bf16" else "fp32",
+        precision=PRECISIONS.get(contender, "fp32"),
         out=folder / "store",
         progress=lambda *_: None,
     )

@@ -22,12 +22,12 @@ from typing import Any
 
 import click
 import torch
-from dgaug_cli.memory import keep_freed_memory
 from machine import machine, peak_bytes, product_rate, synchronize
 from operations import watched
 from restated import Restated
 from torch import nn
 
+from dgaug.memory import keep_freed_memory
 from dgaug.models.reid import ReidNetwork
 from dgaug.processes import Processes
 from dgaug.settings import Settings, load_settings
@@ -44,7 +44,10 @@ CONTENDERS: dict[str, tuple[str, list[str]]] = {
     "fp32": ("dgaug, the same work, fp32", ["behaviour.arithmetic=fast"]),
     "bf16": ("dgaug, the same work, bf16", ["behaviour.arithmetic=fast", "behaviour.precision=bf16"]),
     "defaults": ("dgaug's defaults, bf16", ["behaviour.precision=bf16"]),
+    "compiled": ("dgaug's defaults, bf16, compiled", ["behaviour.precision=bf16", "behaviour.compile=true"]),
 }
+USUAL = ",".join(name for name in CONTENDERS if name != "compiled")
+"""All but the one that needs a compiler."""
 
 Step = Callable[[Batch, bool], dict[str, float]]
 
@@ -52,7 +55,7 @@ Step = Callable[[Batch, bool], dict[str, float]]
 def settings_of(contender: str, size: tuple[int, int], batch: int, *more: str) -> Settings:
     """Settings of a contender; dgaug's defaults are another preset, all others the published one."""
     shape = [f"data.height={size[0]}", f"data.width={size[1]}", f"schedule.batch_size={batch}"]
-    preset = None if contender == "defaults" else "dgnet-published"
+    preset = None if contender in ("defaults", "compiled") else "dgnet-published"
     return load_settings(preset, overrides=["model.weights=none", *CONTENDERS[contender][1], *shape, *more])
 
 
@@ -162,11 +165,23 @@ def table(found: dict[str, dict[str, Any]], batch: int) -> str:
 @click.option("--batch", type=click.IntRange(2), default=8, help="Pictures of a side; an iteration sees two sides.")
 @click.option("--iterations", type=click.IntRange(1), default=3, help="Timed iterations of each branch.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
-@click.option("--contenders", default=",".join(CONTENDERS), help="Which, in the order of the table.")
+@click.option(
+    "--contenders",
+    default=USUAL,
+    help="Which, in the order of the table.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the .md and .json files.")
+@click.option("--name", default="training_iteration", help="Of the files.")
 @click.option("--one", hidden=True, type=click.Choice(list(CONTENDERS)), help="Measure this one here, as JSON.")
 def main(
-    size: tuple[int, int], batch: int, iterations: int, device: str, contenders: str, out: Path, one: str | None
+    size: tuple[int, int],
+    batch: int,
+    iterations: int,
+    device: str,
+    contenders: str,
+    out: Path,
+    name: str,
+    one: str | None,
 ) -> None:
     """Time one training iteration of dgaug against the published one restated."""
     place = torch.device(device)
@@ -192,9 +207,9 @@ def main(
     )
     text = f"{table(found, batch)}\n\n{where}\n"
     out.mkdir(parents=True, exist_ok=True)
-    (out / f"training_iteration-{device}.md").write_text(text, encoding="utf-8")
+    (out / f"{name}-{device}.md").write_text(text, encoding="utf-8")
     record = {"machine": machine(device=place), "size": size, "batch": batch, "iterations": iterations, "runs": found}
-    (out / f"training_iteration-{device}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (out / f"{name}-{device}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 
 

@@ -33,10 +33,11 @@ from dgaug_cli import (
 )
 from dgaug_cli.console import PROCESSES, RANK
 from dgaug_cli.group import Group
-from dgaug_cli.memory import keep_freed_memory, ran_out
+from dgaug_cli.memory import ran_out
 from dgaug_cli.quiet import with_quiet
 
 from dgaug.errors import DgaugError, Interrupted
+from dgaug.memory import keep_freed_memory
 from dgaug.visible import visible
 
 WRONG = 2

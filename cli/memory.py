@@ -1,27 +1,8 @@
-"""Memory: what the C library keeps of it, and how it is told that there is no more."""
+"""Memory: how it is told that there is no more."""
 
 from __future__ import annotations
 
-import ctypes
 import re
-import sys
-
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_KEPT = 1 << 30
-
-
-def keep_freed_memory() -> None:
-    """Stop glibc from handing large freed buffers back to the system, which then faults in every page again.
-
-    One arena for all threads: those of other threads never keep a buffer of more than 64 MB.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, _KEPT)
-        mallopt(_TRIM_THRESHOLD, _KEPT)
-        mallopt(_ARENA_MAX, 1)
 
 
 def ran_out(error: MemoryError | RuntimeError) -> str | None:

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dgaug.memory import keep_freed_memory
     from dgaug.models.encoder import export_encoder
     from dgaug.models.outside import import_network
     from dgaug.report.doctor import examine
@@ -36,6 +37,7 @@ __all__ = [
     "import_network",
     "import_published",
     "interpolate",
+    "keep_freed_memory",
     "open_store",
     "report_run",
     "score_fid",
@@ -56,6 +58,7 @@ _HOME = {
     "import_network": "dgaug.models.outside",
     "import_published": "dgaug.training.importing",
     "interpolate": "dgaug.synthesis.interpolation",
+    "keep_freed_memory": "dgaug.memory",
     "open_store": "dgaug.store.read",
     "report_run": "dgaug.report.page",
     "score_fid": "dgaug.scores.quality",

@@ -4,9 +4,9 @@
     python benchmarks/gpu/run.py people --rehearse            # on a CPU, tiny, into build/gpu
 
 Part by part: a training iteration and synthesis against the published way, in fp32 and bf16, with the share of the
-card's measured bf16 matrix rate; then Market-1501 at full size (`real_data.py`), its schedule sized to what an
-iteration takes here. A call ends after `--minutes`; the same call again goes on. Results are written after each part,
-so a run that is cut off still tells.
+card's measured bf16 matrix rate; where their time goes; then Market-1501 at full size (`real_data.py`), its schedule
+sized to what an iteration takes here; last a compiled iteration beside one that is not. A call ends after `--minutes`;
+the same call again goes on. Results are written after each part, so a run that is cut off still tells.
 """
 
 from __future__ import annotations
@@ -40,14 +40,17 @@ TINY = (
 
 
 def throughput(*, rehearse: bool, out: Path) -> dict[str, list[str]]:
-    """The commands of the two comparisons with the published way."""
+    """The commands that measure speed, the most important first."""
     device = "cpu" if rehearse else "cuda"
     few = ["--size", "64", "32", "--batch", "2", "--iterations", "1"] if rehearse else ["--iterations", "10"]
     small = ["--pairs", "16", "--contenders", "published,fp32"] if rehearse else ["--pairs", "1024"]
     ends = ["--device", device, "--out", str(out)]
+    compiled = ["--contenders", "defaults,compiled", "--name", "compiled_iteration"]
     return {
         "training iteration": ["training_iteration.py", *few, *ends],
         "synthesis": ["synthesis.py", *small, *ends],
+        "where the time goes": ["breakdown.py", *ends],
+        "training iteration, compiled": ["training_iteration.py", *few, *compiled, *ends],
     }
 
 
@@ -69,13 +72,15 @@ def iterations_for(minutes: float, results: Path) -> int:
 def parts(
     data: Path, weights: str, state: dict[str, object], *, minutes: float, rehearse: bool, out: Path
 ) -> Iterator[tuple[str, list[str]]]:
-    """What is to be done, in order; the last part's length follows from the first."""
-    yield from throughput(rehearse=rehearse, out=out).items()
+    """What is to be done, in order; the length of the real-data run follows from the first part."""
+    *first, last = throughput(rehearse=rehearse, out=out).items()
+    yield from first
     if "iterations" not in state:
         device = "cpu" if rehearse else "cuda"
         state["iterations"] = 8 if rehearse else iterations_for(minutes, out / f"training_iteration-{device}.json")
     iterations = int(str(state["iterations"]))
     yield "real data", real_data(data, weights, iterations=iterations, rehearse=rehearse, out=out)
+    yield last  # which may fail: it needs a compiler
 
 
 def run(command: list[str], until: float) -> bool:

@@ -1,11 +1,12 @@
-"""How fast a store is read: pictures per second and core, against plain Pillow decoding of the same bytes.
+"""How fast a store is written and read: pictures per second, against plain files and plain Pillow with the same bytes.
 
-    python benchmarks/reader.py
+    python benchmarks/store.py
 
-One process, one thread, pictures of 256 x 128 with as many JPEG bytes as the photographs of Market-1501 (8.8 KB), in
-random order; contenders take turns and the best round of each counts, because whatever else the machine does only
-slows a round down. Beside it the codec `codes`, whose pictures are
-drawn by the published decoder when they are asked for.
+One process, one thread, pictures of 256 x 128 with as many JPEG bytes as the photographs of Market-1501 (8.8 KB).
+Written is what a synthesis hands over, compressed already, with pairs and labels: as a store, beside one file for each
+picture and the rate of the disk. Read is in random order, beside Pillow decoding bytes that lie in memory; and the
+codec `codes`, whose pictures are drawn by the published decoder when they are asked for. Contenders take turns and the
+best round of each counts, because whatever else the machine does only slows a round down.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ from __future__ import annotations
 import importlib.metadata
 import io
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from machine import machine
+from machine import disk_rate, machine
 from numpy.typing import NDArray
 from PIL import Image
 
 from dgaug.data.records import Record
+from dgaug.memory import keep_freed_memory
 from dgaug.models.checkpoints import TrainedGenerator, appearance_network
 from dgaug.models.generator import Generator
 from dgaug.settings import load_settings
@@ -45,6 +49,9 @@ SOURCES = 64
 CLASSES = 751
 PAIRS = SOURCES * SOURCES
 ROUND, ROUNDS = 256, 24
+FAST = ["model.weights=none", "model.backbone=small", "behaviour.arithmetic=fast"]
+WRITING_ROUNDS = 5
+MICRO_BATCH = 8
 DRAWN, DRAWN_ROUNDS = 16, 4
 QUALITY = 90
 RESULTS = Path(__file__).parent / "results"
@@ -93,20 +100,34 @@ def pairs() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return k // SOURCES, k % SOURCES
 
 
-def write_jpegs(store: Path, files: list[bytes]) -> None:
-    """A store of these pictures with top labels."""
-    table, spec = sources(), spec_of("jpeg", labels="top")
+def batches(files: list[bytes]) -> list[PictureBatch]:
+    """The pictures with pairs and labels, as a synthesis hands them over."""
+    appearance, structure = pairs()
     labels = np.random.default_rng(1).dirichlet(np.full(CLASSES, 0.05), PAIRS).astype(np.float32)
+    parts = [slice(start, start + MICRO_BATCH) for start in range(0, PAIRS, MICRO_BATCH)]
+    return [PictureBatch(files[part], appearance[part], structure[part], labels[part]) for part in parts]
+
+
+def write_jpegs(store: Path, finished: list[PictureBatch]) -> None:
+    """A store of these pictures with top labels, on the disk when this returns."""
+    table, spec = sources(), spec_of("jpeg", labels="top")
     begin_store(store, spec, table)
-    write_shard(store, 0, [PictureBatch(files, *pairs(), labels)], spec=spec, sources=table)
+    write_shard(store, 0, finished, spec=spec, sources=table)
     finish_store(store)
+
+
+def write_files(folder: Path, files: list[bytes]) -> None:
+    """The pictures alone, a file for each; the last may not be on the disk when this returns."""
+    folder.mkdir()
+    for number, content in enumerate(files):
+        (folder / f"{number}.jpg").write_bytes(content)
 
 
 @torch.no_grad()
 def write_virtual(store: Path) -> None:
     """A store of codes with the published decoder, untrained: it costs what a trained one costs."""
     table, spec = sources(), spec_of("codes", labels="none")
-    settings = load_settings("dgnet-published", overrides=["model.weights=none", "model.backbone=small"])
+    settings = load_settings("dgnet-published", overrides=FAST)
     appearance = appearance_network(settings, CLASSES, weights="none")
     generator = Generator(SIZE, appearance.code_length).eval().requires_grad_(False)
     model = TrainedGenerator(generator, appearance, settings, None, 0, spec.generator_sha256)
@@ -146,11 +167,23 @@ def rate(work: Callable[[Rows], object], rows: Rows) -> float:
     return len(rows) / (time.perf_counter() - began)
 
 
-def measure(folder: Path) -> dict[str, float]:
-    """The best rate of each contender, and the bytes of a picture."""
-    files = pictures()
-    write_jpegs(folder / "jpeg", files)
-    write_virtual(folder / "codes")
+def written(folder: Path, files: list[bytes], finished: list[PictureBatch]) -> dict[str, float]:
+    """Pictures per second of each way of writing, and bytes per second of the disk."""
+    rates: dict[str, list[float]] = {"files": [], "written": []}
+    for number in range(WRITING_ROUNDS):
+        for name, write in {
+            "files": partial(write_files, folder / f"files-{number}", files),
+            "written": partial(write_jpegs, folder / f"store-{number}", finished),
+        }.items():
+            os.sync()  # or one pays for what the other left to write
+            began = time.perf_counter()
+            write()
+            rates[name].append(PAIRS / (time.perf_counter() - began))
+    return {name: max(values) for name, values in rates.items()} | {"disk": disk_rate(folder)}
+
+
+def read(folder: Path, files: list[bytes]) -> dict[str, float]:
+    """The best rate of each reader, pictures per second."""
     stored, virtual = open_store(folder / "jpeg", device="cpu"), open_store(folder / "codes", device="cpu")
     random = np.random.default_rng(3)
     contenders: dict[str, Callable[[Rows], object]] = {
@@ -164,50 +197,68 @@ def measure(folder: Path) -> dict[str, float]:
             rates[name].append(rate(work, random.integers(PAIRS, size=ROUND)))
     for _ in range(DRAWN_ROUNDS):
         rates["codes_batches"].append(rate(virtual.batch, random.integers(PAIRS, size=DRAWN)))
-    found = {name: max(values) for name, values in rates.items()}
-    return found | {"bytes": sum(map(len, files)) / len(files)}
+    return {name: max(values) for name, values in rates.items()}
+
+
+def measure(folder: Path) -> dict[str, float]:
+    """All rates, and the bytes of a picture."""
+    files = pictures()
+    finished = batches(files)
+    found = written(folder, files, finished)
+    write_jpegs(folder / "jpeg", finished)
+    write_virtual(folder / "codes")
+    return found | read(folder, files) | {"bytes": sum(map(len, files)) / len(files)}
 
 
 def table(found: dict[str, float]) -> str:
     """The results as Markdown."""
-    names = {
+    writers = {
+        "files": "a file for each picture, pictures alone, not waited for",
+        "written": "store, codec jpeg: pictures, pairs, top labels, checksums, on the disk",
+    }
+    readers = {
         "pillow": "plain Pillow, bytes in memory, picture only",
         "jpeg": "store, codec jpeg, `store[k]`: picture, parents, top labels, crc32",
         "jpeg_batches": "store, codec jpeg, `store.batch(32 rows)`: tensors, dense labels over 751 classes",
         "codes_batches": f"store, codec codes, `store.batch({DRAWN} rows)`: drawn by the published decoder",
     }
-    plain = found["pillow"]
+    size = f"{SIZE[0]} x {SIZE[1]}, {found['bytes'] / 1000:.1f} KB of JPEG each"
     lines = [
-        f"| {text} | {found[name]:,.0f} | {found[name] / plain:.2f} | {1e6 / found[name] - 1e6 / plain:,.0f} |"
-        for name, text in names.items()
+        "# Writing and reading a store",
+        "",
+        f"{machine('pillow', 'h5py')}. {PAIRS:,} pictures of {size}; read in random order. The disk takes "
+        f"{found['disk'] / 1e6:,.0f} MB/s of one large file.",
+        "",
+        "| writer | pictures/s | of files | MB/s of pictures | of the disk |",
+        "|---|---:|---:|---:|---:|",
     ]
-    size = f"{SIZE[0]} x {SIZE[1]}, {found['bytes'] / 1000:.1f} KB of JPEG each, random order"
-    return "\n".join(
-        [
-            "# Reading a store",
-            "",
-            f"{machine('pillow', 'h5py')}. Pictures of {size}.",
-            "",
-            "| reader | pictures/s | of Pillow | µs more per picture |",
-            "|---|---:|---:|---:|",
-            *lines,
-            "",
-        ]
-    )
+    for name, text in writers.items():
+        stream = found[name] * found["bytes"]
+        lines.append(
+            f"| {text} | {found[name]:,.0f} | {found[name] / found['files']:.2f} | {stream / 1e6:,.0f} "
+            f"| {stream / found['disk']:.0%} |"
+        )
+    lines += ["", "| reader | pictures/s | of Pillow | µs more per picture |", "|---|---:|---:|---:|"]
+    plain = found["pillow"]
+    for name, text in readers.items():
+        more = 1e6 / found[name] - 1e6 / plain
+        lines.append(f"| {text} | {found[name]:,.0f} | {found[name] / plain:.2f} | {more:,.0f} |")
+    return "\n".join([*lines, ""])
 
 
 @click.command()
 @click.option("--out", default=RESULTS, type=click.Path(path_type=Path), help="Folder of the results.")
 def main(out: Path) -> None:
-    """Measure and write `reader-cpu.md` and `.json`."""
+    """Measure and write `store-cpu.md` and `.json`."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder))
     text = table(found)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "reader-cpu.md").write_text(text, encoding="utf-8")
+    (out / "store-cpu.md").write_text(text, encoding="utf-8")
     record = {"machine": machine("pillow", "h5py")} | found
-    (out / "reader-cpu.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (out / "store-cpu.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 
 
