@@ -126,6 +126,9 @@ def measure(contender: str, size: tuple[int, int], batch: int, iterations: int, 
     step = make_step(contender, make_networks(settings, teacher_dropout=0.5), settings, device)
     pictures, seconds = make_batch(size, batch, device), []
     flops = [watched(partial(step, pictures, learns), device)["flop"] for learns in (True, False)]
+    if settings.behaviour.compile:  # which does not happen where operations are watched
+        for learns in (True, False, True, False):
+            step(pictures, learns)
     for index in range(2 * iterations):
         started = time.perf_counter()
         step(pictures, index % 2 == 0)
