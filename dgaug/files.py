@@ -31,6 +31,16 @@ ZIP_ERRORS = (
 """What reading a damaged archive (torch, npz) may raise: its headers are taken at their word."""
 
 
+def file_sha256(path: Path, *, start: int = 0) -> str:
+    """Hex sha256 of a file's bytes from `start` on, read in pieces; OSError where it cannot be read."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        stream.seek(start)
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """The path to write to; it becomes `path` when the block ends well and is removed when it does not.

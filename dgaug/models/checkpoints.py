@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from dgaug.errors import DgaugError
-from dgaug.files import whole
+from dgaug.files import file_sha256, whole
 from dgaug.models.architectures import appearance_architecture
 from dgaug.models.ensemble import Ensemble
 from dgaug.models.generator import Generator
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
 from dgaug.models.traced import TRACED, read_traced
-from dgaug.models.weights import file_sha256, read_checkpoint
+from dgaug.models.weights import read_checkpoint
 from dgaug.settings import LARGEST_EMBEDDING, Settings, parse_settings
 
 VERSION = 1

@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from dgaug.errors import DgaugError
+from dgaug.files import file_sha256
 from dgaug.models.published import plain_names
-from dgaug.models.weights import file_sha256, read_checkpoint, read_tensors
+from dgaug.models.weights import read_checkpoint, read_tensors
 from dgaug.plain_yaml import read_yaml
 
 TEACHER = Path("teacher") / "net_last.pth"

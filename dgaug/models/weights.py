@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 import zipfile
 from pathlib import Path
@@ -16,15 +15,6 @@ from dgaug.files import ZIP_ERRORS
 
 _ZIP = b"PK\x03\x04"
 RESNET50_URL = "https://download.pytorch.org/models/resnet50-11ad3fa6.pth"
-
-
-def file_sha256(path: Path) -> str:
-    """Hex sha256 of a file's bytes, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def torchvision_weights(name: str, weights: str) -> Path:

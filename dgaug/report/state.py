@@ -54,15 +54,18 @@ def _synthesized(run: Run) -> Step:
 
 
 def _measured(run: Run) -> list[Step]:
-    steps = []
-    for name, file, command in (
-        ("scored", run.scores / "scores.json", "score-fid"),
-        ("tried on re-id", run.reid / "results.json", "train-reid"),
-    ):
-        done = file.is_file()
-        found = "figures below" if done else "not yet"
-        steps.append(Step(name, done, found, "" if done else dgaug_command(command, "--run", run.folder)))
-    return steps
+    models = len(list(run.reid.glob("*/ranking.json")))
+    begun = f"unfinished: {models} model{'' if models == 1 else 's'} so far" if run.reid.is_dir() else "not yet"
+    return [
+        _figures("scored", run, run.scores / "scores.json", "score-fid", otherwise="not yet"),
+        _figures("tried on re-id", run, run.reid / "results.json", "train-reid", otherwise=begun),
+    ]
+
+
+def _figures(name: str, run: Run, file: Path, command: str, *, otherwise: str) -> Step:
+    if file.is_file():
+        return Step(name, True, "figures below", "")
+    return Step(name, False, otherwise, dgaug_command(command, "--run", run.folder))
 
 
 def _planned(run: Run) -> int | None:

@@ -11,9 +11,8 @@ import pandas as pd
 
 from dgaug.data.training import read_data
 from dgaug.device import default_device
-from dgaug.files import whole, write_figures
+from dgaug.files import file_sha256, whole, write_figures
 from dgaug.models.checkpoints import load_reid
-from dgaug.models.weights import file_sha256
 from dgaug.pictures.figure_file import save_figure
 from dgaug.pictures.intervals import Interval, intervals
 from dgaug.progress import Progress, silent

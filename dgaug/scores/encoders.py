@@ -19,7 +19,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models import inception
 
 from dgaug.errors import DgaugError
-from dgaug.models.weights import file_sha256, load_weights
+from dgaug.files import file_sha256
+from dgaug.models.weights import load_weights
 from dgaug.scores.weights import find_inception_weights, inception_sha256
 
 INCEPTION_NAME = "fid_inception"

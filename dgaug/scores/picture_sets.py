@@ -15,7 +15,7 @@ from dgaug.chance import draws
 from dgaug.data.images import open_picture, read_picture_bytes, to_pixels
 from dgaug.data.listing import list_pictures
 from dgaug.errors import DgaugError
-from dgaug.models.weights import file_sha256
+from dgaug.files import file_sha256
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.schema import DATASET_FILE
 

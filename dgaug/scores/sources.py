@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgaug.errors import DgaugError
-from dgaug.models.weights import file_sha256
+from dgaug.files import file_sha256
 from dgaug.progress import Progress
 from dgaug.runs import Run
 from dgaug.store.read import StoreDataset, open_store

@@ -18,9 +18,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dgaug.errors import DgaugError
-from dgaug.files import whole
+from dgaug.files import file_sha256, whole
 from dgaug.interrupts import StopRequest
-from dgaug.models.weights import file_sha256
 from dgaug.progress import Progress, silent
 from dgaug.scores.encoders import Encoder
 from dgaug.scores.frechet import Gaussian, Moments

@@ -6,7 +6,8 @@ import logging
 from pathlib import Path
 
 from dgaug.errors import DgaugError
-from dgaug.models.weights import download, file_sha256, hub_cache
+from dgaug.files import file_sha256
+from dgaug.models.weights import download, hub_cache
 
 INCEPTION_FILE = "pt_inception-2015-12-05-6726825d.pth"
 INCEPTION_SHA256_START = "6726825d"

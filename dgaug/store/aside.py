@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+
+from dgaug.files import file_sha256
 
 # What HDF5 1.10 (2016) reads: the oldest whose headers of data sets carry checksums throughout.
 LIBVER = ("v110", "v110")
@@ -138,16 +139,6 @@ def seal_of(path: Path) -> bytes:
     return f"dgaug store; sha256 of what follows this block: {file_sha256(path, start=SEAL_BYTES)}\n".encode().ljust(
         SEAL_BYTES, b"\0"
     )
-
-
-def file_sha256(path: Path, *, start: int = 0) -> str:
-    """The sha256 of a file from a byte on."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        file.seek(start)
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

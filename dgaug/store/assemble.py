@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
-from dgaug.store.aside import Disk, file_sha256, written_aside
+from dgaug.files import file_sha256
+from dgaug.store.aside import Disk, written_aside
 from dgaug.store.codes import HALF
 from dgaug.store.hdf5 import own, reading
 from dgaug.store.index import StoreState, read_state, write_header

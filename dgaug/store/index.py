@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
-from dgaug.store.aside import file_sha256, seal_holds, written_aside
+from dgaug.files import file_sha256
+from dgaug.store.aside import seal_holds, written_aside
 from dgaug.store.hdf5 import check_schema, damage_named, linked, own, reading
 from dgaug.store.schema import (
     CODE_COLUMNS,

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dgaug.errors import DgaugError
+from dgaug.files import file_sha256
 from dgaug.models import checkpoints
 from dgaug.models.reid import ReidNetwork
-from dgaug.models.weights import file_sha256
 from dgaug.runs import Run
 
 NAMES = ["anna", "ben", "cleo"]

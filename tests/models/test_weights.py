@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from tiny_run import finish_process, start_process
 
 from dgaug.errors import DgaugError
+from dgaug.files import file_sha256
 from dgaug.models.backbones import create_backbone
-from dgaug.models.weights import file_sha256, read_checkpoint, read_tensors
+from dgaug.models.weights import read_checkpoint, read_tensors
 
 
 class Trap:

@@ -80,6 +80,18 @@ def test_a_run_that_only_has_settings_has_a_page(tiny_run: Run, tmp_path: Path) 
     assert "embedding" in read.sections["settings"]
 
 
+def test_re_id_models_that_were_stopped_are_counted_beside_their_command(tiny_run: Run, tmp_path: Path) -> None:
+    run = copy_of(tiny_run, tmp_path / "stopped")
+    for number, names in enumerate((["last.pt", "ranking.json"], ["last.pt"])):
+        model = run.reid / f"seed{number}-augmented"
+        model.mkdir(parents=True)
+        for name in names:
+            (model / name).write_text("{}", encoding="utf-8")
+    read = ReadPage(report_run(run.folder))
+    assert "unfinished: 1 model so far" in read.text
+    assert f"dgaug train-reid --run {run.folder}" in read.sections["reid"]
+
+
 def test_what_is_damaged_or_gone_takes_only_its_own_part(tiny_run: Run, tmp_path: Path) -> None:
     run = copy_of(tiny_run, tmp_path / "damaged", without=("data",))
     for file in (run.scores / "scores.json", run.reid / "results.json"):

@@ -9,7 +9,7 @@ from random_inception import put_in_hub_cache, random_inception
 from safetensors.torch import save_file
 
 from dgaug.errors import DgaugError
-from dgaug.models.weights import file_sha256
+from dgaug.files import file_sha256
 from dgaug.scores import encoders
 from dgaug.scores.encoders import Encoder, fid_inception, timm_encoder
 from dgaug.scores.weights import INCEPTION_FILE
