@@ -164,7 +164,7 @@ def chart(found: dict[str, tuple[str, list[Claim]]]) -> Figure:
     )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_xlim(0.5, 2 * max(row.times for row in rows))
+    axes.set_xlim(min(0.5, *(0.8 * row.times for row in rows)), 2 * max(row.times for row in rows))
     axes.axvline(1, color="#333333", linewidth=1)
     axes.set_yticks(places, [row.what.replace("`", "") for row in rows])
     for place, row in zip(places, rows, strict=True):
