@@ -37,6 +37,7 @@ from dgaug_cli.memory import ran_out
 from dgaug_cli.quiet import with_quiet
 
 from dgaug.errors import DgaugError, Interrupted
+from dgaug.interrupts import Stopped, stopping_at_once
 from dgaug.memory import keep_freed_memory
 from dgaug.visible import visible
 
@@ -113,11 +114,15 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 def _ended() -> int:
     try:
-        _prepare()
-        code = cli.main(prog_name="dgaug", standalone_mode=False)
+        with stopping_at_once():
+            _prepare()
+            code = cli.main(prog_name="dgaug", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except Interrupted as stopped:
         _say(str(stopped))
+        return 128 + stopped.signal_number
+    except Stopped as stopped:
+        _say(f"interrupted by signal {stopped.signal_number}; run the same command again")
         return 128 + stopped.signal_number
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")

@@ -5,21 +5,28 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from dgaug.errors import Interrupted
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
+Handler = Callable[[int, "FrameType | None"], None]
 
 ECHO = 1.0
 """Seconds in which more signals are the same request: after Ctrl-C, torchrun passes on what the terminal also sent."""
 
 
+class Stopped(BaseException):
+    """A signal that ends the command at once, as KeyboardInterrupt does; what was finished before it is on disk."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
 class StopRequest:
-    """What arrived so far; a second signal interrupts at once."""
+    """The signal that arrived, if any; a second signal interrupts at once."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -32,7 +39,7 @@ class StopRequest:
         """Signal handler."""
         now = time.monotonic()
         if self and now - self._arrived > ECHO:
-            raise KeyboardInterrupt
+            _stop(signal_number)
         if not self:
             self.signal_number, self._arrived = signal_number, now
 
@@ -44,14 +51,41 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Turn Ctrl-C and SIGTERM into a flag for the length of a block (in the main thread; elsewhere nothing arrives)."""
+    """Turn Ctrl-C, SIGTERM and SIGHUP into a flag for the length of a block."""
     request = StopRequest()
+    with _handling(request.receive):
+        yield request
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise `Stopped` for the length of a block; inside it `stop_requests` has precedence."""
+    with _handling(_stop):
+        yield
+
+
+def _stop(signal_number: int, _frame: FrameType | None = None) -> None:
+    raise KeyboardInterrupt if signal_number == signal.SIGINT else Stopped(signal_number)
+
+
+@contextmanager
+def _handling(handler: Handler) -> Iterator[None]:
+    """Install a handler and put back what was there; only the main thread receives signals."""
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield
         return
-    before = {number: signal.signal(number, request.receive) for number in _SIGNALS}
+    before = {number: signal.signal(number, handler) for number in _signals()}
     try:
-        yield request
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _signals() -> list[int]:
+    """What asks a process to end; a hang-up only if nobody (nohup) chose to ignore it."""
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
+    return numbers

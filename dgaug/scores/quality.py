@@ -91,7 +91,7 @@ def score_fid(
     subject = find_subject(target, run=run, real=real, teacher=teacher, out=out, progress=progress)
     plan = plan_of(subject, chosen, metrics=metrics, inception_weights=inception_weights, encoder=encoder, judge=judge)
     described, folder = plan.described(), subject.folder
-    with nullcontext() if folder is None else locked(folder, what="scores"), stop_requests() as stop:
+    with stop_requests() as stop, nullcontext() if folder is None else locked(folder, what="scores"):
         if folder is not None:
             if force:
                 _clear(folder)

@@ -133,11 +133,14 @@ def test_settings_that_no_weight_depends_on_may_change_and_are_recorded(
     assert (run.settings().checkpoint.every, run.settings().data.workers) == (4, 1)
 
 
-def test_sigterm_saves_and_exits_with_143(tmp_path: Path, tiny_run: Run, tiny_config: Path, dgaug: RunCommand) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_request_to_end_saves(
+    number: int, code: int, tmp_path: Path, tiny_run: Run, tiny_config: Path, dgaug: RunCommand
+) -> None:
     run = Run(tmp_path / "run")
     process = start_process("train", "--config", tiny_config, "--out", run.folder, "--teacher", tiny_run.teacher)
-    ended = signal_when(process, run.checkpoint, signal.SIGTERM)
-    assert ended.code == 143
+    ended = signal_when(process, run.checkpoint, number)
+    assert ended.code == code
     assert "saved" in ended.err
     assert "Traceback" not in ended.err
     assert 1 <= iteration_of(run) < 8
