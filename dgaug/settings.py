@@ -209,6 +209,8 @@ class BehaviourSettings(Section):
     """How layers are computed: equal but for rounding; `published` takes every step as published, to the last bit."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
+    graphs: bool = False
+    """Record a training iteration as CUDA graphs and launch it as a whole; changes nothing without a GPU."""
 
 
 class CheckpointSettings(Section):
@@ -301,7 +303,15 @@ def parse_settings(values: object, *, source: str) -> Settings:
         raise DgaugError(f"{source}: {_explain(error)}") from error
 
 
-FREE = ("data.root", "data.workers", "checkpoint.every", "checkpoint.preview", "checkpoint.log", "reid.")
+FREE = (
+    "data.root",
+    "data.workers",
+    "checkpoint.every",
+    "checkpoint.preview",
+    "checkpoint.log",
+    "behaviour.graphs",
+    "reid.",
+)
 """Settings that no weight of a run depends on, and sections of them: it may go on with others."""
 
 

@@ -29,10 +29,33 @@ def leaky(maps: Tensor) -> Tensor:
     return functional.leaky_relu(maps, LEAKY_SLOPE)
 
 
-def pad_border(maps: Tensor, width: int, *, mode: str) -> Tensor:
-    """Pad height and width; autocast would widen to float32 for what only copies."""
+def plain(maps: Tensor) -> bool:
+    """Whether layers are computed by PyTorch's own kernels, step by step: as published, and on a GPU.
+
+    A GPU pays for every kernel that it launches, a CPU for every product: what saves products here makes more kernels.
+    """
+    return as_published() or maps.is_cuda
+
+
+def reflect(maps: Tensor, width: int) -> Tensor:
+    """Pad height and width by reflection; autocast would widen to float32 for what only copies."""
     with torch.autocast(maps.device.type, enabled=False):
-        return functional.pad(maps, (width,) * 4, mode=mode)
+        if maps.is_cuda and torch.are_deterministic_algorithms_enabled():
+            return _reflect_by_slices(maps, width)
+        if maps.is_cuda and maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous():
+            # Padding in two dimensions would return channels outermost; to one in three, channels are a width.
+            padded = functional.pad(maps.permute(0, 2, 3, 1), (0, 0, width, width, width, width), mode="reflect")
+            return padded.permute(0, 3, 1, 2)
+        return functional.pad(maps, (width,) * 4, mode="reflect")
+
+
+def _reflect_by_slices(maps: Tensor, width: int) -> Tensor:
+    """Like PyTorch's reflection pad, whose backward pass on a GPU adds in no particular order."""
+    for axis in (2, 3):
+        before = maps.narrow(axis, 1, width).flip(axis)
+        after = maps.narrow(axis, maps.shape[axis] - 1 - width, width).flip(axis)
+        maps = torch.cat((before, maps, after), dim=axis)
+    return maps
 
 
 class Conv(nn.Module):
@@ -45,17 +68,17 @@ class Conv(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Pad by reflection and convolve."""
-        if not as_published():  # channels innermost is the layout that oneDNN and cuDNN are fastest in
+        if not plain(maps):  # channels innermost is the layout that oneDNN is fastest in
             maps = maps.contiguous(memory_format=torch.channels_last)
         if self.pad:
-            maps = pad_border(maps, self.pad, mode="reflect")
+            maps = reflect(maps, self.pad)
         convolved: Tensor = self.conv(maps)
         return convolved
 
 
 def instance_norm(maps: Tensor) -> Tensor:
     """Zero mean and unit (biased) variance per picture and channel; no parameters, no running statistics."""
-    if as_published():
+    if plain(maps):
         return functional.instance_norm(maps, eps=EPSILON)
     normalised: Tensor = _InstanceNorm.apply(maps, None, None)
     return normalised
@@ -63,7 +86,7 @@ def instance_norm(maps: Tensor) -> Tensor:
 
 def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """AdaIN (Huang and Belongie, 2017): `scale` and `shift` [B, C] replace each channel's own statistics."""
-    if as_published():  # batch norm of one "picture" that has the channels of all
+    if plain(maps):  # batch norm of one "picture" that has the channels of all
         planes = maps.reshape(1, -1, *maps.shape[2:])
         adapted = functional.batch_norm(planes, None, None, scale.flatten(), shift.flatten(), True, eps=EPSILON)
         return adapted.view(maps.shape)

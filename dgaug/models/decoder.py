@@ -62,9 +62,9 @@ class AdaptiveBlock(nn.Module):
 
     def forward(self, maps: Tensor, parameters: Tensor) -> Tensor:
         """Add the residual; parameters [B, 2 (scale, shift), 2 convolutions, C]."""
-        scale, shift = parameters[:, 0], parameters[:, 1]
-        hidden = leaky(adaptive_instance_norm(self.first(maps), scale[:, 0], shift[:, 0]))
-        return maps + adaptive_instance_norm(self.second(hidden), scale[:, 1], shift[:, 1])
+        scale, shift = (kind.unbind(1) for kind in parameters.unbind(1))
+        hidden = leaky(adaptive_instance_norm(self.first(maps), scale[0], shift[0]))
+        return maps + adaptive_instance_norm(self.second(hidden), scale[1], shift[1])
 
 
 class Decoder(nn.Module):
@@ -83,8 +83,8 @@ class Decoder(nn.Module):
     def forward(self, structure: Tensor, parameters: Tensor) -> Tensor:
         """Pictures in the ImageNet-normalised space."""
         maps = structure
-        for index, block in enumerate(self.blocks):
-            maps = block(maps, parameters[:, index])
+        for block, own in zip(self.blocks, parameters.unbind(1), strict=True):
+            maps = block(maps, own)
         for upsample, norm in zip(self.upsample, self.norms, strict=True):
             maps = leaky(norm(upsample(maps)))
         for conv in self.refine:

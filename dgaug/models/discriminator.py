@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dgaug.models.arithmetic import as_published
 from dgaug.models.blocks import Conv, ResidualBlock, leaky, scaled
 
 SCALES = 3
@@ -55,6 +57,8 @@ class Discriminator(nn.Module):
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """Patch scores of each scale, largest first."""
+        if pictures.is_cuda and not as_published():  # nothing here makes another layout slower
+            pictures = pictures.contiguous(memory_format=torch.channels_last)
         scores = []
         for index, scale in enumerate(self.scales):
             if index:

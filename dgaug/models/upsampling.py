@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from dgaug.models.arithmetic import as_published
-from dgaug.models.blocks import pad_border
+from dgaug.models.blocks import plain, reflect
 
 
 class UpsampledConv(nn.Module):
@@ -32,8 +31,8 @@ class UpsampledConv(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """The four phases of the small map, shuffled together, and what the reflection adds."""
-        if as_published():
-            return self._as_published(maps)
+        if plain(maps):
+            return self._in_two_steps(maps)
         weight, bias = self.conv.weight, self.conv.bias
         maps = maps.contiguous(memory_format=torch.channels_last)
         phase_bias = None if bias is None else bias.repeat(4)
@@ -45,9 +44,9 @@ class UpsampledConv(nn.Module):
         large: Tensor = _AddBorder.apply(_interleaved(phases), lines, columns)
         return large
 
-    def _as_published(self, maps: Tensor) -> Tensor:
+    def _in_two_steps(self, maps: Tensor) -> Tensor:
         large = functional.interpolate(maps, scale_factor=2.0, mode="nearest")
-        convolved: Tensor = self.conv(pad_border(large, 2, mode="reflect"))
+        convolved: Tensor = self.conv(reflect(large, 2))
         return convolved
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,10 +16,45 @@ from dgaug.processes import Processes
 from dgaug.settings import Settings
 from dgaug.training import schedule
 from dgaug.training.erasing import draw_boxes
-from dgaug.training.networks import Networks
+from dgaug.training.graphs import IterationGraphs
+from dgaug.training.networks import Networks, counters_together
 from dgaug.training.objectives import SIDES
 from dgaug.training.sampling import Share
 from dgaug.training.terms import Batch, Codes, IterationTerms, Plan, Scene, Terms
+
+
+class Report(Mapping[str, float]):
+    """Terms by name; beside a GPU they are read from it, which waits for it, when the first is asked for."""
+
+    def __init__(self, names: Sequence[str], values: Tensor) -> None:
+        self._names = names
+        self.values_on_device = values
+        self._read: dict[str, float] | None = None
+
+    def require_finite(self) -> None:
+        """Raise FloatingPointError naming a term that is not finite."""
+        bad = [name for name, value in self.items() if not np.isfinite(value)]
+        if bad:
+            raise FloatingPointError(f"the loss term {bad[0]!r} is not finite")
+
+    def __getitem__(self, name: str) -> float:
+        if self._read is None:
+            self._read = dict(zip(self._names, self.values_on_device.tolist(), strict=True))
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+class FirstHalf(NamedTuple):
+    """What the generator's half of an iteration needs of the discriminator's, and the terms found there."""
+
+    codes: list[Codes]
+    scenes: list[Scene]
+    terms: Terms
 
 
 class DGNet:
@@ -29,9 +65,12 @@ class DGNet:
         self.settings = settings
         self.processes = processes or Processes(torch.device("cpu"))
         self.share = Share(self.processes.index, self.processes.count, settings.schedule.accumulation)
+        on_gpu = self.processes.device.type == "cuda"
         if settings.behaviour.arithmetic == "published":
             for network in networks.present():
                 network.to(memory_format=torch.contiguous_format)
+        elif on_gpu:
+            networks.discriminator.to(memory_format=torch.channels_last)
         rates = settings.optimizer
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "generator": _adam(networks.generator, rates.generator, rates.weight_decay),
@@ -48,30 +87,42 @@ class DGNet:
         }
         self.base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         if settings.behaviour.compile:
-            _compile(networks)
+            _compile(networks, backbones=on_gpu)
         self.terms = IterationTerms(networks, settings)
+        self.graphs = IterationGraphs() if settings.behaviour.graphs and on_gpu else None
 
-    def step(self, batches: Sequence[Batch], iteration: int) -> dict[str, float]:
+    def step(self, batches: Sequence[Batch], iteration: int) -> Report:
         """Train on this process's share of a batch, in as many micro-batches as there are gradients to add up.
+
+        Nothing here waits for a GPU; reading the report does.
 
         Returns the unweighted terms by name, `total`, and the discriminator's terms: means over all shares.
 
         Raises:
-            FloatingPointError: a term is not finite; generator and appearance encoder are as they were.
+            FloatingPointError: a term is not finite; generator and appearance encoder are as they were. With a GPU
+                only `Report.require_finite` raises it, later.
         """
+        on_gpu = self.processes.device.type == "cuda"
         self._set_rates(iteration)
         plans = self._plans(batches, iteration)
-        with self._forward():
-            codes = [self.terms.codes(batch) for batch in batches]
-            scenes = self._draw(batches, codes)
-        report = self._train_discriminator(batches, [scene.fakes.leaf.detach() for scene in scenes])
-        report |= self._gather_gradients(batches, codes, scenes, plans, iteration)
-        said = dict(zip(report, self.processes.mean(torch.stack(list(report.values()))).tolist(), strict=True))
-        _refuse_nonfinite(said)
+        captured = self.graphs.of(self, batches, plans) if self.graphs else None
+        if captured is None:
+            half = self.discriminator_half(batches)
+            terms = half.terms
+            self._update("discriminator")
+            terms |= self.generator_half(batches, half, plans, iteration)
+        else:
+            terms = captured.discriminator_half(batches[0], plans[0])
+            self._update("discriminator")
+            self._seed_dropout(iteration, turn=0)
+            terms |= captured.generator_half()
+        report = Report(list(terms), self.processes.mean(torch.stack(list(terms.values()))))
+        if not on_gpu:
+            report.require_finite()
         self._update("generator", "appearance")
         self.processes.average_statistics(self.networks.appearance)
         self._average(iteration)
-        return said
+        return report
 
     def _plans(self, batches: Sequence[Batch], iteration: int) -> list[Plan]:
         """Draws belong to the whole batch, so that they do not depend on how it is shared."""
@@ -79,98 +130,115 @@ class DGNet:
         rng = draws("dgnet: erasing and branch", self.settings.seed, iteration)
         height, width = batches[0].pictures.shape[2:]
         side = len(batches[0].labels) // SIDES * self.share.count * self.share.turns
-        boxes, positive_boxes = (draw_boxes(SIDES * side, (height, width), loss.erasing, rng) for _ in range(2))
+        boxes = torch.tensor([draw_boxes(SIDES * side, (height, width), loss.erasing, rng) for _ in range(2)])
         weights = schedule.weights(loss, plan, iteration)
         encoder_learns = bool(rng.random() < loss.structure_branch)
         mine = [
             [first + place for first in range(0, SIDES * side, side) for place in self.share.rows(side, turn)]
             for turn in range(self.share.turns)
         ]
-        return [
-            Plan(weights, [boxes[row] for row in rows], [positive_boxes[row] for row in rows], encoder_learns)
-            for rows in mine
-        ]
+        return [Plan(weights, boxes[:, rows], encoder_learns) for rows in mine]
 
-    def _draw(self, batches: Sequence[Batch], codes: Sequence[Codes]) -> list[Scene]:
-        """The scenes; one alone keeps its graph for the generator's turn, several are drawn again there."""
-        with torch.set_grad_enabled(len(batches) == 1):
-            return [self.terms.draw(batch, code) for batch, code in zip(batches, codes, strict=True)]
+    def discriminator_half(self, batches: Sequence[Batch]) -> FirstHalf:
+        """Codes, generated images, and the discriminator's gradients.
 
-    def _train_discriminator(self, batches: Sequence[Batch], fakes: Sequence[Tensor]) -> Terms:
+        One batch alone keeps its graph for the generator's turn; of several the images are generated again there.
+        """
+        with self._forward(), counters_together(self.networks.appearance):
+            codes = [self.terms.codes(batch) for batch in batches]
+            with torch.set_grad_enabled(len(batches) == 1):
+                scenes = [self.terms.draw(batch, code) for batch, code in zip(batches, codes, strict=True)]
+            fakes = [scene.fakes.leaf.detach() for scene in scenes]
+            return FirstHalf(codes, scenes, self._discriminator_gradients(batches, fakes))
+
+    def _discriminator_gradients(self, batches: Sequence[Batch], fakes: Sequence[Tensor]) -> Terms:
         loss = self.settings.loss
+        parameters = self._clear("discriminator")
         if not loss.adversarial:
             return {}
         weights = {"discriminator": loss.adversarial, "gradient_penalty": loss.adversarial * loss.gradient_penalty}
-        parameters = self._clear("discriminator")
         found = [
             self._add_gradients(self.terms.discriminator(batch.pictures, fake), weights, parameters)
             for batch, fake in zip(batches, fakes, strict=True)
         ]
-        self._update("discriminator")
         return _mean(found)
 
-    def _gather_gradients(
-        self,
-        batches: Sequence[Batch],
-        codes: Sequence[Codes],
-        scenes: Sequence[Scene],
-        plans: Sequence[Plan],
-        iteration: int,
+    def generator_half(
+        self, batches: Sequence[Batch], half: FirstHalf, plans: Sequence[Plan], iteration: int | None
     ) -> Terms:
+        """Gradients of generator and appearance encoder; `iteration` seeds dropout, None leaves that to the caller."""
         parameters = self._clear("generator", "appearance")
         found = []
-        for turn, (batch, code, scene, plan) in enumerate(zip(batches, codes, scenes, plans, strict=True)):
-            seed_torch("dgnet: dropout", self.settings.seed, iteration, self.share.index * self.share.turns + turn)
-            if not scene.fakes.whole.requires_grad:
-                with self._forward():
+        with self._forward(), counters_together(self.networks.appearance):
+            for turn, (batch, code, scene, plan) in enumerate(
+                zip(batches, half.codes, half.scenes, plans, strict=True)
+            ):
+                if iteration is not None:
+                    self._seed_dropout(iteration, turn)
+                if not scene.fakes.whole.requires_grad:
                     scene = self.terms.draw(batch, code)
-            groups = self.terms.generator(batch, code, scene, plan)
-            inputs = [*parameters, *(cut.leaf for cut in scene)]
-            terms = self._add_gradients(groups, plan.weights, inputs)
-            scene.backward(parameters)
-            total = torch.stack([plan.weights[name] * term for name, term in terms.items()]).sum()
-            found.append(terms | {"total": total})
+                groups = self.terms.generator(batch, code, scene, plan)
+                inputs = [*parameters, *(cut.leaf for cut in scene)]
+                terms = self._add_gradients(groups, plan.weights, inputs)
+                with torch.autocast(batch.pictures.device.type, enabled=False):
+                    scene.backward(parameters)
+                total = torch.stack([plan.weights[name] * term for name, term in terms.items()]).sum()
+                found.append(terms | {"total": total})
         return _mean(found)
 
-    def _add_gradients(self, groups: Iterator[Terms], weights: Mapping[str, float], inputs: list[Tensor]) -> Terms:
+    def _seed_dropout(self, iteration: int, turn: int) -> None:
+        seed_torch("dgnet: dropout", self.settings.seed, iteration, self.share.index * self.share.turns + turn)
+
+    def _add_gradients(
+        self, groups: Iterator[Terms], weights: Mapping[str, float] | Mapping[str, Tensor], inputs: list[Tensor]
+    ) -> Terms:
         """Compute group after group and its gradients, freeing each before the next; the terms, detached."""
         found: Terms = {}
-        while True:
-            with self._forward():
-                terms = next(groups, None)
-            if terms is None:
-                return found
-            terms = {name: term for name, term in terms.items() if name in weights}
+        for group in groups:
+            terms = {name: term for name, term in group.items() if name in weights}
             if not terms:
                 continue
             loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-            torch.autograd.backward(loss / self.share.turns, inputs=inputs)
+            with torch.autocast(loss.device.type, enabled=False):
+                torch.autograd.backward(loss / self.share.turns, inputs=inputs)
             for name, term in terms.items():
                 found[name] = found.get(name, 0) + term.detach()
+        return found
 
     @contextmanager
     def _forward(self) -> Iterator[None]:
-        """Precision and arithmetic of a forward pass."""
+        """Precision and arithmetic of forward passes; inside, each weight is cast to half precision once."""
         behaviour, device = self.settings.behaviour, self.processes.device.type
         half = torch.autocast(device, torch.bfloat16, enabled=behaviour.precision == "bf16")
         with half, arithmetic(behaviour.arithmetic):
             yield
 
-    def _parameters(self, *names: str) -> list[Tensor]:
+    def parameters(self, *names: str) -> list[Tensor]:
+        """The parameters of some optimisers, by name."""
         return [p for name in names for group in self.optimizers[name].param_groups for p in group["params"]]
 
     def _clear(self, *names: str) -> list[Tensor]:
         for name in names:
             self.optimizers[name].zero_grad(set_to_none=True)
-        return self._parameters(*names)
+        return self.parameters(*names)
 
     def _update(self, *names: str) -> None:
         for name in names:
-            parameters = self._parameters(name)
+            parameters = self.parameters(name)
             self.processes.average_gradients(parameters)
             if self.settings.optimizer.clip:
                 nn.utils.clip_grad_norm_(parameters, self.settings.optimizer.clip)
             self.optimizers[name].step()
+
+    def load_optimizers(self, states: Mapping[str, dict[str, Any]]) -> None:
+        """Take the state of optimisers from a checkpoint, whatever device it was written on."""
+        for name, state in states.items():
+            optimizer = self.optimizers[name]
+            optimizer.load_state_dict(state)
+            for parameter, own in optimizer.state.items():
+                for key, value in own.items():
+                    if isinstance(value, Tensor) and value.shape == parameter.shape:
+                        own[key] = torch.empty_like(parameter).copy_(value)  # fused kernels need its layout
 
     def _set_rates(self, iteration: int) -> None:
         plan = self.settings.schedule
@@ -185,26 +253,26 @@ class DGNet:
         decay = self.settings.optimizer.ema
         if self.settings.model.start == "none":
             decay = min(decay, (1 + iteration) / (10 + iteration))  # forget the random start sooner
-        averaged = self.networks.averaged.parameters()
-        for mean, value in zip(averaged, self.networks.generator.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
+        averaged = list(self.networks.averaged.parameters())
+        torch._foreach_lerp_(averaged, list(self.networks.generator.parameters()), 1 - decay)
 
 
 def _adam(network: nn.Module, rate: float, weight_decay: float) -> torch.optim.Adam:
     return torch.optim.Adam(network.parameters(), rate, betas=(0.0, 0.999), weight_decay=weight_decay, fused=True)
 
 
-def _compile(networks: Networks) -> None:
-    """Compile what runs often and is differentiated once (the discriminator's penalty is differentiated twice)."""
+def _compile(networks: Networks, *, backbones: bool) -> None:
+    """Compile what runs often and is differentiated once (the discriminator's penalty is differentiated twice).
+
+    Backbones gain from it where launches cost, on a GPU; on a CPU they only take minutes to compile.
+    """
     networks.generator.structure_encoder.compile()
     networks.generator.decoder.compile()
+    if backbones:
+        networks.appearance.backbone.compile()
+        if networks.teacher is not None:
+            networks.teacher.compile()
 
 
 def _mean(found: Sequence[Terms]) -> Terms:
     return {name: torch.stack([terms[name].detach() for terms in found]).mean() for name in found[0]}
-
-
-def _refuse_nonfinite(report: dict[str, float]) -> None:
-    bad = [name for name, value in report.items() if not np.isfinite(value)]
-    if bad:
-        raise FloatingPointError(f"the loss term {bad[0]!r} is not finite")

@@ -20,10 +20,10 @@ def draw_boxes(count: int, image_size: tuple[int, int], probability: float, rng:
     return [_box(*image_size, rng) if rng.random() < probability else NOTHING for _ in range(count)]
 
 
-def erase(pictures: Tensor, boxes: list[Box]) -> Tensor:
-    """A copy of pictures [B, 3, H, W] in which each lost its box to the mean colour (0)."""
+def erase(pictures: Tensor, boxes: list[Box] | Tensor) -> Tensor:
+    """A copy of pictures [B, 3, H, W] in which each lost its box ([B, 4]) to the mean colour (0)."""
     height, width = pictures.shape[2:]
-    edges = torch.tensor(boxes, device=pictures.device)[:, :, None]
+    edges = torch.as_tensor(boxes).to(pictures.device, non_blocking=True)[:, :, None]
     rows, columns = (torch.arange(side, device=pictures.device) for side in (height, width))
     vertical = (edges[:, 0] <= rows) & (rows < edges[:, 2])
     horizontal = (edges[:, 1] <= columns) & (columns < edges[:, 3])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
-from contextlib import closing
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -21,7 +21,7 @@ from dgaug.runs import Run
 from dgaug.settings import Settings
 from dgaug.training import schedule
 from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
-from dgaug.training.dgnet import DGNet
+from dgaug.training.dgnet import DGNet, Report
 from dgaug.training.log import TrainingLog
 from dgaug.training.networks import build_networks
 from dgaug.training.objectives import SIDES
@@ -53,26 +53,57 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
     """
     settings, run = training.settings, training.run
     model, start = _model(training, processes)
-    total = settings.schedule.iterations
+    total, on_gpu = settings.schedule.iterations, processes.device.type == "cuda"
     if start and processes.first:
         _log.info("going on after iteration %d of %d: %s", start, total, run.folder)
     batches = _batches(training, model, start)
+    unread: list[tuple[int, Report]] = []
     with closing(batches), stop_requests() as stop:
         for iteration in range(start, total):
             micro_batches = [_batch(*next(batches)) for _ in range(settings.schedule.accumulation)]
-            terms = _step(model, micro_batches, iteration, run)
+            with _divergence_named(iteration, run):
+                unread.append((iteration, model.step(micro_batches, iteration)))
             done = iteration + 1
+            saved = done % settings.checkpoint.every == 0 or done == total
+            shown = done % settings.checkpoint.preview == 0 or done == total
+            logged = iteration % settings.checkpoint.log == 0 or done == total
+            # Reading terms waits for a GPU: there only when something is written, or somebody wants to stop.
+            alone = processes.count == 1
+            if on_gpu and not (saved or shown or logged or (alone and stop)):
+                continue
+            terms = _read(unread, run)
             stop.signal_number = processes.largest(stop.signal_number or 0) or None
             if processes.first:
                 progress("DG-Net", done, total, {name: terms[name] for name in SHOWN if name in terms})
-                if log and (iteration % settings.checkpoint.log == 0 or done == total):
+                if log and logged:
                     log.write("dgnet", iteration, terms, schedule.weights(settings.loss, settings.schedule, iteration))
-                if done % settings.checkpoint.preview == 0 or done == total:
+                if shown:
                     sheet = preview(model.networks, training.pictures, seed=settings.seed)
                     save_sheet(sheet, run.samples / f"{done:08d}.png")
-                if stop or done % settings.checkpoint.every == 0 or done == total:
+                if stop or saved:
                     _save(training, model, done)
             stop.leave()
+
+
+def _read(unread: list[tuple[int, Report]], run: Run) -> Report:
+    """The newest of the reports that nobody has read yet; all are read, so that no divergence is missed."""
+    for iteration, report in unread:
+        with _divergence_named(iteration, run):
+            report.require_finite()
+    newest = unread[-1][1]
+    unread.clear()
+    return newest
+
+
+@contextmanager
+def _divergence_named(iteration: int, run: Run) -> Iterator[None]:
+    try:
+        yield
+    except FloatingPointError as error:
+        raise DgaugError(
+            f"training diverged at iteration {iteration}: {error}; the last checkpoint under {run.folder} "
+            "is kept; lower optimizer.*, set optimizer.clip, or lengthen schedule.ramp_length"
+        ) from error
 
 
 def _batches(training: Training, model: DGNet, start: int) -> Generator[tuple[Tensor, Tensor], None, None]:
@@ -98,16 +129,6 @@ def _batch(views: Tensor, labels: Tensor) -> Batch:
     return Batch(pictures, positives, labels)
 
 
-def _step(model: DGNet, batches: list[Batch], iteration: int, run: Run) -> dict[str, float]:
-    try:
-        return model.step(batches, iteration)
-    except FloatingPointError as error:
-        raise DgaugError(
-            f"training diverged at iteration {iteration}: {error}; the last checkpoint under {run.folder} "
-            "is kept; lower optimizer.*, set optimizer.clip, or lengthen schedule.ramp_length"
-        ) from error
-
-
 def _model(training: Training, processes: Processes) -> tuple[DGNet, int]:
     settings = training.settings
     seed_torch("dgnet: weights", settings.seed)
@@ -124,8 +145,7 @@ def _model(training: Training, processes: Processes) -> tuple[DGNet, int]:
         checkpoints.load_state(network, content["networks"][name], source=training.run.checkpoint)
     model = DGNet(networks.to(processes.device), settings, processes)
     # An imported checkpoint has none: the published files hold no usable ones.
-    for name, state in content["optimizers"].items():
-        model.optimizers[name].load_state_dict(state)
+    model.load_optimizers(content["optimizers"])
     return model, int(content["iteration"])
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -57,9 +59,35 @@ def build_networks(settings: Settings, classes: int, *, weights: str | None = No
 
 
 def frozen_state(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters detached and statistics copied: run with these, gradients reach the input only, nothing is kept."""
+    """Parameters detached: run with these, gradients reach the input only.
+
+    Statistics are copies where a pass would change them (training mode), so nothing is kept.
+    """
     state = {name: parameter.detach() for name, parameter in network.named_parameters()}
-    return state | {name: buffer.clone() for name, buffer in network.named_buffers()}
+    return state | ({name: buffer.clone() for name, buffer in network.named_buffers()} if network.training else {})
+
+
+@contextmanager
+def counters_together(network: nn.Module) -> Iterator[None]:
+    """Advance the counters `num_batches_tracked` of all batch norms at the end of a block, by what the first counted.
+
+    Nothing reads them (`momentum` is set), but checkpoints hold them; one by one they cost a kernel each in every pass.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _NORMS)]
+    counted = [(norm, norm.num_batches_tracked) for norm in norms if norm.num_batches_tracked is not None]
+    if len(counted) < 2:
+        yield
+        return
+    (_, first), *others = counted
+    before = first.clone()
+    for norm, _counter in others:
+        norm.num_batches_tracked = None
+    try:
+        yield
+    finally:
+        for norm, counter in others:
+            norm.num_batches_tracked = counter
+        torch._foreach_add_([counter for _norm, counter in others], [first - before] * len(others))
 
 
 def training_mode(network: nn.Module, *, statistics: str) -> None:

@@ -7,7 +7,7 @@ gradients say of it, and passes it on once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ from dgaug.models.reid import AnyReidNetwork, ReidOutput, soft_labels
 from dgaug.models.structure import grey
 from dgaug.settings import Settings
 from dgaug.training import objectives
-from dgaug.training.erasing import Box, erase
+from dgaug.training.erasing import erase
 from dgaug.training.networks import Networks, frozen_state, training_mode
 from dgaug.training.objectives import SIDES, partners
 
@@ -38,11 +38,16 @@ class Batch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What an iteration computes of a batch: weights by term, the boxes erased, who learns from the structure term."""
+    """What an iteration computes of a batch.
 
-    weights: dict[str, float]
-    boxes: list[Box]
-    positive_boxes: list[Box]
+    Attributes:
+        weights: of each term that is wanted, numbers or tensors without axes.
+        boxes: what is erased from the images and from their positives [2, 2B, 4].
+        encoder_learns: who learns from the structure term, the encoder or what generates.
+    """
+
+    weights: Mapping[str, float] | Mapping[str, Tensor]
+    boxes: Tensor
     encoder_learns: bool
 
 
@@ -99,8 +104,10 @@ class IterationTerms:
         self.penalised = settings.loss.gradient_penalty > 0
 
     def codes(self, batch: Batch) -> Codes:
-        """Appearance codes of a batch."""
-        return Codes(self.appearance_codes(batch.pictures), self.appearance_codes(batch.positives))
+        """Appearance codes of a batch: in one pass, unless batch norm must see each side alone."""
+        if self.behaviour.code_statistics == "batch":
+            return Codes(self.appearance_codes(batch.pictures), self.appearance_codes(batch.positives))
+        return Codes(*self.appearance_codes(torch.cat((batch.pictures, batch.positives))).chunk(2))
 
     @torch.no_grad()
     def appearance_codes(self, pictures: Tensor) -> Tensor:
@@ -130,13 +137,13 @@ class IterationTerms:
         """Groups of generator and appearance encoder: every term that has a weight."""
         fakes, wanted = scene.fakes.leaf, plan.weights.keys()
         if wanted & {"identification", "real_fine"}:
-            prim, fine = self._live_logits(erase(batch.pictures, plan.boxes))
+            prim, fine = self._live_logits(erase(batch.pictures, plan.boxes[0]))
             yield {
                 "identification": objectives.identification(prim, batch.labels),
                 "real_fine": objectives.identification(fine, batch.labels),
             }
         if "positive" in wanted:
-            prim, _ = self._live_logits(erase(batch.positives, plan.positive_boxes))
+            prim, _ = self._live_logits(erase(batch.positives, plan.boxes[1]))
             yield {"positive": objectives.identification(prim, batch.labels)}
         if "adversarial" in wanted:
             yield {"adversarial": objectives.adversarial(self.networks.discriminator(fakes))}
@@ -175,8 +182,10 @@ class IterationTerms:
         return [torch.cat(heads) for heads in zip(*(encoder(side).logits for side in sides), strict=True)]
 
     def _soft_labels(self, teacher: AnyReidNetwork, fakes: Tensor) -> Tensor:
-        teacher.train(self.behaviour.teacher_statistics == "batch")
-        return torch.cat([soft_labels(teacher, side) for side in fakes.chunk(SIDES)])
+        batch_statistics = self.behaviour.teacher_statistics == "batch"
+        teacher.train(batch_statistics)
+        sides = fakes.chunk(SIDES) if batch_statistics else (fakes,)
+        return torch.cat([soft_labels(teacher, side) for side in sides])
 
     def _seen_structure(self, fakes: Tensor, *, encoder_learns: bool) -> Tensor:
         if encoder_learns:

@@ -1,0 +1,51 @@
+"""A DG-Net iteration with tensors that claim a GPU: nothing waits for it, and few kernels are launched."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+from fake_cuda import GPU, fake_gpu
+
+from dgaug.models.reid import ReidNetwork
+from dgaug.processes import Processes
+from dgaug.settings import load_settings
+from dgaug.training.dgnet import DGNet
+from dgaug.training.networks import build_networks
+from dgaug.training.terms import Batch
+
+SIDE, CLASSES = 4, 6
+SMALL = ["model.weights=none", "data.height=64", "data.width=32", "model.backbone=resnet50", "model.embedding=16"]
+EVERYTHING_RAMPED = 50_000
+
+
+@pytest.mark.parametrize(
+    ("settings", "kernels"),
+    [
+        (("precision=fp32",), 3900),
+        (("precision=bf16",), 4500),
+        (("precision=bf16", "arithmetic=published"), 4500),
+        (("code_statistics=batch", "teacher_statistics=batch"), 5400),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
+)
+def test_an_iteration_waits_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], kernels: int
+) -> None:
+    """Forward passes and updates; the backward passes are not counted, because there is no gradient here."""
+    chosen = load_settings("market1501", overrides=[*SMALL, *(f"behaviour.{one}" for one in settings)])
+    with fake_gpu(monkeypatch) as gpu:
+        networks = build_networks(chosen, CLASSES)
+        networks.teacher = ReidNetwork("resnet50", CLASSES, dropouts=(0.5,), pool="avg").requires_grad_(False)
+        model = DGNet(networks.to(GPU), chosen, Processes(torch.device("cuda")))
+        images, positives = torch.randn(2, 2 * SIDE, 3, 64, 32, device=GPU)
+        batch = Batch(images, positives, torch.randint(CLASSES, (2 * SIDE,), device=GPU))
+        model.step([batch], EVERYTHING_RAMPED)  # optimisers make their state
+        gpu.clear()
+        report = model.step([batch], EVERYTHING_RAMPED)
+        assert +gpu.waits == Counter()
+        assert kernels * 0.9 < gpu.kernels <= kernels
+        assert {one.device for network in networks.present() for one in network.parameters()} == {GPU}
+        assert report["total"] is not None
+        assert +gpu.waits == {"tolist": 1}, "reading the terms"
