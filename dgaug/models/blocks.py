@@ -43,10 +43,17 @@ def reflect(maps: Tensor, width: int) -> Tensor:
         if maps.is_cuda and torch.are_deterministic_algorithms_enabled():
             return _reflect_by_slices(maps, width)
         if maps.is_cuda and maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous():
-            # Padding in two dimensions would return channels outermost; to one in three, channels are a width.
-            padded = functional.pad(maps.permute(0, 2, 3, 1), (0, 0, width, width, width, width), mode="reflect")
-            return padded.permute(0, 3, 1, 2)
+            return _reflect_channels_last(maps, width)
         return functional.pad(maps, (width,) * 4, mode="reflect")
+
+
+def _reflect_channels_last(maps: Tensor, width: int) -> Tensor:
+    """Like PyTorch's reflection pad in two dimensions, which on a GPU would return channels outermost.
+
+    To a pad in three dimensions height, width and channels are depth, height and width.
+    """
+    padded = functional.pad(maps.permute(0, 2, 3, 1), (0, 0, width, width, width, width), mode="reflect")
+    return padded.permute(0, 3, 1, 2)
 
 
 def _reflect_by_slices(maps: Tensor, width: int) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dgaug.models.blocks import adaptive_instance_norm, instance_norm
+from dgaug.models.blocks import _reflect_by_slices, _reflect_channels_last, adaptive_instance_norm, instance_norm
+from dgaug.models.upsampling import UpsampledConv
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 
@@ -30,3 +33,33 @@ def test_instance_norm_keeps_its_precision_where_the_mean_is_large(layout: torch
     maps = (maps_of(1, 2, 64, 32).detach() + 100).float().contiguous(memory_format=layout)
     exact = functional.instance_norm(maps.double())
     assert (instance_norm(maps) - exact).norm() / exact.norm() < 1e-5
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("pad", [_reflect_channels_last, _reflect_by_slices])
+def test_the_ways_to_reflect_on_a_gpu_are_pytorchs_reflection(
+    pad: Callable[[Tensor, int], Tensor], layout: torch.memory_format, width: int
+) -> None:
+    maps = maps_of(2, 3, 5, 4, layout=layout)
+    assert torch.equal(pad(maps, width), functional.pad(maps, (width,) * 4, mode="reflect"))
+    assert torch.autograd.gradcheck(pad, (maps, width))
+    assert torch.autograd.gradgradcheck(pad, (maps, width)), "the discriminator's penalty is differentiated twice"
+
+
+def test_reflection_by_channels_keeps_them_innermost() -> None:
+    maps = maps_of(2, 3, 5, 4, layout=torch.channels_last)
+    assert _reflect_channels_last(maps, 1).is_contiguous(memory_format=torch.channels_last)
+    assert _reflect_by_slices(maps, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_on_a_gpu_layers_are_computed_in_pytorchs_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    upsample = UpsampledConv(3, 2).double()
+    maps, scale, shift = maps_of(2, 3, 4, 5), maps_of(2, 3), maps_of(2, 3)
+    layers = (upsample, instance_norm, lambda given: adaptive_instance_norm(given, scale, shift))
+    here = [layer(maps) for layer in layers]
+    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda _: True))
+    there = [layer(maps) for layer in layers]
+    for mine, theirs in zip(here, there, strict=True):
+        assert torch.allclose(mine, theirs, rtol=1e-9)
+        assert not torch.equal(mine, theirs), "another way"
