@@ -20,7 +20,7 @@ from dgaug.training.graphs import IterationGraphs
 from dgaug.training.networks import Networks, counters_together
 from dgaug.training.objectives import SIDES
 from dgaug.training.sampling import Share
-from dgaug.training.terms import Batch, Codes, IterationTerms, Plan, Scene, Terms
+from dgaug.training.terms import STRUCTURE_TERMS, Batch, Codes, IterationTerms, Plan, Scene, Terms
 
 
 class Report(Mapping[str, float]):
@@ -132,7 +132,7 @@ class DGNet:
         side = len(batches[0].labels) // SIDES * self.share.count * self.share.turns
         boxes = torch.tensor([draw_boxes(SIDES * side, (height, width), loss.erasing, rng) for _ in range(2)])
         weights = schedule.weights(loss, plan, iteration)
-        encoder_learns = bool(rng.random() < loss.structure_branch)
+        encoder_learns = bool(rng.random() < loss.structure_branch) and not weights.keys().isdisjoint(STRUCTURE_TERMS)
         mine = [
             [first + place for first in range(0, SIDES * side, side) for place in self.share.rows(side, turn)]
             for turn in range(self.share.turns)

@@ -24,6 +24,8 @@ from dgaug.training.networks import Networks, frozen_state, training_mode
 from dgaug.training.objectives import SIDES, partners
 
 Terms = dict[str, Tensor]
+STRUCTURE_TERMS = ("structure_code", "cycle")
+"""Terms of the structure code of a generated image."""
 
 
 class Batch(NamedTuple):
@@ -153,7 +155,7 @@ class IterationTerms:
                 "generated_identity": objectives.identification(seen.logits[0], batch.labels),
                 "appearance_code": objectives.reconstruction(seen.appearance, codes.pictures),
             }
-        if wanted & {"structure_code", "cycle"}:
+        if not wanted.isdisjoint(STRUCTURE_TERMS):
             structure = self._seen_structure(fakes, encoder_learns=plan.encoder_learns)
             terms = {
                 "structure_code": objectives.reconstruction(structure, partners(scene.structure.leaf).detach()),

@@ -6,7 +6,6 @@ what it makes in the tensors of the first time.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -43,11 +42,11 @@ def recorded_on(model: DGNet, recordings: list[str]) -> Callable[..., Recorded]:
 
     def record(work: Callable[[], Made], pool: Any) -> Recorded:
         recordings.append(work.__name__)
-        held = [copy.deepcopy(network.state_dict()) for network in model.networks.present()]
+        statistics = [(buffer, buffer.clone()) for network in model.networks.present() for buffer in network.buffers()]
         random = torch.get_rng_state()
         made = work()
-        for network, state in zip(model.networks.present(), held, strict=True):
-            network.load_state_dict(state)
+        for buffer, before in statistics:
+            buffer.copy_(before)
         torch.set_rng_state(random)
 
         def replay() -> None:
