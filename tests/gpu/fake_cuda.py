@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.optim.optimizer as optimizers
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -154,6 +155,9 @@ def _replace_what_needs_a_driver(patch: pytest.MonkeyPatch, gpu: Gpu) -> None:
     patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     patch.setattr(FakeTensorMode, "avoid_device_init", property(lambda self: True), raising=False)
     patch.setattr("torch._subclasses.fake_tensor.init_gpu_context", lambda *_: None)
+    if hasattr(optimizers, "_foreach_supported_types"):  # or they would update one parameter after the other
+        known = [*optimizers._foreach_supported_types, FakeTensor]
+        patch.setattr(optimizers, "_foreach_supported_types", known)
     autocast = torch.amp.autocast_mode.autocast
     patch.setattr(autocast, "__init__", _silent(autocast.__init__))
 
