@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dgaug.models.upsampling import UpsampledConv
 
@@ -16,14 +16,16 @@ Network = TypeVar("Network", bound=nn.Module)
 def with_half_weights(network: Network) -> Network:
     """A copy whose convolutions and linear layers have the weights that autocast would make of theirs at each use.
 
-    It computes the same bits under autocast, and only there. Layers of other kinds stay as they are.
+    It computes the same bits under autocast, and only there. All other tensors are those of the network itself.
     """
-    if not _cast_layers(network):
+    layers = _cast_layers(network)
+    if not layers:
         return network
-    copied = deepcopy(network)
-    for layer in _cast_layers(copied):
-        layer.to(torch.bfloat16)
-    return copied
+    tensors: dict[int, Tensor] = {id(one): one for one in (*network.parameters(), *network.buffers())}
+    for layer in layers:
+        for weight in layer.parameters():
+            tensors[id(weight)] = nn.Parameter(weight.detach().to(torch.bfloat16), requires_grad=False)
+    return deepcopy(network, dict(tensors))
 
 
 def _cast_layers(network: nn.Module) -> list[nn.Module]:
