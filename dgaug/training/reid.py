@@ -31,9 +31,6 @@ from dgaug.training.reid_terms import Feed, GeneratedBatch, ReidTerms, term_weig
 from dgaug.training.sampling import OrderedBatches, Share, order_of
 from dgaug.training.shifting import shifted
 
-READ_EVERY = 20
-"""Iterations after which losses are read from a GPU: the host waits for it then."""
-
 
 @dataclass(frozen=True)
 class ReidJob:
@@ -91,7 +88,7 @@ def train_reid_network(
     batches = _real_batches(job, start, share, processes.device)
     with closing(batches), ahead_of(job.feed, processes.device) as feed, stop_requests() as stop:
         loop = _Loop(replace(job, feed=feed), network, optimizer, processes=processes, share=share)
-        total, read_every = job.settings.iterations, 1 if processes.device.type == "cpu" else READ_EVERY
+        total, read_every = job.settings.iterations, _read_every(processes.device)
         waiting: list[_Terms] = []
         for iteration in range(start, total):
             waiting.append(loop.step([next(batches) for _ in range(job.settings.accumulation)], iteration))
@@ -132,6 +129,11 @@ class _Terms(NamedTuple):
     iteration: int
     names: list[str]
     values: Tensor
+
+
+def _read_every(device: torch.device) -> int:
+    """After how many iterations losses are read: the host waits for a GPU then."""
+    return 1 if device.type == "cpu" else 20
 
 
 def _read(waiting: list[_Terms], title: str) -> list[dict[str, float]]:

@@ -320,3 +320,21 @@ def test_a_missing_shard_is_made_again(tiny_run: Run, tmp_path: Path) -> None:
     made = synthesize(tiny_run.folder, shard_size=96, out=store)
     assert not made.already_complete
     assert files_of(store) == files_of(tiny_run.store)
+
+
+def test_a_store_goes_on_with_the_micro_batch_of_the_gpu_that_began_it(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {"pairs": "random:20", "shard_size": 10, "codec": "png"}
+    with monkeypatch.context() as gpu:
+        gpu.setattr("dgaug.synthesis.job.default_micro_batch", lambda *_: 256)
+        synthesize(tiny_run.folder, **job, out=tmp_path / "begun")
+    before = files_of(tmp_path / "begun")
+    (tmp_path / "begun" / "shards" / "000001.h5").unlink()
+    synthesize(tiny_run.folder, **job, out=tmp_path / "begun")
+    assert files_of(tmp_path / "begun") == before
+    synthesize(tiny_run.folder, **job, out=tmp_path / "here")
+    begun, here = open_store(tmp_path / "begun"), open_store(tmp_path / "here")
+    assert (begun.spec.micro_batch, here.spec.micro_batch) == (256, 8)
+    # A CPU has no memory for 256 at a time: it took 8.
+    assert all(np.array_equal(one.picture, other.picture) for one, other in zip(begun, here, strict=True))
