@@ -31,9 +31,9 @@ from dgaug.data.pixels import denormalise
 from dgaug.memory import keep_freed_memory
 from dgaug.models.reid import soft_labels
 from dgaug.store.codes import Codes
+from dgaug.store.micro_batch import default_micro_batch
 from dgaug.synthesis.codes import encode_pictures
 from dgaug.synthesis.decoding import PairDecoder
-from dgaug.synthesis.job import MICRO_BATCH
 from dgaug.synthesis.work import load_networks
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -53,7 +53,7 @@ def iteration(precision: str, device: torch.device) -> Runs:
 @torch.no_grad()
 def synthesis(precision: str, device: torch.device) -> Runs:
     """Drawing a micro-batch, and labelling it."""
-    count = MICRO_BATCH[device.type]
+    count = default_micro_batch(device, SIZE)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_inputs(folder)
@@ -113,7 +113,7 @@ def table(runs: Runs) -> list[str]:
 
 def write_results(out: Path, runs: Runs, device: torch.device) -> str:
     """Write `breakdown-DEVICE.md` and `.json`; returns the text."""
-    count = MICRO_BATCH[device.type]
+    count = default_micro_batch(device, SIZE)
     where = (
         f"{machine(device=device)}. {SIZE[0]} x {SIZE[1]}; iteration: batch {BATCH} + {BATCH}, every loss, fast "
         f"arithmetic; picture and label: of a micro-batch of {count}"

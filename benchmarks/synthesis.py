@@ -37,8 +37,9 @@ from dgaug.models.architectures import teacher_architecture
 from dgaug.models.reid import ReidNetwork
 from dgaug.settings import load_settings
 from dgaug.store import codecs
+from dgaug.store.micro_batch import default_micro_batch
 from dgaug.synthesis.codes import encode_pictures
-from dgaug.synthesis.job import JPEG_QUALITY, MICRO_BATCH, synthesize
+from dgaug.synthesis.job import JPEG_QUALITY, synthesize
 from dgaug.synthesis.threads import side_by_side
 from dgaug.synthesis.work import load_networks
 from dgaug.training.networks import Networks, build_networks
@@ -234,7 +235,7 @@ def write_results(out: Path, found: dict[str, dict[str, Any]], apart: dict[str, 
     """Write `synthesis-DEVICE.md` and `.json`; returns the text."""
     where = (
         f"{machine(device=device)}. {SIZE[0]} x {SIZE[1]}, {SOURCES} sources, design `random:K`, "
-        f"JPEG quality {JPEG_QUALITY}, batches of {MICRO_BATCH[device.type]}. "
+        f"JPEG quality {JPEG_QUALITY}, batches of {default_micro_batch(device, SIZE)}. "
         "Shares are of the wall time of `dgaug.synthesize`: decoder, encoders "
         "and teacher are their forward passes (those of threads side by side count as one), all else is planning, "
         "reading, rounding, compressing and writing. "

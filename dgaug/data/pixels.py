@@ -11,14 +11,20 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 def normalise(pixels: Tensor) -> Tensor:
     """Pictures uint8 [B, H, W, 3] to normalised float32 [B, 3, H, W] on the same device."""
-    mean = torch.tensor(IMAGENET_MEAN, device=pixels.device)
-    std = torch.tensor(IMAGENET_STD, device=pixels.device)
+    mean, std = _per_channel(IMAGENET_MEAN, pixels.device), _per_channel(IMAGENET_STD, pixels.device)
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
 def denormalise(pictures: Tensor) -> Tensor:
     """Normalised pictures [B, 3, H, W] to uint8 [B, H, W, 3], rounded and clipped."""
-    mean = torch.tensor(IMAGENET_MEAN, device=pictures.device)
-    std = torch.tensor(IMAGENET_STD, device=pictures.device)
+    mean, std = _per_channel(IMAGENET_MEAN, pictures.device), _per_channel(IMAGENET_STD, pictures.device)
     pixels = (pictures.float().permute(0, 2, 3, 1) * std + mean) * 255
     return pixels.round().clamp(0, 255).to(torch.uint8)
+
+
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A number for each channel, float32 [C], written on the device: a copy from the host would wait for it."""
+    row = torch.empty(len(values), device=device)
+    for channel, value in enumerate(values):
+        row[channel].fill_(value)
+    return row

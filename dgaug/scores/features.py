@@ -18,6 +18,7 @@ from dgaug.data.records import IdentityData, Record, Role
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
 from dgaug.progress import Progress, silent
 from dgaug.scores.retrieval import DISTRACTOR_IDENTITY, JUNK_IDENTITY
+from dgaug.transfer import Arriving, Downloads, upload
 
 BATCH = 64
 READERS = 4
@@ -46,12 +47,17 @@ def features_of(
     """Re-id features float32 [N, D] of picture files, on CPU; `flip` and `unit` as in `ReidNetwork.features`."""
     network.eval()
     device = next(network.parameters()).device
-    found = []
+    downloads, found = Downloads(device), []
+    before: Arriving | None = None
     for start, pixels in _batches(paths, image_size):
-        pictures = normalise(torch.from_numpy(pixels).to(device))
-        found.append(network.features(pictures, flip=flip, unit=unit).cpu())
+        coming = downloads.start([network.features(normalise(upload(pixels, device)), flip=flip, unit=unit)])
+        if before is not None:
+            found += before.wait()
+        before = coming
         progress(title, start + len(pixels), len(paths))
-    return torch.cat(found)
+    if before is not None:
+        found += before.wait()
+    return torch.from_numpy(np.concatenate(found))
 
 
 def _batches(paths: Sequence[Path], size: tuple[int, int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:

@@ -12,6 +12,7 @@ from dgaug.data.pixels import normalise
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import ReidModel, load_reid
 from dgaug.scores.encoders import Encoder, timm_encoder
+from dgaug.transfer import upload
 
 
 def encoder_named(text: str, *, option: str, device: torch.device) -> Encoder:
@@ -63,7 +64,7 @@ def reid_encoder(model: ReidModel, name: str) -> Encoder:
     size = model.image_size
 
     def extract(pixels: Tensor) -> Tensor:
-        pictures = normalise(pixels.to(device))
+        pictures = normalise(upload(pixels, device))
         if pictures.shape[2:] != size:
             pictures = interpolate(pictures, size=size, mode="bicubic", antialias=True)
         return model.network.features(pictures)

@@ -64,6 +64,11 @@ class Codes:
     structure: Half | Parts
     adain: Half | Parts
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of all codes."""
+        return sum(int(np.prod(part.shape)) * HALF.itemsize for part in (self.structure, self.adain))
+
     def places(self, sources: Rows) -> NDArray[np.int64]:
         """Where the codes of some sources [B] are; DgaugError where one has none."""
         places = self._order[np.searchsorted(self.sources, sources, sorter=self._order).clip(max=len(self.sources) - 1)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,16 @@ from torch import Tensor, nn
 
 from dgaug.data.pixels import denormalise, normalise
 from dgaug.errors import DgaugError
+from dgaug.models.half_weights import with_half_weights
 from dgaug.models.reid import soft_labels
-from dgaug.store.codes import Codes, Half, Parts, Rows, crc32_of, open_codes
+from dgaug.store.codes import Half, Parts, Rows, crc32_of, open_codes
 from dgaug.store.generator import StoredDecoder, read_decoder
 from dgaug.store.hdf5 import own, reading
+from dgaug.store.micro_batch import on_demand
+from dgaug.store.resident_codes import PairCodes, codes_on
 from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE
 from dgaug.store.spec import StoreSpec
+from dgaug.transfer import upload
 
 Decode = Callable[[Tensor, Tensor], Tensor]
 
@@ -26,7 +30,7 @@ Decode = Callable[[Tensor, Tensor], Tensor]
 @torch.no_grad()
 def draw_padded(
     decode: Decode,
-    codes: Codes,
+    codes: PairCodes,
     appearance: Rows,
     structure: Rows,
     *,
@@ -37,10 +41,10 @@ def draw_padded(
     """Pictures uint8 [micro_batch, H, W, 3] of at most that many pairs; rows beyond them are padding.
 
     With one size of batch, a picture depends on its pair alone. In every `precision` but fp32 the decoder
-    computes in mixed precision.
+    computes in mixed precision; its weights may then be those of `with_half_weights`.
     """
     padded = [np.concatenate([rows, np.repeat(rows[:1], micro_batch - len(rows))]) for rows in (appearance, structure)]
-    structure_codes, adain = (part.to(device) for part in codes.rows(padded[0], padded[1]))
+    structure_codes, adain = (upload(part, device) for part in codes.rows(padded[0], padded[1]))
     half = precision != "fp32"
     # In the layout of the decoder's convolutions, or every addition of a residual would mix two layouts.
     maps = structure_codes.to(torch.bfloat16 if half else torch.float32, memory_format=torch.channels_last)
@@ -59,28 +63,32 @@ class PairDrawer:
         self._store = store
         self._device = device
         self._micro_batch = micro_batch
-        self._decode: StoredDecoder = read_decoder(store / GENERATOR_FILE, device)
+        decoder: StoredDecoder = read_decoder(store / GENERATOR_FILE, device)
         self._codes = open_codes([store / name for name in code_files])
         with reading(store / DATASET_FILE) as hdf5:
             self._precision = StoreSpec.read(hdf5).precision
             crc32 = [own(hdf5, f"{name}_crc32")[:] for name in CODE_COLUMNS]
         self._structure = _Checks(crc32[0], np.zeros(len(crc32[0]), np.bool_))
         self._adain = _Checks(crc32[1], np.zeros(len(crc32[1]), np.bool_))
-        self._require_fitting()
+        self._require_fitting(decoder)
+        half = self._precision != "fp32"
+        self._decode = replace(decoder, network=with_half_weights(decoder.network)) if half else decoder
+        self._pair_codes = codes_on(self._codes, device)
 
     def draw(self, appearance: Rows, structure: Rows) -> Tensor:
         """Pictures uint8 [B, H, W, 3] of pairs, on the device; DgaugError where a code is damaged."""
         self._check(self._codes.structure, self._structure, self._codes.places(structure))
         self._check(self._codes.adain, self._adain, self._codes.places(appearance))
+        size = on_demand(self._device, self._micro_batch, asked=len(appearance), image_size=self._decode.image_size)
         drawn = []
-        for start in range(0, len(appearance), self._micro_batch):
-            rows = slice(start, start + self._micro_batch)
+        for start in range(0, len(appearance), size):
+            rows = slice(start, start + size)
             pixels = draw_padded(
                 self._decode,
-                self._codes,
+                self._pair_codes,
                 appearance[rows],
                 structure[rows],
-                micro_batch=self._micro_batch,
+                micro_batch=size,
                 device=self._device,
                 precision=self._precision,
             )
@@ -98,9 +106,9 @@ class PairDrawer:
                 )
         checks.done[new] = True
 
-    def _require_fitting(self) -> None:
+    def _require_fitting(self, decoder: StoredDecoder) -> None:
         channels, height, width = self._codes.structure.shape[1:]
-        expected = (self._decode.channels, *(side // 4 for side in self._decode.image_size))
+        expected = (decoder.channels, *(side // 4 for side in decoder.image_size))
         if (channels, height, width) != expected or self._codes.adain.shape[1:] != (4, 2, 2, channels):
             raise DgaugError(
                 f"expected codes of {expected} for the decoder in {self._store / GENERATOR_FILE}, found "

@@ -25,8 +25,10 @@ from dgaug.store.drawing import PairDrawer, label_pictures
 from dgaug.store.hdf5 import own, reading, store_folder
 from dgaug.store.index import StoredFile, file_list, file_size, listed_sizes, read_state, shard_list
 from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
+from dgaug.store.micro_batch import on_demand
 from dgaug.store.shard_files import Columns, ShardFiles
 from dgaug.store.spec import columns
+from dgaug.transfer import upload
 
 Pixels = NDArray[np.uint8]
 
@@ -143,9 +145,9 @@ class StoreDataset(Dataset[StoreItem]):
         pixels = self._pixels(rows)
         labels = self._made_labels(pixels)
         if labels is None and self.has_labels:
-            labels = torch.from_numpy(np.stack([self._dense(row) for row in rows])).to(device)
+            labels = upload(np.stack([self._dense(row) for row in rows]), device)
         donors = (
-            torch.from_numpy(self.sources.identity[[row.donor(name) for row in rows]].astype(np.int64)).to(device)
+            upload(self.sources.identity[[row.donor(name) for row in rows]].astype(np.int64), device)
             for name in ("appearance", "structure")
         )
         return StoreBatch(pixels, labels, *donors)
@@ -218,7 +220,7 @@ class StoreDataset(Dataset[StoreItem]):
     def _pixels(self, rows: list[_Row]) -> Tensor:
         tools = self._opened()
         if tools.drawer is None:
-            return torch.from_numpy(np.stack([self._stored(row) for row in rows])).to(tools.device)
+            return upload(np.stack([self._stored(row) for row in rows]), tools.device)
         appearance, structure = (
             np.array([row.donor(name) for row in rows], np.int32) for name in ("appearance", "structure")
         )
@@ -228,7 +230,8 @@ class StoreDataset(Dataset[StoreItem]):
         tools = self._opened()
         if tools.teacher is None:
             return None
-        return label_pictures(tools.teacher, pixels, micro_batch=self.spec.micro_batch)
+        size = on_demand(tools.device, self.spec.micro_batch, asked=len(pixels), image_size=self.spec.image_size)
+        return label_pictures(tools.teacher, pixels, micro_batch=size)
 
     def _opened(self) -> _Tools:
         if self._tools is None or self._tools.process != os.getpid():

@@ -212,7 +212,7 @@ def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def default_shard_size(planned: int, *, taken: int = 0) -> int:
-    """Pairs per shard: at least 4096, no more shards than there is room for, a multiple of every micro-batch in use.
+    """Pairs per shard: at least 4096, no more shards than there is room for, a multiple of every micro-batch of a CPU.
 
     `taken` are the shards that the store has already.
     """

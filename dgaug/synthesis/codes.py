@@ -6,7 +6,9 @@ a minute or a kill ago.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,9 @@ from dgaug.data.pixels import normalise
 from dgaug.models.checkpoints import TrainedGenerator
 from dgaug.store.codes import Half, write_codes
 from dgaug.synthesis.threads import in_order, side_by_side, single_threads
+from dgaug.transfer import Arriving, Downloads, upload
+
+_READERS = max(2, os.cpu_count() or 1)
 
 
 def make_codes(
@@ -33,7 +38,7 @@ def make_codes(
 ) -> None:
     """Encode the pictures of some sources (rows of `pictures`) into one file; `on_batch(done)` hears how many are done.
 
-    On a CPU `threads` micro-batches are encoded side by side.
+    On a CPU `threads` micro-batches are read and encoded side by side; beside a GPU all cores read.
 
     Raises DgaugError where a code is not finite or a picture unreadable, OSError where the disk is full.
     """
@@ -56,17 +61,27 @@ def _encoded(
     size = model.settings.data.image_size
     device = next(model.generator.parameters()).device
 
-    def encoded(batch: Sequence[Path]) -> tuple[Half, Half]:
-        pixels = np.zeros((micro_batch, *size, 3), np.uint8)
-        for row, path in enumerate(batch):
-            pixels[row] = to_pixels(open_picture(path), size)
-        structure, adain = encode_pictures(model, torch.from_numpy(pixels).to(device))
-        return structure[: len(batch)].half().cpu().numpy(), adain[: len(batch)].half().cpu().numpy()
+    downloads = Downloads(device)
 
-    count = side_by_side(device, threads)
+    def read(batch: Sequence[Path]) -> NDArray[np.uint8]:
+        return np.stack([to_pixels(open_picture(path), size) for path in batch])
+
+    def begun(pixels: NDArray[np.uint8]) -> Arriving:
+        count = len(pixels)
+        padding = np.zeros((micro_batch - count, *size, 3), np.uint8)
+        codes = encode_pictures(model, upload(np.concatenate([pixels, padding]), device))
+        return downloads.start([code[:count].half() for code in codes])
+
     batches = [paths[start : start + micro_batch] for start in range(0, len(paths), micro_batch)]
-    with single_threads(count) as pool:
-        yield from in_order(pool, encoded, batches, ahead=count + 1)
+    count = side_by_side(device, threads)
+    with single_threads(count) as pool, ThreadPoolExecutor(_READERS) as readers:
+        if device.type == "cpu":
+            started = in_order(pool, lambda batch: begun(read(batch)), batches, ahead=count + 1)
+        else:
+            started = in_order(pool, begun, in_order(readers, read, batches, ahead=_READERS), ahead=count + 1)
+        for arriving in started:
+            structure, adain = arriving.wait()
+            yield structure, adain
 
 
 @torch.no_grad()

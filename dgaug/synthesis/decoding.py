@@ -6,31 +6,35 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dgaug.data.pixels import normalise
 from dgaug.models.decoder import Decoder
+from dgaug.models.half_weights import with_half_weights
 from dgaug.models.reid import AnyReidNetwork, soft_labels
 from dgaug.store.codecs import encode
 from dgaug.store.codes import Codes, Rows
 from dgaug.store.drawing import draw_padded
+from dgaug.store.resident_codes import PairCodes, codes_on
 from dgaug.store.shards import PictureBatch
 from dgaug.synthesis.threads import in_order, side_by_side, single_threads
+from dgaug.transfer import Arriving, Downloads
 
-_ENCODERS = max(2, min(8, os.cpu_count() or 1))
-"""Threads that compress: pictures of one device may come faster than two can take them."""
+_ENCODERS = max(2, os.cpu_count() or 1)
+"""Threads that compress: a GPU makes pictures faster than a few can take them."""
 
 
 @dataclass(frozen=True)
 class PairDecoder:
     """Everything needed to turn pairs into pictures and labels, on one device.
 
-    A picture depends on its pair alone: batches are padded to `micro_batch`, networks are in eval mode.
+    A picture depends on its pair alone: batches are padded to `micro_batch`, networks are in eval mode. What is needed
+    on the device is put there once, when the first pair is drawn.
     """
 
     codes: Codes
@@ -44,27 +48,49 @@ class PairDecoder:
         """Where it draws."""
         return next(self.decoder.parameters()).device
 
-    @torch.no_grad()
+    @cached_property
+    def ready(self) -> _Ready:
+        """Codes and networks as drawing takes them."""
+        half, labels = self.precision != "fp32", self.precision == "bf16-labels"
+        return _Ready(
+            codes_on(self.codes, self.device),
+            with_half_weights(self.decoder) if half else self.decoder,
+            with_half_weights(self.teacher) if labels and self.teacher is not None else self.teacher,
+            Downloads(self.device),
+        )
+
     def draw(self, appearance: Rows, structure: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
         """Pictures uint8 [B, H, W, 3] and soft labels [B, C] of at most `micro_batch` pairs."""
-        count = len(appearance)
+        pixels, *labels = self.begin(appearance, structure).wait()
+        return pixels, labels[0] if labels else None
+
+    @torch.no_grad()
+    def begin(self, appearance: Rows, structure: Rows) -> Arriving:
+        """The same without waiting for a GPU: pixels, and labels where there is a teacher, on their way."""
+        count, ready = len(appearance), self.ready
         pixels = draw_padded(
-            self.decoder,
-            self.codes,
+            ready.decoder,
+            ready.codes,
             appearance,
             structure,
             micro_batch=self.micro_batch,
             device=self.device,
             precision=self.precision,
         )
-        labels = self._labels(pixels)
-        return pixels[:count].cpu().numpy(), None if labels is None else labels[:count].cpu().numpy()
-
-    def _labels(self, pixels: Tensor) -> Tensor | None:
-        if self.teacher is None:
-            return None
+        if ready.teacher is None:
+            return ready.downloads.start([pixels[:count]])
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-labels"):
-            return soft_labels(self.teacher, normalise(pixels))
+            labels = soft_labels(ready.teacher, normalise(pixels))
+        return ready.downloads.start([pixels[:count], labels[:count]])
+
+
+class _Ready(NamedTuple):
+    """What a decoder draws with, on its device, and the way of its results to the host."""
+
+    codes: PairCodes
+    decoder: Decoder
+    teacher: AnyReidNetwork | None
+    downloads: Downloads
 
 
 def finished_batches(
@@ -79,21 +105,22 @@ def finished_batches(
 ) -> Iterator[PictureBatch]:
     """The pairs, in order, as encoded pictures; those whose top probability is under `least` are left out.
 
-    On a CPU `threads` micro-batches are decoded side by side. Encoding the pictures of one batch overlaps with
-    decoding the next, and with what the caller does.
+    On a CPU `threads` micro-batches are decoded side by side; a GPU has the next two queued when one is done. Encoding
+    the pictures of one batch overlaps with decoding the next, and with what the caller does.
     """
+    decoder.ready  # noqa: B018  made here, once for all threads
 
-    def drawn(rows: slice) -> _Drawn:
-        pixels, labels = decoder.draw(appearance[rows], structure[rows])
-        return _Drawn(pixels, appearance[rows], structure[rows], labels)
+    def begun(rows: slice) -> tuple[slice, Arriving]:
+        return rows, decoder.begin(appearance[rows], structure[rows])
 
     count = side_by_side(decoder.device, threads)
     batches = [slice(start, start + decoder.micro_batch) for start in range(0, len(appearance), decoder.micro_batch)]
-    waiting: tuple[list[Future[bytes]], _Drawn] | None = None
+    waiting: tuple[list[Future[list[bytes]]], _Drawn] | None = None
     with single_threads(count) as draws, ThreadPoolExecutor(_ENCODERS) as encoders:
-        for batch in in_order(draws, drawn, batches, ahead=count + 1):
-            kept = batch.sure(least)
-            encoded = [encoders.submit(encode, picture, codec=codec, quality=quality) for picture in kept.pixels]
+        for rows, arriving in in_order(draws, begun, batches, ahead=count + 1):
+            pixels, *labels = arriving.wait()
+            kept = _Drawn(pixels, appearance[rows], structure[rows], labels[0] if labels else None).sure(least)
+            encoded = [encoders.submit(_encoded, part, codec, quality) for part in _shares(kept.pixels)]
             if waiting is not None:
                 yield _batch(*waiting)
             waiting = encoded, kept
@@ -117,5 +144,15 @@ class _Drawn(NamedTuple):
         return _Drawn(self.pixels[kept], self.appearance[kept], self.structure[kept], self.labels[kept])
 
 
-def _batch(encoded: list[Future[bytes]], drawn: _Drawn) -> PictureBatch:
-    return PictureBatch([future.result() for future in encoded], drawn.appearance, drawn.structure, drawn.labels)
+def _shares(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """As many as there are encoders: a task for each picture would cost a tenth of its compression."""
+    return np.array_split(pixels, min(_ENCODERS, len(pixels))) if len(pixels) else []
+
+
+def _encoded(pixels: NDArray[np.uint8], codec: str, quality: int) -> list[bytes]:
+    return [encode(picture, codec=codec, quality=quality) for picture in pixels]
+
+
+def _batch(encoded: list[Future[list[bytes]]], drawn: _Drawn) -> PictureBatch:
+    pictures = [picture for future in encoded for picture in future.result()]
+    return PictureBatch(pictures, drawn.appearance, drawn.structure, drawn.labels)

@@ -22,6 +22,7 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import find_run, locked
 from dgaug.store.assemble import finish_store
 from dgaug.store.index import begin_store, read_state
+from dgaug.store.micro_batch import default_micro_batch
 from dgaug.store.schema import DATASET_FILE
 from dgaug.store.shards import finished_shards
 from dgaug.store.sources import Sources
@@ -33,10 +34,8 @@ from dgaug.synthesis.plan import Plan, plan_of
 from dgaug.synthesis.ray_engine import make_on_ray
 from dgaug.synthesis.work import Networks, Work, drop_unfinished, forget_networks, load_networks
 
-MICRO_BATCH = {"cpu": 8, "cuda": 32}
-"""Pictures decoded at a time, by device: few on a CPU, where each thread has a batch of its own in memory."""
 VIRTUAL_MICRO_BATCH = 8
-"""The same for the reader of a store of codes: few, because it may want a single one."""
+"""Pictures that the reader of a store of codes draws at a time: few, because it may want a single one."""
 JPEG_QUALITY = 90
 ENGINES = ("local", "ray")
 _log = logging.getLogger("dgaug")
@@ -251,7 +250,8 @@ def _spec(design: Pairs, asked: _Asked, networks: Networks, *, existing: StoreSp
     if existing is not None:  # which another device may go on with
         micro_batch = existing.micro_batch
     else:
-        micro_batch = VIRTUAL_MICRO_BATCH if asked.codec == "codes" else MICRO_BATCH[default_device().type]
+        size = networks.generator.settings.data.image_size
+        micro_batch = VIRTUAL_MICRO_BATCH if asked.codec == "codes" else default_micro_batch(default_device(), size)
     return StoreSpec(
         parts=parts,
         image_size=networks.generator.settings.data.image_size,

@@ -15,6 +15,7 @@ import torch
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.store.codes import Codes
 from dgaug.store.index import read_state
+from dgaug.store.micro_batch import micro_batch_on
 from dgaug.store.shards import finished_shards
 from dgaug.store.spec import StoreSpec
 from dgaug.synthesis.codes import encode_pictures
@@ -112,7 +113,8 @@ def _probe(work: Work, networks: Networks) -> _Probe:
     spec, model = work.spec, networks.generator
     device = next(model.generator.parameters()).device
     # A CPU is as fast with a few pictures at a time, and the probe must not cost what a small job does.
-    count = min(_PROBED_ON_CPU, spec.micro_batch) if device.type == "cpu" else spec.micro_batch
+    count = micro_batch_on(device, spec.micro_batch)
+    count = min(_PROBED_ON_CPU, count) if device.type == "cpu" else count
     pixels = to_pixels(open_picture(work.data / work.sources.path[0]), spec.image_size)
     batch = torch.from_numpy(np.repeat(pixels[None], count, axis=0)).to(device)
     encode_pictures(model, batch)

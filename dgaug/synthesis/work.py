@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dgaug.device import default_device
@@ -23,6 +24,7 @@ from dgaug.progress import Progress, silent
 from dgaug.store.aside import sync_folder
 from dgaug.store.codes import CODE_ROWS, Rows, holds_codes, open_codes
 from dgaug.store.generator import write_decoder
+from dgaug.store.micro_batch import micro_batch_on
 from dgaug.store.schema import CODE_FOLDER, DATASET_FILE, GENERATOR_FILE, code_path, shard_path
 from dgaug.store.shards import PictureBatch, write_shard
 from dgaug.store.sources import Sources
@@ -124,7 +126,8 @@ def load_networks(checkpoint: Path, teacher: Path | None) -> Networks:
 
 
 def forget_networks() -> None:
-    """Free the memory of the networks that this process has read."""
+    """Free the memory of the networks and codes that this process has read."""
+    _open_decoder.cache_clear()
     _read_networks.cache_clear()
 
 
@@ -156,7 +159,8 @@ def ensure_codes(work: Work, missing: Sequence[int], progress: Progress = silent
     _require_same(work, work.data)
     files = {path: rows for path, rows in work.code_files(missing).items() if not path.is_file()}
     if files:
-        _encode(work, files, progress)
+        with _same_kernels():
+            _encode(work, files, progress)
     if work.spec.virtual and not (work.store / GENERATOR_FILE).is_file():
         write_decoder(work.store / GENERATOR_FILE, networks_of(work).generator)
 
@@ -172,7 +176,7 @@ def _encode(work: Work, files: dict[Path, NDArray[np.int64]], progress: Progress
                 rows,
                 pictures,
                 networks_of(work).generator,
-                micro_batch=work.spec.micro_batch,
+                micro_batch=micro_batch_on(default_device(), work.spec.micro_batch),
                 threads=work.threads,
                 on_batch=partial(_tell_encoded, progress, done, total),
             )
@@ -213,7 +217,7 @@ def make_shard(work: Work, number: int, on_batch: Callable[[int], None] | None =
     if path.is_file():
         return
     _require_same(work, work.codes)
-    with _apart(work) as folder:
+    with _apart(work) as folder, _same_kernels():
         batches = _heard(_batches(work, number), work, number, on_batch)
         write_shard(folder, number, batches, spec=work.spec, sources=work.sources)
         # From a name of its own: two processes that make the same shard, one of them left behind by a start that was
@@ -226,17 +230,40 @@ def _batches(work: Work, number: int) -> Iterator[PictureBatch]:
     spec, pairs = work.spec, work.pairs_of(number)
     if spec.virtual and spec.labels == "none":
         return _listed(*pairs)
-    networks = networks_of(work)
-    codes = open_codes(sorted(work.codes.glob("*.h5")))
-    teacher = networks.teacher.network if networks.teacher else None
     return finished_batches(
-        PairDecoder(codes, networks.generator.generator.decoder, teacher, spec.micro_batch, spec.precision),
+        _decoder_of(work),
         *pairs,
         codec=spec.codec,
         quality=spec.quality,
         least=spec.min_confidence,
         threads=work.threads,
     )
+
+
+def _decoder_of(work: Work) -> PairDecoder:
+    """The decoder of a work, with its codes: on a GPU they go there once for all shards that a process makes."""
+    networks_of(work)  # or an error where a file has changed
+    files = tuple(sorted(work.codes.glob("*.h5")))
+    inputs = [path for path in (work.checkpoint, work.teacher, *files) if path]
+    spec = work.spec
+    return _open_decoder(
+        work.checkpoint, work.teacher, files, spec.micro_batch, spec.precision, tuple(map(_stamp, inputs))
+    )
+
+
+@lru_cache(maxsize=1)
+def _open_decoder(
+    checkpoint: Path,
+    teacher: Path | None,
+    files: tuple[Path, ...],
+    micro_batch: int,
+    precision: str,
+    _stamps: tuple[tuple[int, int] | None, ...],
+) -> PairDecoder:
+    networks = load_networks(checkpoint, teacher)
+    decoder, judge = networks.generator.generator.decoder, networks.teacher.network if networks.teacher else None
+    size = micro_batch_on(next(decoder.parameters()).device, micro_batch)
+    return PairDecoder(open_codes(files), decoder, judge, size, precision)
 
 
 def _listed(appearance: Rows, structure: Rows) -> Iterator[PictureBatch]:
@@ -250,12 +277,25 @@ def _heard(
     batches: Iterator[PictureBatch], work: Work, number: int, on_batch: Callable[[int], None] | None
 ) -> Iterator[PictureBatch]:
     covered = work.spec.pairs_in([number])
+    drawn_at_once = micro_batch_on(default_device(), work.spec.micro_batch)
     done = 0
     for batch in batches:
         yield batch
-        done = min(done + max(len(batch), work.spec.micro_batch), covered)
+        done = min(done + max(len(batch), drawn_at_once), covered)
         if on_batch is not None:
             on_batch(done)
+
+
+@contextmanager
+def _same_kernels() -> Iterator[None]:
+    """Have cuDNN choose kernels by shape alone: the fastest that it measures may have other bits each time."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dgaug.transfer import upload
+
 TRIES = 100
 AREA = (0.02, 0.4)
 ASPECT = (0.3, 1 / 0.3)
@@ -23,7 +25,7 @@ def draw_boxes(count: int, image_size: tuple[int, int], probability: float, rng:
 def erase(pictures: Tensor, boxes: list[Box] | Tensor) -> Tensor:
     """A copy of pictures [B, 3, H, W] in which each lost its box ([B, 4]) to the mean colour (0)."""
     height, width = pictures.shape[2:]
-    edges = torch.as_tensor(boxes).to(pictures.device, non_blocking=True)[:, :, None]
+    edges = upload(torch.as_tensor(boxes), pictures.device)[:, :, None]
     rows, columns = (torch.arange(side, device=pictures.device) for side in (height, width))
     vertical = (edges[:, 0] <= rows) & (rows < edges[:, 2])
     horizontal = (edges[:, 1] <= columns) & (columns < edges[:, 3])

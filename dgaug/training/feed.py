@@ -21,6 +21,7 @@ from dgaug.store.policies import LABEL_FREE, POLICIES
 from dgaug.store.read import StoreDataset
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.reid_terms import Feed, GeneratedBatch
+from dgaug.transfer import upload
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Fitting:
         """Soft labels [B, theirs] over the training identities [B, C], renormalised; evenly where none is left."""
         if self.classes is None:
             return label
-        kept = label[:, self.classes.to(label.device)] + 1e-9
+        kept = label[:, upload(self.classes, label.device)] + 1e-9
         return kept / kept.sum(dim=1, keepdim=True)
 
     def identity(self, identity: Tensor) -> Tensor:
         """Classes [B] of donors as those of the training identities."""
-        return identity if self.classes is None else torch.searchsorted(self.classes.to(identity.device), identity)
+        return identity if self.classes is None else torch.searchsorted(upload(self.classes, identity.device), identity)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -88,15 +88,23 @@ def train_reid_network(
     batches = _real_batches(job, start, share, processes.device)
     with closing(batches), ahead_of(job.feed, processes.device) as feed, stop_requests() as stop:
         loop = _Loop(replace(job, feed=feed), network, optimizer, processes=processes, share=share)
-        for iteration in range(start, job.settings.iterations):
-            terms = loop.step([next(batches) for _ in range(job.settings.accumulation)], iteration)
+        total, read_every = job.settings.iterations, _read_every(processes.device)
+        waiting: list[_Terms] = []
+        for iteration in range(start, total):
+            waiting.append(loop.step([next(batches) for _ in range(job.settings.accumulation)], iteration))
+            done = iteration + 1
             stop.signal_number = processes.largest(stop.signal_number or 0) or None
-            if processes.first:
-                progress(job.title, iteration + 1, job.settings.iterations, {"loss": terms["total"]})
-                if on_log:
-                    on_log(iteration, terms)
-                if stop or (iteration + 1) % save_every == 0:
-                    _save_state(state_path, network, optimizer, iteration + 1)
+            saved = bool(stop) or done % save_every == 0
+            if saved or done % read_every == 0 or done == total:
+                read = _read(waiting, job.title)
+                if processes.first:
+                    progress(job.title, done, total, {"loss": read[-1]["total"]})
+                    if on_log:
+                        for terms, values in zip(waiting, read, strict=True):
+                            on_log(terms.iteration, values)
+                    if saved:
+                        _save_state(state_path, network, optimizer, done)
+                waiting = []
             stop.leave()
     if processes.first:
         names = list(job.class_names or job.pictures.class_names)
@@ -113,6 +121,31 @@ def _real_batches(
     order = order_of(job.settings, job.pictures.labels)
     sampler = OrderedBatches(order, job.settings.batch_size, phase=job.phase, seed=job.seed, start=start, share=share)
     return endless_batches(dataset, job.data.workers, sampler, device)
+
+
+class _Terms(NamedTuple):
+    """The terms of an iteration by name, on the device, which may still be computing them."""
+
+    iteration: int
+    names: list[str]
+    values: Tensor
+
+
+def _read_every(device: torch.device) -> int:
+    """After how many iterations losses are read: the host waits for a GPU then."""
+    return 1 if device.type == "cpu" else 20
+
+
+def _read(waiting: list[_Terms], title: str) -> list[dict[str, float]]:
+    """The terms of some iterations; the host waits once for all. DgaugError where a total is not finite."""
+    found = []
+    values = torch.cat([terms.values for terms in waiting]).tolist() if waiting else []
+    for terms in waiting:
+        read, values = values[: len(terms.names)], values[len(terms.names) :]
+        found.append(dict(zip(terms.names, read, strict=True)))
+        if not math.isfinite(found[-1]["total"]):
+            raise DgaugError(f"training of {title} diverged at iteration {terms.iteration}; lower the learning rate")
+    return found
 
 
 class _Loop:
@@ -134,8 +167,8 @@ class _Loop:
         self.share = share
         self.terms = processes.wrap(ReidTerms(network, job.settings))
 
-    def step(self, batches: Sequence[tuple[Tensor, Tensor]], iteration: int) -> dict[str, float]:
-        """Train on this process's share of a batch; terms by name, means over all shares."""
+    def step(self, batches: Sequence[tuple[Tensor, Tensor]], iteration: int) -> _Terms:
+        """Train on this process's share of a batch; terms, means over all shares."""
         job, settings = self.job, self.job.settings
         self._set_rates(iteration)
         rng = draws(f"{job.phase}: erasing", job.seed, iteration)
@@ -154,13 +187,10 @@ class _Loop:
                 total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
                 torch.autograd.backward(total / len(batches))
             found.append(torch.stack([*terms.values(), total]).detach())
-        values = self.processes.mean(torch.stack(found).mean(dim=0)).tolist()
-        said = dict(zip([*terms, "total"], values, strict=True))
-        if not math.isfinite(said["total"]):
-            raise DgaugError(f"training of {job.title} diverged at iteration {iteration}; lower the learning rate")
+        values = self.processes.mean(torch.stack(found).mean(dim=0))
         self.optimizer.step()
         self.processes.average_statistics(self.network)
-        return said
+        return _Terms(iteration, [*terms, "total"], values)
 
     def _generated(self, feed: Feed, iteration: int) -> GeneratedBatch:
         """The generated batch of an iteration, mirrored, shifted and erased as real pictures are."""

@@ -21,6 +21,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
+from dgaug.transfer import STAGED
+
 GPU = torch.device("cuda", 0)
 A = torch.ops.aten
 NO_KERNEL = {
@@ -72,8 +74,8 @@ class Gpu(TorchDispatchMode):
             self.waits["boolean index"] += 1
         if name in ("_to_copy", "copy_"):
             source, target = (args[0], made) if name == "_to_copy" else (args[1], args[0])
-            later = kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2])
-            self.waits["copy"] += source.device != target.device and not later
+            later = bool(kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2]))
+            self.waits["copy"] += source.device != target.device and not (later and _is_queued(source))
 
     def _laid_out(self, name: str, args: tuple[Any, ...], made: Any) -> Any:
         if name.startswith("reflection_pad2d"):
@@ -85,6 +87,12 @@ class Gpu(TorchDispatchMode):
             self.kernels += sum(not one.is_contiguous(memory_format=layout) for one in args[:2])
             return made.contiguous(memory_format=layout)
         return made
+
+
+def _is_queued(source: Tensor) -> bool:
+    """Whether an asynchronous copy lets the host go on: out of the GPU, out of page-locked memory, or a small one."""
+    small = source.numel() * source.element_size() <= STAGED
+    return source.device == GPU or small or getattr(source, "page_locked", False)
 
 
 def _tensors(made: Any) -> list[Tensor]:
@@ -146,6 +154,7 @@ def _replace_what_needs_a_driver(patch: pytest.MonkeyPatch, gpu: Gpu) -> None:
     patch.setattr(torch, "tensor", tensor)
     patch.setattr(torch, "native_group_norm", strict_group_norm)
     patch.setattr(torch.Tensor, "numpy", to_numpy)
+    patch.setattr(torch.Tensor, "pin_memory", _page_locked)
     patch.setattr(FakeTensor, "tolist", read, raising=False)
     patch.setattr(torch.autograd, "backward", _empty_gradients)
     patch.setattr(torch.autograd, "grad", lambda outputs, inputs, **_: (torch.empty_like(inputs),))
@@ -165,6 +174,12 @@ def _replace_what_needs_a_driver(patch: pytest.MonkeyPatch, gpu: Gpu) -> None:
 def _empty_gradients(_tensors: Any, _gradients: Any = None, *, inputs: Any = (), **_: Any) -> None:
     for one in inputs:
         one.grad = torch.empty_like(one)
+
+
+def _page_locked(self: Tensor) -> Tensor:
+    copied = self.clone()
+    copied.page_locked = True  # type: ignore[attr-defined]
+    return copied
 
 
 def _apply(self: torch.nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> torch.nn.Module:

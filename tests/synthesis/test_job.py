@@ -23,11 +23,12 @@ from dgaug.errors import DgaugError, Interrupted
 from dgaug.models.checkpoints import load_generator
 from dgaug.runs import Run
 from dgaug.store.codes import open_codes
+from dgaug.store.micro_batch import ON_CPU
 from dgaug.store.read import open_store
 from dgaug.store.verify import verify
 from dgaug.synthesis.codes import make_codes
 from dgaug.synthesis.decoding import PairDecoder
-from dgaug.synthesis.job import MICRO_BATCH, synthesize
+from dgaug.synthesis.job import synthesize
 
 
 def test_all_is_every_appearance_on_every_structure(tiny_run: Run) -> None:
@@ -91,9 +92,9 @@ def drawn_directly(run: Run, folder: Path, pairs: np.ndarray) -> np.ndarray:
     model = load_generator(run.checkpoint)
     data = read_data(run.data_root(), model.settings.data)
     paths = [data.picture_path(record) for record in data.splits["train"]]
-    make_codes(folder / "000000.h5", np.arange(len(paths)), paths, model, micro_batch=MICRO_BATCH["cpu"])
+    make_codes(folder / "000000.h5", np.arange(len(paths)), paths, model, micro_batch=ON_CPU)
     codes = open_codes([folder / "000000.h5"])
-    decoder = PairDecoder(codes, model.generator.decoder, None, MICRO_BATCH["cpu"])
+    decoder = PairDecoder(codes, model.generator.decoder, None, ON_CPU)
     rows = pairs.astype(np.int32)
     # Backwards and in other batches than the job's: a picture depends on its pair alone.
     drawn = [decoder.draw(rows[k : k + 1, 0], rows[k : k + 1, 1])[0] for k in reversed(range(len(rows)))]
@@ -319,3 +320,21 @@ def test_a_missing_shard_is_made_again(tiny_run: Run, tmp_path: Path) -> None:
     made = synthesize(tiny_run.folder, shard_size=96, out=store)
     assert not made.already_complete
     assert files_of(store) == files_of(tiny_run.store)
+
+
+def test_a_store_goes_on_with_the_micro_batch_of_the_gpu_that_began_it(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {"pairs": "random:20", "shard_size": 10, "codec": "png"}
+    with monkeypatch.context() as gpu:
+        gpu.setattr("dgaug.synthesis.job.default_micro_batch", lambda *_: 256)
+        synthesize(tiny_run.folder, **job, out=tmp_path / "begun")
+    before = files_of(tmp_path / "begun")
+    (tmp_path / "begun" / "shards" / "000001.h5").unlink()
+    synthesize(tiny_run.folder, **job, out=tmp_path / "begun")
+    assert files_of(tmp_path / "begun") == before
+    synthesize(tiny_run.folder, **job, out=tmp_path / "here")
+    begun, here = open_store(tmp_path / "begun"), open_store(tmp_path / "here")
+    assert (begun.spec.micro_batch, here.spec.micro_batch) == (256, 8)
+    # A CPU has no memory for 256 at a time: it took 8.
+    assert all(np.array_equal(one.picture, other.picture) for one, other in zip(begun, here, strict=True))

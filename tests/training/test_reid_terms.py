@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pytorch_metric_learning import distances, losses, miners
 from torch import Tensor
 from torch.nn import functional
 
 from dgaug.models.reid import ReidNetwork
 from dgaug.settings import FeedSettings
-from dgaug.training.metric import metric_loss
+from dgaug.training.metric import MARGIN, metric_loss
 from dgaug.training.reid_terms import GeneratedBatch, ReidTerms
 
 LABELS = torch.tensor([0, 0, 1, 1, 2, 2])
@@ -85,3 +86,19 @@ def test_a_metric_loss_falls_when_identities_move_apart(name: str) -> None:
     loss = metric_loss(name)
     assert loss(apart, LABELS) < loss(mixed, LABELS)
     assert loss(mixed, torch.arange(6)).isfinite()
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 1, 2], [0, 1, 2, 3, 4, 5], [0, 0, 0, 0, 0, 0]])
+def test_the_triplet_loss_is_that_of_pytorch_metric_learning(labels: list[int]) -> None:
+    features = torch.randn(6, 8, generator=torch.Generator().manual_seed(4), requires_grad=True)
+    distance = distances.LpDistance(normalize_embeddings=False)
+    miner, loss = miners.BatchHardMiner(distance=distance), losses.TripletMarginLoss(MARGIN, distance=distance)
+    found = []
+    for one in (
+        metric_loss("triplet")(features, torch.tensor(labels)),
+        loss(features, torch.tensor(labels), miner(features, torch.tensor(labels))),
+    ):
+        (slope,) = torch.autograd.grad(one, features, allow_unused=True)
+        found.append((one.detach(), slope))
+    assert torch.allclose(found[0][0], found[1][0], atol=1e-6)
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-6)

@@ -19,6 +19,7 @@ from dgaug.runs import Run
 from dgaug.scores.features import features_of
 from dgaug.settings import FeedSettings, ReidSettings
 from dgaug.store.read import open_store
+from dgaug.training import reid
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import StoreFeed
 from dgaug.training.reid import ReidJob, train_reid_network
@@ -120,3 +121,32 @@ def test_a_learning_rate_that_is_far_too_high_ends_in_one_clear_line(job: ReidJo
     with pytest.raises(DgaugError, match=r"training of teacher diverged at iteration \d+; lower the learning rate"):
         train_reid_network(replace(job, settings=wild), tmp_path / "last.pt", processes=ALONE, save_every=100)
     assert not (tmp_path / "last.pt").exists()
+
+
+def test_losses_that_are_read_late_name_the_iteration_that_diverged(job: ReidJob) -> None:
+    waiting = [
+        reid._Terms(7, ["identification", "total"], torch.tensor([1.0, 1.0])),
+        reid._Terms(8, ["identification", "teacher", "total"], torch.tensor([1.0, 2.0, 3.0])),
+    ]
+    assert reid._read(waiting, "model")[1] == {"identification": 1.0, "teacher": 2.0, "total": 3.0}
+    waiting += [reid._Terms(number, ["total"], torch.tensor([torch.nan])) for number in (9, 10)]
+    with pytest.raises(DgaugError, match="training of model diverged at iteration 9; lower the learning rate"):
+        reid._read(waiting, "model")
+
+
+def test_a_gpu_is_waited_for_now_and_then_and_every_iteration_is_logged(
+    job: ReidJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = terms_of(job, tmp_path / "often.pt")
+    reads: list[int] = []
+    read = reid._read
+
+    def counted(waiting: list[reid._Terms], title: str) -> list[dict[str, float]]:
+        reads.append(len(waiting))
+        return read(waiting, title)
+
+    monkeypatch.setattr(reid, "_read", counted)
+    monkeypatch.setattr(reid, "_read_every", lambda device: 3)
+    assert terms_of(job, tmp_path / "seldom.pt") == often
+    assert reads == [3, 1]
+    assert_same_checkpoint(tmp_path / "often.pt", tmp_path / "seldom.pt")
