@@ -31,6 +31,7 @@ from dgaug.store.spec import columns
 from dgaug.transfer import upload
 
 Pixels = NDArray[np.uint8]
+_MANY = 1 << 20
 
 
 class StoreItem(NamedTuple):
@@ -120,10 +121,17 @@ class StoreDataset(Dataset[StoreItem]):
         row = self._row(k)
         return self._item(row, self._stored(row), self._label(row))
 
+    @property
+    def drawn_at_once(self) -> int:
+        """Pictures to ask for together when many are wanted: what the device draws or labels at a time."""
+        device = self._opened().device
+        return on_demand(device, self.spec.micro_batch, asked=_MANY, image_size=self.spec.image_size)
+
     def __iter__(self) -> Iterator[StoreItem]:
         """All pictures in order; drawn ones some at a time."""
-        for start in range(0, len(self), self.spec.micro_batch):
-            yield from self.__getitems__(range(start, min(start + self.spec.micro_batch, len(self))))
+        size = self.drawn_at_once
+        for start in range(0, len(self), size):
+            yield from self.__getitems__(range(start, min(start + size, len(self))))
 
     def __getitems__(self, ks: Iterable[int]) -> list[StoreItem]:
         """Several pictures at once, as PyTorch's loader asks for them."""

@@ -57,7 +57,7 @@ class RowBatch:
         if self.stored is not None:
             return self.stored[row]
         # A store of codes draws as many at once; pictures that nobody asks for are not drawn.
-        size = self.store.spec.micro_batch
+        size = self.store.drawn_at_once
         group, place = divmod(row, size)
         if group not in self._drawn:
             first = self.start + group * size

@@ -6,7 +6,6 @@ a minute or a kill ago.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,10 +19,10 @@ from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import normalise
 from dgaug.models.checkpoints import TrainedGenerator
 from dgaug.store.codes import Half, write_codes
-from dgaug.synthesis.threads import in_order, side_by_side, single_threads
+from dgaug.synthesis.threads import in_order, side_by_side, single_threads, usable_cores
 from dgaug.transfer import Arriving, Downloads, upload
 
-_READERS = max(2, os.cpu_count() or 1)
+_READERS = usable_cores()
 
 
 def make_codes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,10 +21,10 @@ from dgaug.store.codes import Codes, Rows
 from dgaug.store.drawing import draw_padded
 from dgaug.store.resident_codes import PairCodes, codes_on
 from dgaug.store.shards import PictureBatch
-from dgaug.synthesis.threads import in_order, side_by_side, single_threads
+from dgaug.synthesis.threads import in_order, side_by_side, single_threads, usable_cores
 from dgaug.transfer import Arriving, Downloads
 
-_ENCODERS = max(2, os.cpu_count() or 1)
+_ENCODERS = usable_cores()
 """Threads that compress: a GPU makes pictures faster than a few can take them."""
 
 
