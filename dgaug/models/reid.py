@@ -112,6 +112,12 @@ class ReidNetwork(AnyReidNetwork):
 
 @torch.no_grad()
 def soft_labels(teacher: nn.Module, pictures: Tensor) -> Tensor:
-    """Soft labels [B, C] of normalised pictures: the teacher's softmax averaged over the picture and its mirror."""
+    """Soft labels [B, C] of normalised pictures: the teacher's softmax averaged over the picture and its mirror.
+
+    A GPU computes both views at once, unless batch norm must see each alone.
+    """
+    if pictures.is_cuda and not teacher.training:
+        both: Tensor = teacher(torch.cat((pictures, pictures.flip(3)))).logits[0].float().softmax(dim=1)
+        return both.view(2, len(pictures), -1).mean(dim=0)
     views: list[Tensor] = [teacher(view).logits[0].float().softmax(dim=1) for view in (pictures, pictures.flip(3))]
     return (views[0] + views[1]) / 2

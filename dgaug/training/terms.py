@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from dgaug.models.half_weights import with_half_weights
 from dgaug.models.reid import AnyReidNetwork, ReidOutput, soft_labels
 from dgaug.models.structure import grey
 from dgaug.settings import Settings
@@ -165,7 +167,7 @@ class IterationTerms:
                 terms["cycle"] = objectives.reconstruction(cycle, batch.pictures)
             yield terms
         if self.networks.teacher is not None and "teacher" in wanted:
-            soft_label = self._soft_labels(self.networks.teacher, fakes.detach())
+            soft_label = self._soft_labels(fakes.detach())
             prim, fine = self._live_logits(fakes.detach())
             yield {
                 "teacher": objectives.teacher_divergence(prim, soft_label),
@@ -183,8 +185,15 @@ class IterationTerms:
         sides = pictures.chunk(SIDES) if statistics == "batch" else (pictures,)
         return [torch.cat(heads) for heads in zip(*(encoder(side).logits for side in sides), strict=True)]
 
-    def _soft_labels(self, teacher: AnyReidNetwork, fakes: Tensor) -> Tensor:
-        batch_statistics = self.behaviour.teacher_statistics == "batch"
+    @cached_property
+    def _teacher(self) -> AnyReidNetwork:
+        """The teacher as it computes: it does not learn, so its weights are cast once."""
+        teacher = self.networks.teacher
+        assert teacher is not None
+        return with_half_weights(teacher) if self.behaviour.precision == "bf16" else teacher
+
+    def _soft_labels(self, fakes: Tensor) -> Tensor:
+        batch_statistics, teacher = self.behaviour.teacher_statistics == "batch", self._teacher
         teacher.train(batch_statistics)
         sides = fakes.chunk(SIDES) if batch_statistics else (fakes,)
         return torch.cat([soft_labels(teacher, side) for side in sides])

@@ -29,8 +29,8 @@ SIZE, CLASSES, SOURCES, MICRO_BATCH = (64, 32), 6, 8, 4
 PAIRS = 3 * MICRO_BATCH - 1
 
 # Operations of a micro-batch with torch 2.11, two fewer with 2.14; lower them when fewer are needed.
-DECODED = {"fp32": 178, "bf16": 207, "bf16-labels": 207}
-LABELLED = {"fp32": 552, "bf16": 581, "bf16-labels": 585}
+DECODED = {"fp32": 109, "bf16": 122, "bf16-labels": 122}
+LABELLED = {"fp32": 303, "bf16": 316, "bf16-labels": 320}
 ENCODED = 370
 
 

@@ -23,10 +23,10 @@ EVERYTHING_RAMPED = 50_000
 @pytest.mark.parametrize(
     ("settings", "kernels"),
     [
-        (("precision=fp32",), 3900),
-        (("precision=bf16",), 4500),
-        (("precision=bf16", "arithmetic=published"), 4500),
-        (("code_statistics=batch", "teacher_statistics=batch"), 5400),
+        (("precision=fp32",), 2943),
+        (("precision=bf16",), 3511),
+        (("precision=bf16", "arithmetic=published"), 3521),
+        (("code_statistics=batch", "teacher_statistics=batch"), 4673),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
 )
@@ -45,7 +45,7 @@ def test_an_iteration_waits_for_nothing(
         gpu.clear()
         report = model.step([batch], EVERYTHING_RAMPED)
         assert +gpu.waits == Counter()
-        assert kernels * 0.9 < gpu.kernels <= kernels
+        assert gpu.kernels <= kernels
         assert {one.device for network in networks.present() for one in network.parameters()} == {GPU}
         assert report["total"] is not None
         assert +gpu.waits == {"tolist": 1}, "reading the terms"
