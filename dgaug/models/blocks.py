@@ -114,16 +114,8 @@ class _InstanceNorm(torch.autograd.Function):
         pictures, channels, height, width = maps.shape
         # Centred first, because on channels-last maps group norm takes its variance as a difference of squares.
         centred = maps - maps.mean(dim=(2, 3), keepdim=True)
-        # Before torch 2.14 CUDA takes contiguous maps only.
         normalised, _, factor = torch.native_group_norm(
-            centred.contiguous() if centred.is_cuda else centred,
-            None,
-            None,
-            pictures,
-            channels,
-            height * width,
-            channels,
-            EPSILON,
+            centred, None, None, pictures, channels, height * width, channels, EPSILON
         )
         factor = factor[:, :, None, None]
         if scale is None or shift is None:
