@@ -209,6 +209,10 @@ class BehaviourSettings(Section):
     """How layers are computed: equal but for rounding; `published` takes every step as published, to the last bit."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
+    tf32: bool = True
+    """fp32 products and convolutions of training in TF32 on CUDA, to three digits and several times as fast."""
+    deterministic: bool = False
+    """On CUDA only kernels that repeat their bits, so that a resumed run continues to the same bits; slower."""
 
 
 class CheckpointSettings(Section):
@@ -301,8 +305,17 @@ def parse_settings(values: object, *, source: str) -> Settings:
         raise DgaugError(f"{source}: {_explain(error)}") from error
 
 
-FREE = ("data.root", "data.workers", "checkpoint.every", "checkpoint.preview", "checkpoint.log", "reid.")
-"""Settings that no weight of a run depends on, and sections of them: it may go on with others."""
+FREE = (
+    "data.root",
+    "data.workers",
+    "checkpoint.every",
+    "checkpoint.preview",
+    "checkpoint.log",
+    "behaviour.tf32",
+    "behaviour.deterministic",
+    "reid.",
+)
+"""Settings that no weight of a run depends on but for rounding, and sections of them: it may resume with others."""
 
 
 def differing(left: Settings, right: Settings) -> list[str]:

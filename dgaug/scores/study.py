@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dgaug.cuda_math import training_math
 from dgaug.data.records import IdentityData
 from dgaug.data.training import fingerprint
 from dgaug.errors import DgaugError
@@ -99,13 +100,14 @@ class Study:
         return Row(variant.name, seed, ranking)
 
     def _trained_and_evaluated(self, checkpoint: Path, variant: Variant, seed: int) -> dict[str, Ranking]:
-        train_reid_network(
-            self._job(variant, seed),
-            checkpoint,
-            processes=Processes(self.device),
-            save_every=self.settings.checkpoint.every,
-            progress=self.progress,
-        )
+        with training_math(self.settings.behaviour, self.device):
+            train_reid_network(
+                self._job(variant, seed),
+                checkpoint,
+                processes=Processes(self.device),
+                save_every=self.settings.checkpoint.every,
+                progress=self.progress,
+            )
         return evaluate_network(
             load_reid(checkpoint).network.to(self.device),
             self.data,

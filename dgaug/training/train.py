@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from dgaug.cuda_math import training_math
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy, write_toy
 from dgaug.data.training import described, read_data
+from dgaug.device import AUTO, on_device, require_precision
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models import checkpoints
 from dgaug.models.architectures import teacher_architecture
@@ -33,6 +35,7 @@ _BEFORE_CONFIG = {"data", "data.part", "environment.json"}
 _log = logging.getLogger("dgaug")
 
 
+@on_device
 def train(
     data: str | Path | None = None,
     config: str | Path | None = None,
@@ -45,6 +48,7 @@ def train(
     limit_identities: int | None = None,
     compile: bool = False,
     from_scratch: bool = False,
+    device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
 ) -> Run:
@@ -61,6 +65,7 @@ def train(
         limit_identities: use only the first so many training identities.
         compile: compile the networks.
         from_scratch: ignore the pretrained generator that ships for the embedded data.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: throw away what `out` holds and start over.
 
     Raises:
@@ -81,6 +86,7 @@ def train(
     if run is not None and run.config.is_file() and resume and config is None and not force:
         base = run.config
     settings = load_settings(base, overrides=overrides, flags=flags)
+    require_precision(settings.behaviour.precision, processes.device, option="--set behaviour.precision=")
     resumed = run is not None and run.checkpoint.is_file() and not force
     content = _checked_before_anything_is_made(settings, processes, progress, resumed=resumed)
     if run is None:
@@ -91,7 +97,8 @@ def train(
         processes.wait()
         content = content or read_data(run.folder / "data", settings.data)
         try:
-            _train_in(run, settings, content, processes=processes, progress=progress)
+            with training_math(settings.behaviour, processes.device):
+                _train_in(run, settings, content, processes=processes, progress=progress)
         except Interrupted as stopped:
             remedy = f"dgaug train --resume --out {run.folder} goes on"
             raise Interrupted(stopped.signal_number, remedy) from None
