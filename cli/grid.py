@@ -47,15 +47,15 @@ def command(
         dgaug grid --count 6 --out grid.png
         dgaug grid --appearance anna.jpg --appearance ben.jpg --structure chris.jpg --out three.png
     """
+    from dgaug.device import use_device
     from dgaug.files import require_free
     from dgaug.synthesis.drawing import draw_grid, grid_donors
 
     if out is not None:
         require_free(out, force=force)
-    donors = grid_donors(run, appearances=appearances, structures=structures, data=data, count=count, seed=seed)
-    path = draw_grid(
-        run, appearances=donors.appearances, structures=donors.structures, out=out, device=device, force=force
-    )
+    with use_device(device):
+        donors = grid_donors(run, appearances=appearances, structures=structures, data=data, count=count, seed=seed)
+        path = draw_grid(run, appearances=donors.appearances, structures=donors.structures, out=out, force=force)
     if as_json:
         named = {name: [str(file) for file in files] for name, files in donors._asdict().items()}
         show_json({"picture": str(path), **named})

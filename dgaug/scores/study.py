@@ -27,6 +27,8 @@ from dgaug.store.policies import policy_classes
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.reid import ReidJob, train_reid_network
 from dgaug.training.reid_terms import Feed
+from dgaug.training.room import require_room
+from dgaug.training.trials import reid_trial
 
 _log = logging.getLogger("dgaug")
 
@@ -100,11 +102,16 @@ class Study:
         return Row(variant.name, seed, ranking)
 
     def _trained_and_evaluated(self, checkpoint: Path, variant: Variant, seed: int) -> dict[str, Ranking]:
+        job, processes = self._job(variant, seed), Processes(self.device)
         with training_math(self.settings.behaviour, self.device):
+            trial = reid_trial(
+                job.settings, job.architecture, processes, image_size=job.pictures.image_size, feed=job.feed
+            )
+            require_room(trial, job.settings, "reid", processes)
             train_reid_network(
-                self._job(variant, seed),
+                job,
                 checkpoint,
-                processes=Processes(self.device),
+                processes=processes,
                 save_every=self.settings.checkpoint.every,
                 progress=self.progress,
             )

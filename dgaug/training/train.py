@@ -18,6 +18,7 @@ from dgaug.models import checkpoints
 from dgaug.models.architectures import teacher_architecture
 from dgaug.models.backbones import create_backbone
 from dgaug.models.checkpoints import ReidModel
+from dgaug.models.reid import ReidNetwork
 from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.runs import PARTS, Run, locked, new_run, newest_run
@@ -26,8 +27,10 @@ from dgaug.training.batches import LabelledPictures
 from dgaug.training.log import TrainingLog
 from dgaug.training.loop import Training, train_dgnet
 from dgaug.training.reid import ReidJob, train_reid_network
+from dgaug.training.room import require_room
 from dgaug.training.sampling import Share
 from dgaug.training.start import pretrained_path
+from dgaug.training.trials import dgnet_trial, reid_trial
 
 _BEFORE_CONFIG = {"data", "data.part", "environment.json"}
 """What a run that was killed at its very start may hold."""
@@ -133,11 +136,28 @@ def _checked_before_anything_is_made(
         pretrained_path(settings.model.start)
     judges = checkpoints.load_teachers([Path(path) for path in settings.teacher.checkpoints])
     if settings.data.root is None:
+        _require_room(settings, settings.toy.identities, judges, processes, resumed=resumed)
         return None
     data = read_data(Path(settings.data.root), settings.data, progress=progress if processes.first else silent)
     for judge in judges:
         judge.require(class_names(data.splits["train"]), settings.data.image_size, source=settings.data.root)
+    _require_room(settings, len(class_names(data.splits["train"])), judges, processes, resumed=resumed)
     return data
+
+
+def _require_room(
+    settings: Settings, classes: int, judges: Sequence[ReidModel], processes: Processes, *, resumed: bool
+) -> None:
+    """An iteration of either phase fits in the memory of a GPU; see `require_room`."""
+    size, precision = settings.data.image_size, settings.behaviour.precision
+    architecture = teacher_architecture(settings, classes)
+    if not judges and not resumed:
+        trial = reid_trial(settings.teacher, architecture, processes, image_size=size, precision=precision)
+        require_room(trial, settings.teacher, "teacher", processes)
+    judge = judges[0].network if judges else ReidNetwork(**architecture)
+    require_room(
+        dgnet_trial(settings, classes, judge, processes), settings.schedule, "schedule", processes, begun=resumed
+    )
 
 
 def _refuse_other_folder(run: Run) -> None:
