@@ -29,6 +29,7 @@ from restated import Restated, encode
 from torch import Tensor, nn
 from training_iteration import RESULTS
 
+from dgaug.cuda_math import exact_products
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise, normalise
 from dgaug.memory import keep_freed_memory
@@ -116,6 +117,7 @@ def plain_networks(folder: Path, device: torch.device) -> Restated:
     return plain
 
 
+@exact_products()
 @torch.no_grad()
 def differences(folder: Path, device: torch.device) -> dict[str, float]:
     """How far dgaug's decoded values are from the restated ones (relative), and bf16 pictures from fp32 (levels)."""

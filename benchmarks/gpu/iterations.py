@@ -18,7 +18,7 @@ from dgaug.settings import BehaviourSettings
 from dgaug.training.terms import Batch
 
 STEP = "iteration"
-WARM, TIMED, PROFILED = 10, 40, 2
+WARM, TIMED = 10, 40
 WAYS: dict[str, tuple[str, bool, tuple[str, ...]]] = {
     "published form, fp32": ("restated", False, ()),
     "published form, TF32": ("restated", True, ()),
@@ -68,30 +68,30 @@ def way(
         step = make_step(contender, make_networks(settings, teacher_dropout=0.5), settings, device)
         images = make_batch(size, batch, device)
         eager = contender != "compiled" and not more
-        flop = (
-            sum(watched(partial(step, images, learns), device)["flop"] for learns in (True, False)) / 2 if eager else 0
-        )
+        branches = () if not eager else (True,) if short else (True, False)
+        flops = [watched(partial(step, images, learns), device)["flop"] for learns in branches]
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        _run(step, images, 2 if short else WARM, device)
-        count = 2 if short else TIMED
+        _run(step, images, 0 if short else WARM, device)
+        count = 1 if short else TIMED
         seconds = _run(step, images, count, device) / count
         values: Values = {"ms": 1e3 * seconds, "images/s": 2 * batch / seconds}
-        if flop:
+        if flops:
+            flop = sum(flops) / len(flops)
             values |= {"TFLOP": flop / 1e12, "of the fastest product": flop / seconds / rate}
         if device.type == "cuda":
             values["peak GB"] = torch.cuda.max_memory_allocated() / 1e9
-        return values | kernels(step, images, device)
+        return values | kernels(step, images, device, 1 if short else 2)
 
 
-def kernels(step: Step, images: Batch, device: torch.device) -> Values:
+def kernels(step: Step, images: Batch, device: torch.device, count: int) -> Values:
     """Kernels of an iteration and the time in which the GPU computes, by torch's profiler."""
     on_gpu = device.type == "cuda"
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
-        _run(step, images, PROFILED, device)
+        _run(step, images, count, device)
     events = [event for event in found.events() if str(event.device_type).endswith("CUDA")]
     busy = sum(getattr(event, "device_time", getattr(event, "cuda_time", 0.0)) for event in events)
-    return {"kernels": len(events) // PROFILED, "busy ms": busy / 1e3 / PROFILED}
+    return {"kernels": len(events) // count, "busy ms": busy / 1e3 / count}
 
 
 def _run(step: Step, images: Batch, count: int, device: torch.device) -> float:

@@ -1,4 +1,4 @@
-"""Step 4: training with the real loader: how much of the time is spent waiting for it; and what an online feed costs."""
+"""Step 4: training with the real loader: the share of time spent waiting for it; and what an online feed costs."""
 
 from __future__ import annotations
 

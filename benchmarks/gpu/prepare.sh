@@ -10,7 +10,7 @@ mkdir -p build/carried/wheels
 rm -f build/carried/wheels/*.whl
 
 # What a machine with torch alone may lack; what it has already is not unpacked there.
-$python -m pip download --quiet --no-deps --only-binary=:all: --python-version "$version" --implementation cp \
+$python -m pip download -qq --no-deps --only-binary=:all: --python-version "$version" --implementation cp \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_24_x86_64 \
     --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 --platform manylinux1_x86_64 \
     --dest build/carried/wheels \
@@ -18,7 +18,7 @@ $python -m pip download --quiet --no-deps --only-binary=:all: --python-version "
     timm accelerate h5py click rich markdown-it-py mdurl pygments
 # The very version that this pydantic was made for.
 core=$(unzip -p build/carried/wheels/pydantic-[0-9]*.whl '*/METADATA' | sed -n 's/^Requires-Dist: pydantic-core==\([^ ;]*\).*/\1/p')
-$python -m pip download --quiet --no-deps --only-binary=:all: --python-version "$version" --implementation cp \
+$python -m pip download -qq --no-deps --only-binary=:all: --python-version "$version" --implementation cp \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
     --dest build/carried/wheels "pydantic-core==$core"
 

@@ -19,8 +19,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
-
 import torch
 from bare import CARRIED, make_importable, unpack_market
 from record import Record
@@ -76,13 +74,11 @@ def steps(asked: argparse.Namespace, record: Record, device: torch.device, work:
         from iterations import time_iterations
         from stores import time_stores
 
-        size, batch = ((64, 32), 2) if short else ((256, 128), 8)
+        size, batch, pairs = ((64, 32), 2, 48) if short else ((256, 128), 8, 20_000)
         return {
             "correctness": lambda: check(record, device, work),
             "iteration": lambda: time_iterations(record, device, size=size, batch=batch, short=short),
-            "synthesis": lambda: time_stores(
-                record, device, work / "store", pairs=48 if short else 20_000, short=short
-            ),
+            "synthesis": lambda: time_stores(record, device, work / "store", pairs=pairs, short=short),
         }
     from held_out import hold_out
     from loaders import time_training
