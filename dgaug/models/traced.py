@@ -49,7 +49,7 @@ class TracedNetwork(AnyReidNetwork):
         device = fn(self.mean).device
         if device != self.mean.device:
             self.program = program_on(self.program, device)
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def forward(self, pictures: Tensor) -> ReidOutput:

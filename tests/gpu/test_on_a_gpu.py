@@ -161,7 +161,7 @@ def test_a_store_verifies_and_agrees_with_the_cpus(
         store = library.synthesize(
             tiny_run.folder, pairs="random:24", codec="png", precision=precision, out=tmp_path / name, device=name
         ).store
-        assert library.verify(store).problems == []
+        assert library.verify(store).findings == []
         made[name] = np.stack([item.picture for item in open_store(store)]).astype(int)
     apart = np.abs(made["cpu"] - made[str(device)])
     assert apart.max() <= (1 if precision == "fp32" else 4)
