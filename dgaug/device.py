@@ -32,7 +32,7 @@ def default_device() -> torch.device:
     """The device that the running call was told to use; else the first CUDA device, or the CPU where there is none."""
     if _chosen:
         return _chosen[-1]
-    return torch.device("cuda" if _usable_cuda() else "cpu")
+    return torch.device("cuda" if usable_cuda() else "cpu")
 
 
 def named_device(name: str | torch.device) -> torch.device:
@@ -49,8 +49,8 @@ def named_device(name: str | torch.device) -> torch.device:
     device = torch.device(text)
     if device.type == "cpu":
         return device
-    if not _usable_cuda():
-        raise DgaugError(f"--device {text}: {_why_no_cuda()}; --device cpu computes without it")
+    if not usable_cuda():
+        raise DgaugError(f"--device {text}: {why_no_cuda()}; --device cpu computes without it")
     if device.index is not None and device.index >= torch.cuda.device_count():
         raise DgaugError(f"--device {text} does not exist; here: {_listed()}")
     return device
@@ -114,7 +114,7 @@ def _has_bf16(device: torch.device) -> bool:
             return bool(torch.cuda.is_bf16_supported())
 
 
-def _usable_cuda() -> bool:
+def usable_cuda() -> bool:
     """Whether there is a CUDA device that this torch can use; where there is one that it cannot, a note says why."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -127,7 +127,8 @@ def _usable_cuda() -> bool:
     return usable
 
 
-def _why_no_cuda() -> str:
+def why_no_cuda() -> str:
+    """What keeps this torch from using CUDA here; the remedy follows a semicolon where there is one."""
     if torch.version.cuda is None and torch.version.hip is None:
         return f"torch {torch.__version__} is a build for the CPU only; pytorch.org names the builds for CUDA"
     try:
@@ -158,5 +159,5 @@ def _first_sentence(text: str) -> str:
 
 def _listed() -> str:
     """The devices that there are."""
-    count = torch.cuda.device_count() if _usable_cuda() else 0
+    count = torch.cuda.device_count() if usable_cuda() else 0
     return ", ".join(["cpu", *(f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(count))])

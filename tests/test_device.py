@@ -12,6 +12,7 @@ from tiny_run import RunCommand
 from dgaug.device import default_device, named_device, on_device, require_precision, use_device
 from dgaug.errors import DgaugError
 from dgaug.processes import Processes
+from dgaug.report.doctor import examine
 from dgaug.runs import Run
 
 TOO_OLD = (
@@ -99,6 +100,17 @@ def test_a_driver_that_is_too_old(no_cards: None, monkeypatch: pytest.MonkeyPatc
     said = refusal("cuda")
     assert "the NVIDIA driver is too old (the newest CUDA that it can run is 11.4)" in said
     assert f"torch {torch.__version__}, built for CUDA 13.0; update the driver, or install a torch for it" in said
+
+
+def test_doctor_names_the_driver(no_cards: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def init() -> None:
+        raise RuntimeError(TOO_OLD)
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+    (device,) = (one for one in examine(tmp_path).machine if one.name == "device")
+    assert not device.ok
+    assert "the NVIDIA driver is too old" in device.found
+    assert device.remedy.startswith("update the driver, or install a torch for it")
 
 
 def test_auto_says_once_why_a_card_is_not_used(

@@ -74,7 +74,7 @@ def steps(asked: argparse.Namespace, record: Record, device: torch.device, work:
         from iterations import time_iterations
         from stores import time_stores
 
-        size, batch, pairs = ((64, 32), 2, 48) if short else ((256, 128), 8, 20_000)
+        size, batch, pairs = ((64, 32), 2, 16) if short else ((256, 128), 8, 20_000)
         return {
             "correctness": lambda: check(record, device, work),
             "iteration": lambda: time_iterations(record, device, size=size, batch=batch, short=short),

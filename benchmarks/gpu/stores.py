@@ -33,7 +33,7 @@ def time_stores(record: Record, device: torch.device, work: Path, *, pairs: int,
     """All lines of the step."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    sources = 8 if short else SOURCES
+    sources = synthesis.IDENTITIES if short else SOURCES
     synthesis.write_inputs(work, sources)
     record.measure(STEP, "decoded values", lambda: apart(work, device), needs=20)
     few = 4 if short else 128
