@@ -32,6 +32,23 @@ cost grows with N in [scaling.md](scaling.md).
 | | compared with | there | dgaug | times |
 |---|---|---:|---:|---:|
 """
+NOT_MEASURED = "**Not measured yet.** dgaug has not run on a GPU so far; what is said of it is tested without one."
+GPU = f"""\
+## On a GPU
+
+{NOT_MEASURED} To measure it, in two
+calls of at most eight minutes each, on a machine that needs torch and nothing of dgaug's:
+
+    benchmarks/gpu/prepare.sh ../Market-1501 ENCODER.safetensors
+    python benchmarks/gpu/run.py 1
+    python benchmarks/gpu/run.py 2
+
+The first line runs where there is a network and fills `build/carried` (wheels, Market's training split, an encoder in
+half precision; 44 MB in all). Call 1 compares the GPU with the CPU, then times an iteration and synthesis against the
+published way; call 2 trains with the real loader, with and without an online feed, and on real images. Results appear,
+line by line, in `benchmarks/results/gpu/call-1.md` and `call-2.md` (and as JSON), with card, versions and command.
+`--rehearse` runs all of it tiny on a CPU; `make test-gpu` tests what only a card can show.
+"""
 COLD = "../benchmarks/results/cold_start-cpu.md"
 SIZES = (100, 1_000, 12_936, 100_000)
 """N of the table of growth; the third is Market-1501's."""
@@ -147,10 +164,21 @@ def page(found: dict[str, tuple[str, list[Claim]]]) -> str:
             f"| {row.what} | {row.against} | {_with_unit(row.other, row)} | {_with_unit(row.ours, row)} | {row.ratio} |"
             for row in rows
         ]
-    for section in (_help(), _labels(), _breakdown(), _growth(), ["| benchmark | measured on |", "|---|---|"]):
+    for section in (_help(), _labels(), _breakdown(), _growth(), _gpu(), ["| benchmark | measured on |", "|---|---|"]):
         lines += ["", *section] if section else []
     lines += [f"| [{name}.py](../benchmarks/{name}.py) | {machine} |" for name, (machine, _) in found.items()]
     return "\n".join([*lines, ""])
+
+
+def _gpu() -> list[str]:
+    """How to measure on a GPU, and what was measured there by `gpu/run.py`, if it was."""
+    measured = sorted((RESULTS / "gpu").glob("call-*.md"))
+    if not measured:
+        return GPU.splitlines()
+    lines = GPU.replace(NOT_MEASURED, "Measured by the commands below; the tables follow.").splitlines()
+    for file in measured:
+        lines += ["", *(f"##{line}" if line.startswith("#") else line for line in file.read_text("utf-8").splitlines())]
+    return lines
 
 
 def chart(found: dict[str, tuple[str, list[Claim]]]) -> Figure:

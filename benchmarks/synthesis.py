@@ -29,6 +29,7 @@ from restated import Restated, encode
 from torch import Tensor, nn
 from training_iteration import RESULTS
 
+from dgaug.cuda_math import exact_products
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise, normalise
 from dgaug.memory import keep_freed_memory
@@ -63,10 +64,10 @@ SAMPLED = {"published": 16, "labels": 4, "labels-bf16": 4}
 PARTS = {"decoder": "decoding", "encoders": "encoding donors", "teacher": "labels"}
 
 
-def write_inputs(folder: Path) -> None:
+def write_inputs(folder: Path, sources: int = SOURCES) -> None:
     """Source pictures `data/train/IDENTITY/NUMBER.jpg`, and the checkpoints of generator and teacher."""
     random = np.random.default_rng(0)
-    for row in range(SOURCES):
+    for row in range(sources):
         shapes = Image.fromarray(random.integers(0, 256, (8, 4, 3), dtype=np.uint8)).resize(SIZE[::-1], Image.BICUBIC)
         path = folder / "data" / "train" / f"{row % IDENTITIES:04d}" / f"{row:04d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,6 +118,7 @@ def plain_networks(folder: Path, device: torch.device) -> Restated:
     return plain
 
 
+@exact_products()
 @torch.no_grad()
 def differences(folder: Path, device: torch.device) -> dict[str, float]:
     """How far dgaug's decoded values are from the restated ones (relative), and bf16 pictures from fp32 (levels)."""
@@ -139,7 +141,7 @@ def published(folder: Path, pairs: int, device: torch.device) -> dict[str, float
     """Seconds of the published way for some pairs: everything anew for each, one JPEG file each."""
     plain = plain_networks(folder, device)
     paths = sorted((folder / "data").rglob("*.jpg"))
-    chosen = np.random.default_rng(0).integers(SOURCES, size=(pairs, 2))
+    chosen = np.random.default_rng(0).integers(len(paths), size=(pairs, 2))
     out = folder / "out"
     out.mkdir()
     began = time.perf_counter()

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from dgaug_cli.console import note, progress_shown, show_json, show_table
+from dgaug_cli.device import device_option
 from dgaug_cli.train_reid import difference, percent, seeds_text
 
 
@@ -19,6 +20,7 @@ from dgaug_cli.train_reid import difference, percent, seeds_text
 @click.option("--images-per-identity", type=int, metavar="N", help="Only so many training pictures of each.")
 @click.option("--pairs", metavar="DESIGN", help="What a generator makes; default: 32 structures for each appearance.")
 @click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
+@device_option
 @click.option("--out", default="ablation", show_default=True, type=click.Path(path_type=Path), help="Folder of all.")
 @click.option("--force", is_flag=True, help="Start over.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 from dgaug_cli.console import note, progress_shown, show_json, show_table
+from dgaug_cli.device import device_option
 from dgaug_cli.train_reid import show_reid
 
 
@@ -15,10 +16,11 @@ from dgaug_cli.train_reid import show_reid
 @click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
 @click.option("--seed", type=int, help="Seed of the run.")
 @click.option("--from-scratch", is_flag=True, help="Ignore the pretrained generator that ships.")
+@device_option
 @click.option("--force", is_flag=True, help="Start over.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    out: Path, overrides: tuple[str, ...], seed: int | None, from_scratch: bool, force: bool, as_json: bool
+    out: Path, overrides: tuple[str, ...], seed: int | None, from_scratch: bool, device: str, force: bool, as_json: bool
 ) -> None:
     """Run the main job on the embedded data: train, synthesize, score, re-id with and without.
 
@@ -27,6 +29,7 @@ def command(
         dgaug demo
         dgaug demo --out again --seed 1
     """
+    from dgaug.device import use_device
     from dgaug.errors import Interrupted
     from dgaug.scores.quality import score_fid
     from dgaug.scores.twins import train_reid
@@ -36,7 +39,7 @@ def command(
 
     began = time.monotonic()
     try:
-        with progress_shown() as progress:
+        with use_device(device), progress_shown() as progress:
             run = train(
                 out=out, overrides=overrides, seed=seed, from_scratch=from_scratch, force=force, progress=progress
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from dgaug_cli.console import note, progress_shown, show_json, show_table
+from dgaug_cli.device import device_option
 
 
 @click.command("eval-reid")
@@ -44,6 +45,7 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option(
     "--ranked-lists", type=click.Path(path_type=Path), metavar="PNG", help="Draw queries and what is ranked first."
 )
+@device_option
 @click.option("--force", is_flag=True, help="Write over these two files.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(checkpoint: Path, data: Path, as_json: bool, **options: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 from dgaug_cli.console import note, progress_shown, show_json
+from dgaug_cli.device import device_option
 
 OF_STORES = ("folders", "webdataset", "csv")
 OF_CHECKPOINTS = ("torchscript", "onnx")
@@ -40,6 +41,7 @@ OF_CHECKPOINTS = ("torchscript", "onnx")
 @click.option(
     "--flip/--no-flip", default=True, show_default=True, help="encoder: average over a picture and its mirror inside."
 )
+@device_option
 @click.option("--force", is_flag=True, help="Start over; removes only what an export wrote.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from dgaug_cli.console import note, show_json
+from dgaug_cli.device import device_option
 
 
 @click.command("grid")
@@ -22,6 +23,7 @@ from dgaug_cli.console import note, show_json
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="PNG, PDF, ...; default: samples/ in the run."
 )
+@device_option
 @click.option("--force", is_flag=True, help="Replace the file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -32,6 +34,7 @@ def command(
     count: int | None,
     seed: int,
     out: Path | None,
+    device: str,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -44,13 +47,15 @@ def command(
         dgaug grid --count 6 --out grid.png
         dgaug grid --appearance anna.jpg --appearance ben.jpg --structure chris.jpg --out three.png
     """
+    from dgaug.device import use_device
     from dgaug.files import require_free
     from dgaug.synthesis.drawing import draw_grid, grid_donors
 
     if out is not None:
         require_free(out, force=force)
-    donors = grid_donors(run, appearances=appearances, structures=structures, data=data, count=count, seed=seed)
-    path = draw_grid(run, appearances=donors.appearances, structures=donors.structures, out=out, force=force)
+    with use_device(device):
+        donors = grid_donors(run, appearances=appearances, structures=structures, data=data, count=count, seed=seed)
+        path = draw_grid(run, appearances=donors.appearances, structures=donors.structures, out=out, force=force)
     if as_json:
         named = {name: [str(file) for file in files] for name, files in donors._asdict().items()}
         show_json({"picture": str(path), **named})

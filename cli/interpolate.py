@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from dgaug_cli.console import note, show_json
+from dgaug_cli.device import device_option
 
 
 @click.command("interpolate")
@@ -28,6 +29,7 @@ from dgaug_cli.console import note, show_json
     type=click.Path(path_type=Path, dir_okay=False),
     help="PNG: all steps; GIF: there and back.",
 )
+@device_option
 @click.option("--force", is_flag=True, help="Replace the file that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(first: Path, second: Path, what: str, steps: int, as_json: bool, **options: Any) -> None:

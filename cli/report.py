@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from dgaug_cli.console import note, progress_shown, show_json
+from dgaug_cli.device import device_option
 
 
 @click.command("report")
@@ -16,6 +17,7 @@ from dgaug_cli.console import note, progress_shown, show_json
 )
 @click.option("--count", default=8, show_default=True, type=click.IntRange(2, 12), help="Identities of the grid.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which identities and pictures.")
+@device_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="HTML; default: report.html in the run.")
 @click.option("--force", is_flag=True, help="Replace the file that --out names.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

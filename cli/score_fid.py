@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from dgaug_cli.console import note, progress_shown, show_json, show_table
+from dgaug_cli.device import device_option
 
 METRICS = (
     "fid, kid (FID's Inception); frechet, kernel (another encoder); precision, duplicates (any encoder); ssim, "
@@ -34,6 +35,7 @@ TABLES = ("oracle", "structure")
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the samples.")
 @click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Processes that read pictures.")
+@device_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: scores/ in the run.")
 @click.option("--force", is_flag=True, help="Throw away the results and statistics that are there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from dgaug_cli.console import note, progress_shown, show_json, show_table
+from dgaug_cli.device import device_option
 
 
 @click.command("synthesize")
@@ -46,6 +47,7 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option(
     "--ray-address", metavar="HOST:PORT", help="A running Ray cluster; default: RAY_ADDRESS, or one started here."
 )
+@device_option
 @click.option("--add", is_flag=True, help="Add these pairs to the store that is there.")
 @click.option("--dry-run", is_flag=True, help="Only say how many pictures, how large, how long.")
 @click.option("--yes", is_flag=True, help="Go on although the disk looks too small.")

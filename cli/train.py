@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from dgaug_cli.console import note, progress_shown, show_json
+from dgaug_cli.device import device_option
 
 
 @click.command("train")
@@ -27,6 +28,7 @@ from dgaug_cli.console import note, progress_shown, show_json
 @click.option("--resume", is_flag=True, help="Go on with --out, or with the newest run.")
 @click.option("--seed", type=int, help="Seed of the run.")
 @click.option("--limit-identities", type=int, metavar="N", help="Use the first N training identities only.")
+@device_option
 @click.option("--compile", is_flag=True, help="Compile the networks.")
 @click.option("--from-scratch", is_flag=True, help="Ignore the pretrained generator of the embedded data.")
 @click.option("--force", is_flag=True, help="Throw away what --out holds and start over.")
@@ -40,6 +42,7 @@ def command(
     resume: bool,
     seed: int | None,
     limit_identities: int | None,
+    device: str,
     compile: bool,
     from_scratch: bool,
     force: bool,
@@ -66,6 +69,7 @@ def command(
             resume=resume,
             seed=seed,
             limit_identities=limit_identities,
+            device=device,
             compile=compile,
             from_scratch=from_scratch,
             force=force,

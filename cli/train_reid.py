@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from dgaug_cli.console import note, progress_shown, show_json, show_table
+from dgaug_cli.device import device_option
 
 
 @click.command("train-reid")
@@ -40,6 +41,7 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option("--identities-fraction", type=float, metavar="F", help="Use only this share of the training identities.")
 @click.option("--images-per-identity", type=int, metavar="N", help="Use only so many training pictures of each.")
 @click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
+@device_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of models and results; default: reid/ in the run.")
 @click.option("--force", is_flag=True, help="Train again what is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

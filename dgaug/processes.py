@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dgaug.device import default_device
+from dgaug.errors import DgaugError
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -43,7 +44,12 @@ class Processes:
         from accelerate import Accelerator
 
         atexit.register(_leave_group)
-        accelerator = Accelerator(cpu=default_device().type == "cpu")
+        device = default_device()
+        if device != torch.device(device.type):
+            raise DgaugError(
+                f"--device {device} under torchrun: each process takes the GPU of its LOCAL_RANK; use --device cuda"
+            )
+        accelerator = Accelerator(cpu=device.type == "cpu")
         return cls(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
 
     @property

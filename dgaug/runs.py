@@ -151,14 +151,19 @@ def locked(folder: Path, *, what: str) -> Iterator[None]:
 
 
 def environment(seed: int) -> dict[str, object]:
-    """Versions, device, git commit and seed, for `environment.json`."""
+    """Versions, device, TF32 (None: no GPU), git commit and seed, for `environment.json`."""
     import torch
 
+    from dgaug.cuda_math import tf32_is_on
+    from dgaug.device import default_device
+
     packages = ("dgaug", "torch", "torchvision", "timm", "numpy", "h5py", "pillow")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+    device = default_device()
+    on_cuda = device.type == "cuda"
     return {
         "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in packages},
-        "device": device,
+        "device": torch.cuda.get_device_name(device) if on_cuda else platform.processor() or platform.machine(),
+        "tf32": tf32_is_on() if on_cuda else None,
         "threads": torch.get_num_threads(),
         "git_commit": _git_commit(),
         "seed": seed,

@@ -211,6 +211,10 @@ class BehaviourSettings(Section):
     compile: bool = False
     graphs: bool = False
     """Record a training iteration as CUDA graphs and launch it as a whole; changes nothing without a GPU."""
+    tf32: bool = True
+    """fp32 products and convolutions of training in TF32 on CUDA, to three digits and several times as fast."""
+    deterministic: bool = False
+    """On CUDA only kernels that repeat their bits, so that a resumed run continues to the same bits; slower."""
 
 
 class CheckpointSettings(Section):
@@ -310,9 +314,11 @@ FREE = (
     "checkpoint.preview",
     "checkpoint.log",
     "behaviour.graphs",
+    "behaviour.tf32",
+    "behaviour.deterministic",
     "reid.",
 )
-"""Settings that no weight of a run depends on, and sections of them: it may go on with others."""
+"""Settings that no weight of a run depends on but for rounding, and sections of them: it may resume with others."""
 
 
 def differing(left: Settings, right: Settings) -> list[str]:

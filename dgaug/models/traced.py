@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,14 @@ class TracedNetwork(AnyReidNetwork):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("deviation", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TracedNetwork:
+        """Move or convert everything; a program goes to another device with the devices that were traced into it."""
+        device = fn(self.mean).device
+        if device != self.mean.device:
+            self.program = program_on(self.program, device)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
     def forward(self, pictures: Tensor) -> ReidOutput:
         """What it says of normalised pictures [B, 3, H, W]; it has no appearance codes, [B, 0]."""
         # What it optimises while it runs would make the first answers differ from later ones.
@@ -68,6 +76,23 @@ def read_program(source: str | io.BytesIO) -> Any:
     """Read a program, on the CPU."""
     with _quiet():
         return _jit.load(source, map_location="cpu")
+
+
+def program_on(program: Any, device: torch.device) -> Any:
+    """The same program for another device.
+
+    Tracing writes down the device of every tensor that a network makes while it runs, and of its constants; moving the
+    parameters leaves both where they were.
+    """
+    for module in program.modules():
+        for node in module.graph.findAllNodes("prim::Constant", recurse=True) if hasattr(module, "graph") else ():
+            if node.output().type().kind() == "DeviceObjType":
+                node.s_("value", str(device))
+    stream = io.BytesIO()
+    save_program(program, stream)
+    stream.seek(0)
+    with _quiet():
+        return _jit.load(stream, map_location=device)
 
 
 def program_tensor(program: Any) -> Tensor:

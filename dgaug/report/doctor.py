@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import metadata, resources, util
 from pathlib import Path
 
+from dgaug.device import usable_cuda, why_no_cuda
 from dgaug.runs import RUNS, Run, numbered_runs
 from dgaug.settings import load_settings, preset_names
 
@@ -84,10 +85,13 @@ def _machine() -> Iterator[Finding]:
     import torch
 
     yield Finding("system", f"{platform.system()} {platform.release()}, {platform.machine()}")
-    if torch.cuda.is_available():
+    if usable_cuda():
         properties = torch.cuda.get_device_properties(0)
         others = f", and {torch.cuda.device_count() - 1} more" if torch.cuda.device_count() > 1 else ""
         yield Finding("device", f"{properties.name}, {_size(properties.total_memory)}{others}")
+    elif "too old" in (reason := why_no_cuda()):
+        found, remedy = reason.split("; ", 1)
+        yield Finding("device", f"CPU ({found})", ok=False, remedy=remedy)
     else:
         build = "a build without CUDA" if torch.version.cuda is None else f"built for CUDA {torch.version.cuda}"
         remedy = "the presets toy and market1501-cpu are made for it"

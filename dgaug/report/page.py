@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from dgaug.data.records import IdentityData
 from dgaug.data.training import read_data
+from dgaug.device import AUTO, on_device
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, require_free, write_text
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
@@ -35,6 +36,7 @@ MOST_BYTES = 10_000_000
 """Of the file: every picture in it, and how many there are, is bounded so that it stays below."""
 
 
+@on_device
 def report_run(
     run: str | Path = "latest",
     *,
@@ -42,6 +44,7 @@ def report_run(
     count: int = COUNT,
     seed: int = 0,
     out: str | Path | None = None,
+    device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
 ) -> Path:
@@ -54,6 +57,7 @@ def report_run(
         data: the data set of donors and ranked lists; None: the run's.
         count: identities of the grid, at most `LARGEST`; fewer where the data have fewer.
         seed: which identities and pictures.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         out: the HTML file; None: `report.html` of the run, which is replaced; a file named here only with `force`.
 
     Raises:

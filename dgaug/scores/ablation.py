@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dgaug.data.training import read_data
-from dgaug.device import default_device
+from dgaug.device import AUTO, default_device, on_device
 from dgaug.files import file_sha256, whole, write_figures
 from dgaug.models.checkpoints import load_reid
 from dgaug.pictures.figure_file import save_figure
@@ -71,6 +71,7 @@ LINES = (
 """Generators are compared by the recipe of the settings, the rest by the losses that its name says."""
 
 
+@on_device
 def ablate(
     data: str | Path | None = None,
     config: str | Path | None = None,
@@ -82,6 +83,7 @@ def ablate(
     pairs: str | None = None,
     overrides: Sequence[str] = (),
     out: str | Path = "ablation",
+    device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -100,6 +102,7 @@ def ablate(
         pairs: what a generator makes, see `synthesize`; None: 32 structures for each appearance.
         overrides: `section.name=value` texts, for generators and re-id models alike.
         out: folder of runs, models and results.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: start over.
 
     Raises:

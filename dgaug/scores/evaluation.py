@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Role, class_names
 from dgaug.data.training import read_data
-from dgaug.device import default_device
+from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.files import require_free
 from dgaug.models.checkpoints import ReidModel, load_reid
@@ -25,10 +25,12 @@ from dgaug.scores.weighting import FINE_WEIGHT, FineWeight, choose_fine_weight, 
 from dgaug.settings import parse_settings
 
 _log = logging.getLogger("dgaug")
-AUTO = "auto"
+CHOSEN = "auto"
+"""The weight of fine that is chosen on the training split."""
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
 
 
+@on_device
 def evaluate_reid(
     checkpoint: str | Path,
     data: str | Path,
@@ -48,6 +50,7 @@ def evaluate_reid(
     seed: int = 0,
     features: str | Path | None = None,
     ranked_lists: str | Path | None = None,
+    device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
 ) -> Evaluation:
@@ -69,6 +72,7 @@ def evaluate_reid(
         seed: of these repeats, and of the validation split of `auto`.
         features: a file for the features, `.h5` or `.npz`, see `write_features`.
         ranked_lists: a PNG file for some queries and the first pictures of their rankings.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: write over these two.
 
     Raises:
@@ -78,7 +82,7 @@ def evaluate_reid(
     reranking = Reranking(rerank_k1, rerank_k2, rerank_lambda) if rerank else None
     if rerank and metric == "inner":
         raise DgaugError("re-ranking needs a distance, which inner products are not; use --metric cosine or euclidean")
-    weight = None if fine_weight == AUTO else _given_weight(fine_weight)
+    weight = None if fine_weight == CHOSEN else _given_weight(fine_weight)
     feature_file, list_file = (None if path is None else Path(path) for path in (features, ranked_lists))
     _require_writable(feature_file, list_file, force=force)
     model = load_reid(Path(checkpoint))
@@ -165,7 +169,7 @@ def _given_weight(weight: float | str) -> FineWeight:
     except ValueError:
         given = FineWeight(-1)
     if not 0 <= given.weight < float("inf"):
-        raise DgaugError(f"the weight of fine: expected a number from 0 on or {AUTO}, found {weight!r}")
+        raise DgaugError(f"the weight of fine: expected a number from 0 on or {CHOSEN}, found {weight!r}")
     return given
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dgaug.device import default_device
+from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
 from dgaug.progress import Progress, silent
@@ -44,6 +44,7 @@ SHOWN_DUPLICATES = 12
 _log = logging.getLogger("dgaug")
 
 
+@on_device
 def score_fid(
     target: str | Path | None = None,
     *,
@@ -57,6 +58,7 @@ def score_fid(
     judge: str | None = None,
     seed: int = 0,
     workers: int | None = None,
+    device: str = AUTO,
     out: str | Path | None = None,
     force: bool = False,
     progress: Progress = silent,
@@ -76,6 +78,7 @@ def score_fid(
         judge: an independent judge of identity: a re-id checkpoint, or `NAME=FILE`, a timm model and its weights.
         seed: of every sample that is drawn.
         workers: processes that read pictures beside this one; None: 0 on the CPU, up to 8 beside a GPU.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         out: folder for results and statistics; None: `scores/` in the run.
         force: throw away the results and statistics that are there.
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dgaug.cuda_math import training_math
 from dgaug.data.records import IdentityData
 from dgaug.data.training import fingerprint
 from dgaug.errors import DgaugError
@@ -26,6 +27,8 @@ from dgaug.store.policies import policy_classes
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.reid import ReidJob, train_reid_network
 from dgaug.training.reid_terms import Feed
+from dgaug.training.room import require_room
+from dgaug.training.trials import reid_trial
 
 _log = logging.getLogger("dgaug")
 
@@ -99,13 +102,19 @@ class Study:
         return Row(variant.name, seed, ranking)
 
     def _trained_and_evaluated(self, checkpoint: Path, variant: Variant, seed: int) -> dict[str, Ranking]:
-        train_reid_network(
-            self._job(variant, seed),
-            checkpoint,
-            processes=Processes(self.device),
-            save_every=self.settings.checkpoint.every,
-            progress=self.progress,
-        )
+        job, processes = self._job(variant, seed), Processes(self.device)
+        with training_math(self.settings.behaviour, self.device):
+            trial = reid_trial(
+                job.settings, job.architecture, processes, image_size=job.pictures.image_size, feed=job.feed
+            )
+            require_room(trial, job.settings, "reid", processes)
+            train_reid_network(
+                job,
+                checkpoint,
+                processes=processes,
+                save_every=self.settings.checkpoint.every,
+                progress=self.progress,
+            )
         return evaluate_network(
             load_reid(checkpoint).network.to(self.device),
             self.data,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dgaug.data.records import class_names
 from dgaug.data.training import read_data
-from dgaug.device import default_device
+from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.files import whole, write_figures
 from dgaug.models.architectures import ARCHITECTURES
@@ -34,6 +34,7 @@ FEWER = "real only, as many real"
 """The twin that sees the real pictures of the augmented model and nothing else: smaller batches."""
 
 
+@on_device
 def train_reid(
     run: str | Path = "latest",
     *,
@@ -51,6 +52,7 @@ def train_reid(
     images_per_identity: int | None = None,
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
+    device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
@@ -77,6 +79,7 @@ def train_reid(
         images_per_identity: use only so many pictures of each.
         overrides: `section.name=value` texts.
         out: folder for models and results; None: `reid/` in the run.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: train again what is there.
 
     Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dgaug.data.records import UNKNOWN_CAMERA
+from dgaug.device import AUTO, on_device
 from dgaug.errors import DgaugError
 from dgaug.interrupts import StopRequest, stop_requests
 from dgaug.progress import Progress, silent
@@ -45,6 +46,7 @@ class Export:
     notes: list[str]
 
 
+@on_device
 def export_store(
     store: str | Path,
     *,
@@ -55,6 +57,7 @@ def export_store(
     unknown_camera: int | None = None,
     shard_size: int = SHARD_SIZE,
     limit: int | None = None,
+    device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
 ) -> Export:
@@ -70,6 +73,7 @@ def export_store(
         unknown_camera: of `folders`, the camera number of pictures whose camera is unknown; None: names without one.
         shard_size: of `webdataset`, pictures per tar file.
         limit: only the first pictures.
+        device: of a store of codes, where its pictures are decoded: `auto`, `cpu`, `cuda` or `cuda:N`.
         force: start over, removing what an export wrote in `out` and nothing else.
         progress: told how many pictures are done.
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from dgaug.device import default_device
+from dgaug.device import default_device, named_device
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork
@@ -104,7 +104,7 @@ class StoreDataset(Dataset[StoreItem]):
         files = file_list(self.path, state)
         self._code_files = [file.path for file in files if file.holds_codes]
         self._decoder_file = next((file for file in files if not file.holds_codes), None)
-        self._device = None if device is None else torch.device(device)
+        self._device = named_device(device) if isinstance(device, str) else device
         self._teacher = None if teacher is None else Path(teacher)
         self.has_labels = self.spec.labels != "none" or teacher is not None
         self._tools: _Tools | None = None

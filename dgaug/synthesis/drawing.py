@@ -16,6 +16,7 @@ from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise
 from dgaug.data.records import Record, class_names
 from dgaug.data.training import read_data
+from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.files import require_free
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
@@ -39,6 +40,7 @@ class Donors(NamedTuple):
     structures: list[Path]
 
 
+@on_device
 def draw_grid(
     run: str | Path = "latest",
     *,
@@ -48,11 +50,13 @@ def draw_grid(
     count: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
+    device: str = AUTO,
     force: bool = False,
 ) -> Path:
     """Write the picture of every appearance on every structure; returns its path. Arguments: `grid_donors`.
 
-    `out` None is `samples/` of the run, whose grids are replaced; a file named there only with `force`.
+    `out` None is `samples/` of the run, whose grids are replaced; a file named there only with `force`. `device` is
+    `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
         DgaugError: no such run, data or picture, fewer identities than asked for, or a file that is there.
@@ -60,7 +64,7 @@ def draw_grid(
     found = find_run(str(run))
     if out is not None:
         require_free(Path(out), force=force)
-    model = load_generator(found.checkpoint)
+    model = here(load_generator(found.checkpoint))
     files = grid_donors(run, appearances=appearances, structures=structures, data=data, count=count, seed=seed)
     rows, columns = pixels_of(files.appearances, model), pixels_of(files.structures, model)
     sheet = nxn_sheet(draw_all(model, rows, columns), rows, columns)
@@ -106,21 +110,23 @@ def grid_records(records: Sequence[Record], *, count: int, seed: int) -> list[Re
     return [by_name[name][int(rng.integers(len(by_name[name])))] for name in chosen]
 
 
+@on_device
 def swap(
     appearance: str | Path,
     structure: str | Path,
     *,
     run: str | Path = "latest",
     out: str | Path = "swap.png",
+    device: str = AUTO,
     force: bool = False,
 ) -> Path:
     """Write the picture that wears `appearance` in the structure of `structure`; returns its path.
 
     Raises:
-        DgaugError: no such run, an unreadable picture, or a file that is there without `force`.
+        DgaugError: no such run or device, an unreadable picture, or a file that is there without `force`.
     """
     require_free(Path(out), force=force)
-    model = load_generator(find_run(str(run)).checkpoint)
+    model = here(load_generator(find_run(str(run)).checkpoint))
     pictures = draw_all(model, pixels_of([Path(appearance)], model), pixels_of([Path(structure)], model))
     return save_sheet(Image.fromarray(pictures[0, 0]), Path(out))
 
@@ -128,15 +134,23 @@ def swap(
 @torch.no_grad()
 def draw_all(model: TrainedGenerator, appearances: Pixels, structures: Pixels) -> Pixels:
     """Every appearance on every structure: uint8 [A, H, W, 3] and [S, H, W, 3] to [A, S, H, W, 3]."""
-    _, adain = encode_pictures(model, torch.from_numpy(appearances))
-    codes, _ = encode_pictures(model, torch.from_numpy(structures))
+    device = next(model.generator.parameters()).device
+    _, adain = encode_pictures(model, torch.from_numpy(appearances).to(device))
+    codes, _ = encode_pictures(model, torch.from_numpy(structures).to(device))
     rows = []
     for row in adain:
         drawn = [
             model.generator.decoder(part, row.expand(len(part), *row.shape)) for part in torch.split(codes, _AT_ONCE)
         ]
         rows.append(torch.cat([denormalise(pictures) for pictures in drawn]))
-    return torch.stack(rows).numpy()
+    return torch.stack(rows).cpu().numpy()
+
+
+def here(model: TrainedGenerator) -> TrainedGenerator:
+    """The same model, its networks moved to the default device."""
+    for network in (model.generator, model.appearance):
+        network.to(default_device())
+    return model
 
 
 def pixels_of(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:

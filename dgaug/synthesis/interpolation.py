@@ -9,19 +9,21 @@ import torch
 from numpy.typing import NDArray
 
 from dgaug.data.pixels import denormalise, normalise
+from dgaug.device import AUTO, on_device
 from dgaug.errors import DgaugError
 from dgaug.files import require_free
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.pictures.interpolation import interpolation_sheet, save_animation
 from dgaug.pictures.sheet import save_sheet
 from dgaug.runs import find_run
-from dgaug.synthesis.drawing import pixels_of
+from dgaug.synthesis.drawing import here, pixels_of
 
 Pixels = NDArray[np.uint8]
 WHAT = ("appearance", "structure")
 _SHEETS = (".png", ".jpg", ".jpeg")
 
 
+@on_device
 def interpolate(
     first: str | Path,
     second: str | Path,
@@ -30,6 +32,7 @@ def interpolate(
     what: str = "appearance",
     steps: int = 11,
     out: str | Path = "interpolation.png",
+    device: str = AUTO,
     force: bool = False,
 ) -> Path:
     """Write the way from one picture's code to another's, the other code kept from each of the two; returns its path.
@@ -42,6 +45,7 @@ def interpolate(
         what: the code that changes, `appearance` or `structure`.
         steps: pictures from weight 0 to weight 1, both included.
         out: a sheet (`.png`, `.jpg`) with all steps, or an animation there and back (`.gif`).
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: replace the file that is there.
 
     Raises:
@@ -55,7 +59,7 @@ def interpolate(
     if out.suffix.lower() not in (".gif", *_SHEETS):
         raise DgaugError(f"expected --out to end in .png (all steps) or .gif (an animation), found {out}")
     require_free(out, force=force)
-    model = load_generator(find_run(str(run)).checkpoint)
+    model = here(load_generator(find_run(str(run)).checkpoint))
     donors = pixels_of([Path(first), Path(second)], model)
     weights = [step / (steps - 1) for step in range(steps)]
     cells = draw_between(model, donors, weights, what=what)
@@ -71,7 +75,7 @@ def draw_between(model: TrainedGenerator, donors: Pixels, weights: list[float], 
     Row r keeps the other code of donor r; step s has `weights[s]` of the second donor's code. It is the appearance
     code itself that is interpolated, not the AdaIN parameters made of it.
     """
-    pictures = normalise(torch.from_numpy(donors))
+    pictures = normalise(torch.from_numpy(donors).to(next(model.generator.parameters()).device))
     structure, appearance = model.generator.structure(pictures), model.appearance(pictures).appearance
     rows = []
     for row in range(2):
@@ -85,4 +89,4 @@ def draw_between(model: TrainedGenerator, donors: Pixels, weights: list[float], 
             )
             drawn.append(denormalise(model.generator(*codes))[0])
         rows.append(torch.stack(drawn))
-    return torch.stack(rows).numpy()
+    return torch.stack(rows).cpu().numpy()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from dgaug.data.training import read_data
-from dgaug.device import default_device
+from dgaug.device import AUTO, default_device, on_device, require_precision
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
 from dgaug.processes import Processes
@@ -98,6 +98,7 @@ class _Engine:
     ray_address: str | None
 
 
+@on_device
 def synthesize(
     run: str | Path = "latest",
     *,
@@ -115,6 +116,7 @@ def synthesize(
     out: str | Path | None = None,
     engine: str = "local",
     ray_address: str | None = None,
+    device: str = AUTO,
     add: bool = False,
     dry_run: bool = False,
     yes: bool = False,
@@ -139,6 +141,7 @@ def synthesize(
         out: the store; None: `store/` in the run.
         engine: `local` (this process, or all that torchrun started) or `ray` (tasks of a Ray cluster).
         ray_address: a running cluster; None: that of RAY_ADDRESS, or one that is started here and stopped afterwards.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         add: add the pairs to the store that is there, which stays readable meanwhile; pairs that it has are left out.
         dry_run: estimate only; nothing is written.
         yes: go on although the estimate exceeds the free disk space.
@@ -149,7 +152,8 @@ def synthesize(
         Interrupted: a signal arrived; finished shards stay.
     """
     asked = _Asked(pairs, codec, quality, labels_dense, min_confidence, shard_size, seed, precision, add)
-    machine = _engine(engine, ray_address)
+    machine = _engine(engine, ray_address, device)
+    require_precision(precision, machine.processes.device, option="--precision ")
     first, share = machine.processes.first, machine.processes.share
     prepared = None
     if first:
@@ -171,11 +175,13 @@ def synthesize(
     return Synthesis(store, plan, count, already_complete=complete)
 
 
-def _engine(name: str, ray_address: str | None) -> _Engine:
+def _engine(name: str, ray_address: str | None, device: str) -> _Engine:
     if name not in ENGINES:
         raise DgaugError(f"expected --engine to be one of {', '.join(ENGINES)}, found '{name}'")
     if name == "local" and ray_address is not None:
         raise DgaugError("--ray-address needs --engine ray")
+    if name == "ray" and device != AUTO:
+        raise DgaugError(f"each worker of --engine ray uses the device that Ray gives it; leave --device {device} out")
     processes = Processes.here()
     if name == "ray" and processes.count > 1:
         raise DgaugError("--engine ray starts workers of its own; start it without torchrun")

@@ -122,7 +122,8 @@ class Work:
 
 def load_networks(checkpoint: Path, teacher: Path | None) -> Networks:
     """The networks of these files; a process reads them once, and again when a file has changed."""
-    return _read_networks(checkpoint, teacher, tuple(_stamp(path) for path in (checkpoint, teacher) if path))
+    stamps = tuple(_stamp(path) for path in (checkpoint, teacher) if path)
+    return _read_networks(checkpoint, teacher, default_device(), stamps)
 
 
 def forget_networks() -> None:
@@ -136,8 +137,9 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=1)
-def _read_networks(checkpoint: Path, teacher: Path | None, _stamps: tuple[tuple[int, int] | None, ...]) -> Networks:
-    device = default_device()
+def _read_networks(
+    checkpoint: Path, teacher: Path | None, device: torch.device, _stamps: tuple[tuple[int, int] | None, ...]
+) -> Networks:
     model = load_generator(checkpoint)
     model.generator.to(device)
     model.appearance.to(device)

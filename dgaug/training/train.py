@@ -8,14 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from dgaug.cuda_math import training_math
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy, write_toy
 from dgaug.data.training import described, read_data
+from dgaug.device import AUTO, on_device, require_precision
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models import checkpoints
 from dgaug.models.architectures import teacher_architecture
 from dgaug.models.backbones import create_backbone
 from dgaug.models.checkpoints import ReidModel
+from dgaug.models.reid import ReidNetwork
 from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.runs import PARTS, Run, locked, new_run, newest_run
@@ -24,8 +27,10 @@ from dgaug.training.batches import LabelledPictures
 from dgaug.training.log import TrainingLog
 from dgaug.training.loop import Training, train_dgnet
 from dgaug.training.reid import ReidJob, train_reid_network
+from dgaug.training.room import require_room
 from dgaug.training.sampling import Share
 from dgaug.training.start import pretrained_path
+from dgaug.training.trials import dgnet_trial, reid_trial
 
 _BEFORE_CONFIG = {"data", "data.part", "environment.json"}
 """What a run that was killed at its very start may hold."""
@@ -33,6 +38,7 @@ _BEFORE_CONFIG = {"data", "data.part", "environment.json"}
 _log = logging.getLogger("dgaug")
 
 
+@on_device
 def train(
     data: str | Path | None = None,
     config: str | Path | None = None,
@@ -45,6 +51,7 @@ def train(
     limit_identities: int | None = None,
     compile: bool = False,
     from_scratch: bool = False,
+    device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
 ) -> Run:
@@ -61,6 +68,7 @@ def train(
         limit_identities: use only the first so many training identities.
         compile: compile the networks.
         from_scratch: ignore the pretrained generator that ships for the embedded data.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: throw away what `out` holds and start over.
 
     Raises:
@@ -81,6 +89,7 @@ def train(
     if run is not None and run.config.is_file() and resume and config is None and not force:
         base = run.config
     settings = load_settings(base, overrides=overrides, flags=flags)
+    require_precision(settings.behaviour.precision, processes.device, option="--set behaviour.precision=")
     resumed = run is not None and run.checkpoint.is_file() and not force
     content = _checked_before_anything_is_made(settings, processes, progress, resumed=resumed)
     if run is None:
@@ -91,7 +100,8 @@ def train(
         processes.wait()
         content = content or read_data(run.folder / "data", settings.data)
         try:
-            _train_in(run, settings, content, processes=processes, progress=progress)
+            with training_math(settings.behaviour, processes.device):
+                _train_in(run, settings, content, processes=processes, progress=progress)
         except Interrupted as stopped:
             remedy = f"dgaug train --resume --out {run.folder} goes on"
             raise Interrupted(stopped.signal_number, remedy) from None
@@ -126,11 +136,28 @@ def _checked_before_anything_is_made(
         pretrained_path(settings.model.start)
     judges = checkpoints.load_teachers([Path(path) for path in settings.teacher.checkpoints])
     if settings.data.root is None:
+        _require_room(settings, settings.toy.identities, judges, processes, resumed=resumed)
         return None
     data = read_data(Path(settings.data.root), settings.data, progress=progress if processes.first else silent)
     for judge in judges:
         judge.require(class_names(data.splits["train"]), settings.data.image_size, source=settings.data.root)
+    _require_room(settings, len(class_names(data.splits["train"])), judges, processes, resumed=resumed)
     return data
+
+
+def _require_room(
+    settings: Settings, classes: int, judges: Sequence[ReidModel], processes: Processes, *, resumed: bool
+) -> None:
+    """An iteration of either phase fits in the memory of a GPU; see `require_room`."""
+    size, precision = settings.data.image_size, settings.behaviour.precision
+    architecture = teacher_architecture(settings, classes)
+    if not judges and not resumed:
+        trial = reid_trial(settings.teacher, architecture, processes, image_size=size, precision=precision)
+        require_room(trial, settings.teacher, "teacher", processes)
+    judge = judges[0].network if judges else ReidNetwork(**architecture)
+    require_room(
+        dgnet_trial(settings, classes, judge, processes), settings.schedule, "schedule", processes, begun=resumed
+    )
 
 
 def _refuse_other_folder(run: Run) -> None:

@@ -179,3 +179,31 @@ def test_a_damaged_program_is_an_error_of_its_file(tmp_path: Path, left: slice |
         trust(content["network"]["program"])
     with pytest.raises(DgaugError, match=r"a\.pt: not a whole re-id checkpoint"):
         load_reid(file)
+
+
+class WithTensorsOfItsOwn(nn.Module):
+    """Makes tensors in every pass and holds constants, as many networks from elsewhere do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classify = nn.Linear(3, 3)
+        self.inner = nn.Sequential(Shifted())
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        mean = self.inner(pictures.mean(dim=(2, 3))) - torch.tensor([0.4, 0.5, 0.6])
+        return self.classify(mean + torch.ones(3) + torch.arange(3, device=pictures.device))
+
+
+class Shifted(nn.Module):
+    def forward(self, values: Tensor) -> Tensor:
+        return values + torch.zeros(3).to(values.device)
+
+
+def test_on_another_device_nothing_of_it_stays_on_the_cpu(tmp_path: Path) -> None:
+    path = import_network(WithTensorsOfItsOwn(), tmp_path / "a.pt", class_names=["a", "b", "c"], image_size=SIZE)
+    network = load_reid(path).network
+    expected = network(normalise(pixels(2))).logits[0]
+    elsewhere = load_reid(path).network.to("meta")
+    # A tensor on the CPU among those of another device is an error, of this one as of a GPU.
+    assert elsewhere(torch.empty(2, 3, *SIZE, device="meta")).logits[0].device.type == "meta"
+    torch.testing.assert_close(network.to("cpu")(normalise(pixels(2))).logits[0], expected)
