@@ -23,7 +23,7 @@ test-slow: install
 	$(BIN)/python -m pytest -m slow
 
 test-gpu: install
-	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m pytest -n 0 -m gpu
 
 # Everything that may go wrong, hundreds of times over; writes how it ended.
 test-hostile: install

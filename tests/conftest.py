@@ -6,11 +6,42 @@ from pathlib import Path
 import pytest
 import torch
 from dgaug_cli.main import main
+from hypothesis import settings
 from tiny_run import Ended, RunCommand, write_config
 
 from dgaug.runs import Run
 from dgaug.synthesis.job import synthesize
 from dgaug.training.train import train
+
+settings.register_profile("no clock", deadline=None)
+settings.load_profile("no clock")
+
+LONGEST_FIRST = (
+    "tests/docs/test_commands.py",
+    "tests/hostile/test_stopped_commands.py",
+    "tests/training/test_resume.py",
+    "tests/synthesis/test_engine_ray.py",
+    "tests/scores/test_twins.py",
+    "tests/models/test_published_networks.py",
+    "tests/training/test_importing.py",
+    "tests/scores/test_pytorch_fid.py",
+    "tests/training/test_processes.py",
+    "tests/synthesis/test_engine_local.py",
+    "tests/examples/test_examples.py",
+    "tests/hostile/test_hostile_machine.py",
+    "tests/hostile/test_malformed_tables.py",
+    "tests/cli/test_score_fid_command.py",
+    "tests/scores/test_ablation.py",
+    "tests/scores/test_quality.py",
+    "tests/report/test_page.py",
+)
+"""Files that take minutes. A process of `pytest -n` takes file by file, so none is left with a long one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
 
 
 @pytest.fixture(scope="session", autouse=True)

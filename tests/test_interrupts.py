@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,16 @@ def test_a_signal_waits_until_the_job_leaves(number: int) -> None:
     assert interrupted.value.signal_number == number
 
 
-def test_an_echo_of_the_same_request_changes_nothing_and_a_later_signal_stops_at_once() -> None:
+def test_an_echo_of_the_same_request_changes_nothing_and_a_later_signal_stops_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     with stop_requests() as stop:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.signal_number == signal.SIGINT
-        time.sleep(ECHO + 0.05)
+        now[0] = ECHO + 0.05
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(Stopped) as stopped:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 import yaml
 from torch import Tensor
+from warm_processes import WarmProcess, run_command
 
 from dgaug.settings import Settings, parse_settings
 
@@ -70,8 +71,20 @@ RunCommand = Callable[..., Ended]
 """Runs a command to its exit in this process; the fixture `dgaug`."""
 
 
-def start_process(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
-    """A real `dgaug` process."""
+Started = subprocess.Popen[str] | WarmProcess
+WAITED_FOR = 3600
+"""Seconds after which a process hangs, however busy the machine is."""
+
+
+def start_process(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> Started:
+    """A `dgaug` process, which is started from nothing where its environment is another."""
+    if not environment:
+        return WarmProcess(run_command, *map(str, arguments), cwd=cwd)
+    return start_cold(*arguments, cwd=cwd, **environment)
+
+
+def start_cold(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.Popen[str]:
+    """`python -m dgaug …`."""
     return subprocess.Popen(
         [sys.executable, "-m", "dgaug", *map(str, arguments)],
         cwd=cwd,
@@ -82,13 +95,21 @@ def start_process(*arguments: str | Path, cwd: Path | None = None, **environment
     )
 
 
-def finish_process(process: subprocess.Popen[str]) -> Ended:
+def finish_process(process: Started) -> Ended:
     """Wait for a process; its end."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=WAITED_FOR)
+    assert process.returncode is not None
     return Ended(process.returncode, out, err)
 
 
-def signal_when(process: subprocess.Popen[str], file: Path, number: int) -> Ended:
+def finish_ranks(processes: list[WarmProcess]) -> Ended:
+    """Wait for all processes of a job; the first code that is not 0, and what all of them said."""
+    ends = [finish_process(process) for process in processes]
+    code = next((ended.code for ended in ends if ended.code), 0)
+    return Ended(code, "".join(ended.out for ended in ends), "".join(ended.err for ended in ends))
+
+
+def signal_when(process: Started, file: Path, number: int) -> Ended:
     """Send a signal as soon as a file is there; the process must still be running then."""
     while not file.exists():
         assert process.poll() is None, process.communicate()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tiny_run import RunCommand, finish_process, start_process, write_config
+from tiny_run import RunCommand, finish_process, start_cold, write_config
 
 from dgaug.runs import Run
 from dgaug.settings import preset_names
@@ -47,7 +47,7 @@ def test_the_four_commands_follow_one_another_in_an_empty_folder(
 
 def test_json_is_all_that_a_real_process_prints(tiny_run: Run, tmp_path: Path) -> None:
     command = ("score-fid", "--run", tiny_run.folder, "--metrics", "diversity", "--out", tmp_path, "--json")
-    ended = finish_process(start_process(*command))
+    ended = finish_process(start_cold(*command))
     assert ended.code == 0
     assert only_object(ended.out)["scores"].keys() == {"diversity_dssim"}
     assert "reading pictures" in ended.err

@@ -10,7 +10,9 @@ from types import FrameType
 from tiny_run import Ended
 
 LONGEST = 60.0
-"""Seconds that no command on a small bad input may take."""
+"""Seconds of processor time that no command on a small bad input may take: how busy the machine is changes nothing."""
+WAITING = 3600.0
+"""Seconds after which a block that computes nothing waits for what never comes."""
 
 
 class Hung(BaseException):
@@ -19,14 +21,17 @@ class Hung(BaseException):
 
 @contextmanager
 def within(seconds: float = LONGEST) -> Iterator[None]:
-    """End a block that takes longer with `Hung`."""
-    before = signal.signal(signal.SIGALRM, _hung)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    """End a block that takes more processor time with `Hung`."""
+    before = {number: signal.signal(number, _hung) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, WAITING)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _hung(_number: int, _frame: FrameType | None) -> None:

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bounds import require_plain, within
-from ledger import FULL, table
+from ledger import FULL, add, recorded, table
 from tiny_run import Ended, RunCommand
 
 
@@ -20,6 +21,18 @@ def refused_or_done(dgaug: RunCommand) -> RunCommand:
         return ended
 
     return run
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of `pytest -n` hands over what it tried."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tried"] = recorded()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add what another process tried."""
+    add(getattr(node, "workeroutput", {}).get("tried", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

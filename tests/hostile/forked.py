@@ -17,6 +17,9 @@ from typing import Any
 from dgaug_cli.main import main
 
 SECONDS = 60
+"""Of processor time: how busy the machine is changes nothing."""
+WAITING = 3600
+"""Seconds after which a child that computes nothing waits for what never comes."""
 MEMORY = 12 << 30
 """Address space; PyTorch alone takes several gigabytes of it."""
 
@@ -33,7 +36,8 @@ def forked(function: Callable[[], Any], *, allowed: tuple[type[Exception], ...] 
     child = os.fork()
     if child == 0:
         os.close(read)
-        signal.alarm(SECONDS)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+        signal.alarm(WAITING)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         try:
             result = "returned", function()

@@ -39,6 +39,17 @@ def tried(fault: str, outcome: str, count: int = 1) -> None:
     _TRIED[fault][outcome] += count
 
 
+def recorded() -> dict[str, dict[str, int]]:
+    """What was tried in this process."""
+    return {fault: dict(outcomes) for fault, outcomes in _TRIED.items()}
+
+
+def add(others: dict[str, dict[str, int]]) -> None:
+    """Count what was tried in another process of the suite."""
+    for fault, outcomes in others.items():
+        _TRIED[fault].update(outcomes)
+
+
 def table() -> str:
     """The faults so far, how often each was tried and its outcomes, as a page of Markdown."""
     lines = [

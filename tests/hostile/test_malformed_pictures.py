@@ -20,7 +20,7 @@ from hypothesis import given, target
 from hypothesis import strategies as st
 from ledger import times, trials, tried, way
 from PIL import Image
-from tiny_run import RunCommand, finish_process, start_process
+from tiny_run import RunCommand, finish_process, start_cold
 
 from dgaug.data.images import DamagedPicture, decode_picture, to_pixels
 
@@ -203,7 +203,7 @@ def test_a_bomb_is_refused_before_it_takes_memory(tmp_path: Path, name: str, con
     folder = tmp_path / "anna"
     folder.mkdir()
     (folder / "bomb.png").write_bytes(content)
-    ended = finish_process(start_process("data", "check", tmp_path))
+    ended = finish_process(start_cold("data", "check", tmp_path))
     assert ended.code == 1, ended
     assert "damaged picture anna/bomb.png" in ended.err
     assert "Traceback" not in ended.err
@@ -280,7 +280,7 @@ def test_a_folder_of_damaged_pictures_is_reported_line_by_line(tmp_path: Path) -
         for _ in range(4):
             content[chance.randrange(min(len(content), 300))] = chance.randrange(256)
         (folder / f"{number:05d}_c1_0.jpg").write_bytes(content)
-    ended = finish_process(start_process("data", "check", tmp_path))
+    ended = finish_process(start_cold("data", "check", tmp_path))
     assert ended.code == 1
     ours = r"decoding pictures: |no query and gallery: |train: (damaged picture bounding_box_train/|[\d,]+ )"
     odd = [line for line in ended.err.splitlines() if not re.match(ours, line)]

@@ -6,7 +6,6 @@ import csv
 import os
 import random
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -204,10 +203,8 @@ def test_a_pattern_that_never_ends_is_given_up(
 ) -> None:
     monkeypatch.setattr("dgaug.data.patterned._LEAST_SECONDS", times(1, 10))
     Image.new("RGB", (32, 64)).save(tmp_path / ("a" * 60 + "!.png"))
-    began = time.monotonic()
     said = refused_or_done("data", "check", tmp_path, "--pattern", pattern).error()
     assert "was given up" in said or "match the pattern" in said
-    assert time.monotonic() - began < 60
     tried("pattern: one that never ends", "refused")
 
 

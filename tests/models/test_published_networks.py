@@ -131,19 +131,21 @@ def test_adversarial_losses_return_the_published_numbers(
         assert one_side == pytest.approx(float(expected[name]), rel=TOLERANCE), name
 
 
-def test_nothing_of_the_published_files_is_left_unread_but_what_is_never_used(seeded: dict[str, Tensors]) -> None:
-    found, _ = published_networks(seeded)
-    generator = published.load_generator(found.generator, seeded["gen"])
+def test_nothing_of_the_published_files_is_left_unread_but_what_is_never_used(
+    networks: Networks, seeded: dict[str, Tensors]
+) -> None:
+    generator = published.load_generator(networks.generator, seeded["gen"])
     assert generator
     assert all(name.endswith(("running_mean", "running_var")) for name in generator)
-    assert published.load_discriminator(found.discriminator, seeded["dis"]) == []
-    assert published.load_reid(found.appearance, seeded["id"]) == ["model.fc.bias", "model.fc.weight"]
+    assert published.load_discriminator(networks.discriminator, seeded["dis"]) == []
+    assert published.load_reid(networks.appearance, seeded["id"]) == ["model.fc.bias", "model.fc.weight"]
 
 
-def test_a_discriminator_file_of_several_gpus_reads_like_the_others(seeded: dict[str, Tensors]) -> None:
-    found, _ = published_networks(seeded)
+def test_a_discriminator_file_of_several_gpus_reads_like_the_others(
+    networks: Networks, seeded: dict[str, Tensors]
+) -> None:
     prefixed = {f"module.{name}": tensor for name, tensor in seeded["dis"].items()}
-    assert published.load_discriminator(found.discriminator, prefixed) == []
+    assert published.load_discriminator(networks.discriminator, prefixed) == []
 
 
 def test_extra_tensors_are_named_and_missing_ones_refused(networks: Networks, seeded: dict[str, Tensors]) -> None:

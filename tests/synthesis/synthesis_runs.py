@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from tiny_run import Ended, finish_process
+from tiny_run import Ended, Started, finish_process
 
 from dgaug.runs import Run
 from dgaug.synthesis.job import synthesize
@@ -49,14 +49,14 @@ def start_torchrun(*arguments: str, count: int = 2) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_shards(process: subprocess.Popen[str], store: Path, count: int) -> None:
+def wait_for_shards(process: Started, store: Path, count: int) -> None:
     """Until so many shards are there; the process must still be running then."""
     while len(list((store / "shards").glob("*.h5"))) < count:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
 
 
-def finish(process: subprocess.Popen[str]) -> Ended:
+def finish(process: Started) -> Ended:
     """Wait for a process that must end well."""
     ended = finish_process(process)
     assert ended.code == 0, ended.err

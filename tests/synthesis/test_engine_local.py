@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from synthesis_runs import SHARD, SHARDS, command, files_of, finish, start_torchrun, undisturbed_store, wait_for_shards
-from tiny_run import RunCommand, finish_process, start_process
+from tiny_run import RunCommand, finish_process, finish_ranks, start_process
+from warm_processes import WarmProcess, run_command, run_with_small_files, start_ranks
 
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
@@ -36,27 +34,22 @@ def undisturbed(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict
 def test_a_synthesis_killed_again_and_again_at_random_moments_ends_in_the_same_bytes(
     tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    # Forked from a server that has imported everything: each start is a process of its own within milliseconds.
-    processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["dgaug.synthesis.job"])
     rng = random.Random(1)
     killed: list[int] = []
+    longest = 0.4
     while len(killed) < KILLS:
-        process = processes.Process(
-            target=synthesize, args=(tiny_run.folder,), kwargs={"shard_size": 16, "out": tmp_path}
-        )
-        process.start()
-        began = time.monotonic()
+        process = start_process(*command(tiny_run, tmp_path))
         # Every other time only after another shard, or a slow machine would never get that far.
         least = killed[-1] + 1 if len(killed) % 2 else 0
-        while not (tmp_path / "working").exists() or shards_in(tmp_path) < least:
-            assert time.monotonic() < began + 60
+        while process.poll() is None and (not (tmp_path / "working").exists() or shards_in(tmp_path) < least):
             time.sleep(0.001)
-        process.join(rng.uniform(0, 0.05 if least else 0.4))
-        assert process.is_alive(), (process.exitcode, killed)
+        time.sleep(rng.uniform(0, longest / 8 if least else longest))
         process.kill()
-        process.join()
-        killed.append(shards_in(tmp_path))
+        if finish_process(process).code == -signal.SIGKILL:
+            killed.append(shards_in(tmp_path))
+        else:  # it was faster; what has ended is no trial
+            shutil.rmtree(tmp_path)
+            killed, longest = [], longest / 2
     assert killed == sorted(killed), "a finished shard was lost"
     assert killed[-1] >= KILLS // 2
     synthesize(tiny_run.folder, shard_size=16, out=tmp_path)
@@ -73,7 +66,8 @@ def test_threads_decide_no_byte(tiny_run: Run, tmp_path: Path, undisturbed: dict
 def test_two_processes_share_the_shards_and_make_the_bytes_of_one(
     tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    ended = finish(start_torchrun(*command(tiny_run, tmp_path)))
+    ended = finish_ranks(start_ranks(run_command, *command(tiny_run, tmp_path)))
+    assert ended.code == 0, ended.err
     assert files_of(tmp_path) == undisturbed
     assert ended.err.count("next: dgaug score-fid") == 1, "only the first process talks"
 
@@ -110,17 +104,9 @@ def test_the_mistake_of_one_process_ends_all(tiny_run: Run, tmp_path: Path) -> N
 def test_a_full_disk_is_said_and_leaves_whole_files(
     tiny_run: Run, tmp_path: Path, codec: str, limit: int, whole: list[str]
 ) -> None:
-    limited = (
-        f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
-        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from dgaug_cli.main import main; main()"
-    )
     arguments = command(tiny_run, tmp_path, "--codec", codec)
     arguments[arguments.index("--shard-size") + 1] = "96"
-    ended = finish_process(
-        subprocess.Popen(
-            [sys.executable, "-c", limited, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-    )
+    ended = finish_process(WarmProcess(run_with_small_files, limit, *arguments))
     assert "File too large" in ended.error()
     assert list((tmp_path / "shards").iterdir()) == []
     assert [path.name for path in tmp_path.glob("codes/*")] == whole
@@ -168,7 +154,7 @@ def test_another_checkpoint_under_the_same_name_is_refused(tiny_run: Run, tmp_pa
 @pytest.mark.parametrize("teacher", ["none", None])
 def test_two_processes_leave_a_store_of_codes_like_one(tiny_run: Run, tmp_path: Path, teacher: str | None) -> None:
     more = ("--codec", "codes", *(("--teacher", teacher) if teacher else ()))
-    finish(start_torchrun(*command(tiny_run, tmp_path / "two", *more)))
+    assert finish_ranks(start_ranks(run_command, *command(tiny_run, tmp_path / "two", *more))).code == 0
     synthesize(tiny_run.folder, shard_size=16, codec="codes", teacher=teacher, out=tmp_path / "one")
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
     assert verify(tmp_path / "two").ok

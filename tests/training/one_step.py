@@ -1,23 +1,15 @@
-"""One iteration on this process's share of a fixed batch; under torchrun, on every process's.
+"""One iteration on this process's share of a fixed batch, alone or as one rank of several.
 
-    python one_step.py OUT [accumulation]
-
-writes the terms and the gradients of every network to OUT. Batch norm is frozen and dropout off, so that only the
-sharing differs.
+Batch norm is frozen and dropout off, so that only the sharing differs.
 """
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from tiny_run import tiny_settings
+from torch import Tensor, nn
 
 from dgaug.models.reid import ReidNetwork
 from dgaug.processes import Processes
@@ -73,9 +65,10 @@ def rows_of(rows: Tensor, place: range) -> Tensor:
     return torch.cat([side[place.start : place.stop] for side in rows.chunk(2)])
 
 
-if __name__ == "__main__":
+def save_one_step(out: str) -> None:
+    """Write the terms and the gradients of every network, as the first rank has them."""
     everyone = Processes.here()
-    found = one_step(everyone, int(sys.argv[2]) if len(sys.argv) > 2 else 1)
+    found = one_step(everyone, 1)
     if everyone.first:
-        torch.save(found, sys.argv[1])
+        torch.save(found, out)
     everyone.wait()

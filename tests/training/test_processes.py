@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 import torch
-from one_step import one_step
-from tiny_run import Ended, assert_same_checkpoint, finish_process, signal_when, write_config
+from one_step import one_step, save_one_step
+from tiny_run import Ended, assert_same_checkpoint, finish_process, finish_ranks, signal_when, write_config
+from warm_processes import run_command, start_ranks
 
 from dgaug.processes import Processes
 from dgaug.runs import Run
@@ -25,14 +26,15 @@ BATCH_NORM = 0.2
 """How far a term may move when each process has batch statistics of its own (docs/training.md)."""
 
 
-def torchrun(*arguments: str | Path, count: int = 2) -> Ended:
-    return finish_process(start_torchrun(*arguments, count=count))
+def run_as(count: int, *arguments: str | Path) -> Ended:
+    """A `dgaug` command in so many processes, to their end."""
+    return finish_ranks(start_ranks(run_command, *map(str, arguments), count=count))
 
 
 def start_torchrun(*arguments: str | Path, count: int = 2) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     return subprocess.Popen(
-        [*command, *map(str, arguments)],
+        [*command, "-m", "dgaug", *map(str, arguments)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -61,7 +63,7 @@ def assert_same_step(found: Mapping[str, Any], alone: Mapping[str, Any]) -> None
 
 def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path: Path, alone: dict[str, Any]) -> None:
     out = tmp_path / "step.pt"
-    ended = torchrun(Path(__file__).with_name("one_step.py"), out)
+    ended = finish_ranks(start_ranks(save_one_step, str(out)))
     assert ended.code == 0, ended.err
     assert_same_step(torch.load(out, weights_only=True), alone)
 
@@ -81,8 +83,7 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path, tiny_run: Run, statis
     runs = []
     for count in (1, 2):
         run = Run(tmp_path / str(count))
-        command = ("-m", "dgaug", "train", "--config", config, "--out", run.folder, "--teacher", tiny_run.teacher)
-        ended = torchrun(*command, count=count)
+        ended = run_as(count, "train", "--config", config, "--out", run.folder, "--teacher", tiny_run.teacher)
         assert ended.code == 0, ended.err
         runs.append(run)
     one, two = (lines_of(run) for run in runs)
@@ -96,10 +97,8 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path, tiny_run: Run, statis
 def test_processes_that_are_stopped_and_killed_go_on_to_the_same_bits(tmp_path: Path, tiny_run: Run) -> None:
     config = write_config(tmp_path / "two.yaml", schedule={"batch_size": 4})
     runs = [Run(tmp_path / name) for name in ("undisturbed", "disturbed")]
-    commands = [
-        ("-m", "dgaug", "train", "--config", config, "--teacher", tiny_run.teacher, "--out", run.folder) for run in runs
-    ]
-    assert torchrun(*commands[0]).code == 0
+    commands = [("train", "--config", config, "--teacher", tiny_run.teacher, "--out", run.folder) for run in runs]
+    assert run_as(2, *commands[0]).code == 0
     stopped = signal_when(start_torchrun(*commands[1]), runs[1].checkpoint, signal.SIGTERM)
     assert stopped.code != 0
     assert "saved" in stopped.err
@@ -112,7 +111,7 @@ def test_processes_that_are_stopped_and_killed_go_on_to_the_same_bits(tmp_path: 
     (worker, *_) = children_of(again.pid)
     os.kill(worker, signal.SIGKILL)
     assert finish_process(again).code != 0
-    assert torchrun(*commands[1]).code == 0
+    assert run_as(2, *commands[1]).code == 0
     assert_same_checkpoint(runs[1].checkpoint, runs[0].checkpoint)
 
 
@@ -127,7 +126,7 @@ def lines_of(run: Run) -> list[dict[str, Any]]:
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     config = write_config(tmp_path / "odd.yaml", schedule={"batch_size": 3})
-    ended = torchrun("-m", "dgaug", "train", "--config", config, "--out", tmp_path / "run")
+    ended = run_as(2, "train", "--config", config, "--out", tmp_path / "run")
     assert ended.code != 0
     assert "a batch of 3 cannot be shared by 2 processes" in ended.err
     assert not (tmp_path / "run").exists()

@@ -7,14 +7,21 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import torch
-from tiny_run import RunCommand, assert_same_checkpoint, finish_process, signal_when, start_process, write_config
+from tiny_run import (
+    RunCommand,
+    Started,
+    assert_same_checkpoint,
+    finish_process,
+    signal_when,
+    start_process,
+    write_config,
+)
 
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.runs import Run
@@ -114,7 +121,7 @@ def test_a_run_killed_at_random_moments_ends_the_same(tmp_path: Path, tiny_run: 
     assert not list(run.folder.rglob("*.part"))
 
 
-def wait_for_another(file: Path, before: int | None, process: subprocess.Popen[str]) -> None:
+def wait_for_another(file: Path, before: int | None, process: Started) -> None:
     """Until a file was written anew."""
     while not file.is_file() or file.stat().st_mtime_ns == before:
         if process.poll() is not None:
