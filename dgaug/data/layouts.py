@@ -81,7 +81,7 @@ def open_data(
         data = _recognise(root, layout)
     if not any(data.splits.values()):
         raise DgaugError(f"{data.root}: recognised as {data.layout}, but there is no picture in it")
-    return _with_cameras(data, cameras)
+    return _with_cameras(replace(data, listed=data.splits), cameras)
 
 
 def _recognise(root: Path, layout: str) -> IdentityData:

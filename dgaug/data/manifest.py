@@ -48,7 +48,7 @@ def read_manifest(path: Path) -> IdentityData:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DgaugError(f"{path}: not a CSV file in UTF-8 ({error})") from error
     in_order = {split: sorted(splits[split], key=lambda record: record.path) for split in SPLITS if split in splits}
-    return IdentityData(path.parent, "manifest", in_order)
+    return IdentityData(path.parent, "manifest", in_order, manifest=path)
 
 
 def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> None:

@@ -11,6 +11,7 @@ from dgaug.data.damage import usable_data
 from dgaug.data.layouts import open_data
 from dgaug.data.limit import limit_identities, limit_images
 from dgaug.data.records import IdentityData, Role, class_names
+from dgaug.data.summary import summary
 from dgaug.errors import DgaugError
 from dgaug.progress import Progress, silent
 from dgaug.settings import DataSettings
@@ -36,6 +37,8 @@ def read_data(
             f"{root}: {identities} training {'identity' if identities == 1 else 'identities'} found, at least two are "
             "needed to learn what tells them apart; dgaug data check shows what was read"
         )
+    if splits:
+        _log.info("%s", summary(data))
     present = tuple(split for split in splits if split in data.splits)
     data, dropped = usable_data(
         data,
@@ -66,13 +69,3 @@ def fingerprint(data: IdentityData) -> str:
     for record in data.splits["train"]:
         digest.update(f"{record.path}\0{data.picture_path(record).stat().st_size}\n".encode())
     return digest.hexdigest()
-
-
-def described(data: IdentityData) -> dict[str, object]:
-    """What a run records of its data: root, layout, images, fingerprint."""
-    return {
-        "root": str(data.root.resolve()),
-        "layout": data.layout,
-        "images": len(data.splits["train"]),
-        "fingerprint": fingerprint(data),
-    }

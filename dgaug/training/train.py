@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from dgaug.data.recorded import described, require_fingerprint, require_recorded, write_records
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy, write_toy
-from dgaug.data.training import described, read_data
+from dgaug.data.training import read_data
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models import checkpoints
 from dgaug.models.architectures import teacher_architecture
@@ -195,12 +196,15 @@ def _record(run: Run, settings: Settings, data: IdentityData) -> None:
     inside = data.root.resolve() == (run.folder / "data").resolve()
     now = described(data) | ({"root": "data"} if inside else {})
     if not run.config.is_file():
+        write_records(run, data)
         run.begin(settings, now)
         return
     recorded = run.data_description() if run.knows_data() else None
-    if recorded and recorded.get("fingerprint") != now["fingerprint"]:
-        raise DgaugError(f"the data at {data.root} are not those {run.folder} was started with; --force starts over")
+    if recorded:
+        require_recorded(run, data, recorded, remedy="--force starts over")
+        require_fingerprint(run, data, recorded, remedy="--force starts over")
     if recorded != now:
+        write_records(run, data)
         run.record_data(now)
     if run.settings() != settings:
         run.record_settings(settings)
