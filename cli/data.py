@@ -69,6 +69,7 @@ def check(context: click.Context, folder: Path, as_json: bool, **reading: Any) -
     """
     from dgaug.data.check import check_data, who_was_read
     from dgaug.data.layouts import open_data
+    from dgaug.data.summary import summary
 
     data = open_data(folder, **reading)
     with progress_shown() as progress:
@@ -80,6 +81,7 @@ def check(context: click.Context, folder: Path, as_json: bool, **reading: Any) -
         columns = ("split", "images", "identities", "cameras", "junk", "distractors", "damaged")
         rows = [[split, *(counts[name] for name in columns[1:])] for split, counts in content["splits"].items()]
         show_table(f"{folder} ({content['layout']})", columns, rows)
+        note(summary(data))
         for sentence in (*who_was_read(data), *content["problems"]):
             note(sentence)
     if report.has_damage:

@@ -76,9 +76,8 @@ def require_recorded(run: Run, data: IdentityData, recorded: Mapping[str, object
             f"the data at {data.source} are not those {run.folder} was started with, and its {run.records.name}, which "
             f"says what they were, is missing or changed; {remedy}"
         )
-    changed = {
-        split: _difference(_of(before, split), _of(now, split)) for split in {split for split, _ in [*before, *now]}
-    }
+    splits = {split for split, _ in [*before, *now]}
+    changed = {split: _difference(_of(before, split), _of(now, split)) for split in sorted(splits)}
     if changed.get("train"):
         raise DgaugError(
             f"the data at {data.source} are not those {run.folder} was started with: {changed['train']}; {remedy}"

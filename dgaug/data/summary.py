@@ -9,7 +9,7 @@ from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 
 
 def summary(data: IdentityData) -> str:
-    """Images, identities and cameras of each split: `24 images of 6 identities, 3 cameras; query: ...; gallery: ...`."""
+    """`24 images of 6 identities, 3 cameras; query: ...; gallery: ...`, after the source and its layout."""
     parts = []
     for split, records in data.splits.items():
         parts.append((f"{split}: " if split != "train" else "") + _split(records))

@@ -21,10 +21,8 @@ ROWS = "anna/1.png,anna,1,train\nanna/2.png,anna,2,train\nbert/1.png,bert,1,trai
 
 @pytest.fixture
 def photos(write_tree: WriteTree) -> Path:
-    """Seven images of three people, of which `some.csv` names three of two people."""
-    root = write_tree(
-        f"{name}/{k}.png" for name, k in [("anna", 1), ("anna", 2), ("bert", 1), ("bert", 2), ("cleo", 1)]
-    )
+    """Five images of three people, of which `some.csv` names three of two people."""
+    root = write_tree(f"{image}.png" for image in ("anna/1", "anna/2", "bert/1", "bert/2", "cleo/1"))
     (root / "some.csv").write_text(HEADER + ROWS)
     return root
 
@@ -88,7 +86,7 @@ def test_other_training_records_are_refused_with_what_differs(
 ) -> None:
     run = begun(tmp_path / "run", photos / "some.csv")
     (photos / "some.csv").write_text(HEADER + rows)
-    with pytest.raises(DgaugError, match=rf"some\.csv are not those .*run was started with.*{difference}"):
+    with pytest.raises(DgaugError, match=rf"some\.csv are not those .*run was started .*{difference}"):
         read_run_data(run)
 
 
@@ -118,7 +116,7 @@ def test_a_test_split_that_is_added_is_welcome_and_one_that_changed_is_said(
     (photos / "some.csv").write_text(HEADER + ROWS + "cleo/1.png,cleo,1,query\n")
     with caplog.at_level(logging.WARNING, logger="dgaug"):
         assert "query" in read_run_data(run).splits
-    assert caplog.messages == []
+    assert "other query" not in caplog.text
     later = begun(tmp_path / "later", photos / "some.csv")
     (photos / "some.csv").write_text(HEADER + ROWS + "cleo/1.png,cleo,3,query\n")
     with caplog.at_level(logging.WARNING, logger="dgaug"):
