@@ -72,6 +72,7 @@ def check(context: click.Context, folder: Path, as_json: bool, **reading: Any) -
     from dgaug.data.summary import summary
 
     data = open_data(folder, **reading)
+    note(summary(data), *data.notes)
     with progress_shown() as progress:
         report = check_data(data, on_progress=lambda done, total: progress("decoding pictures", done, total))
     content = report.to_json()
@@ -81,7 +82,6 @@ def check(context: click.Context, folder: Path, as_json: bool, **reading: Any) -
         columns = ("split", "images", "identities", "cameras", "junk", "distractors", "damaged")
         rows = [[split, *(counts[name] for name in columns[1:])] for split, counts in content["splits"].items()]
         show_table(f"{folder} ({content['layout']})", columns, rows)
-        note(summary(data))
         for sentence in (*who_was_read(data), *content["problems"]):
             note(sentence)
     if report.has_damage:

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dgaug.data.formats import formats_of
 from dgaug.errors import DgaugError
 
-# Only these decoders: Pillow would otherwise run Ghostscript on an EPS file that calls itself .jpg.
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 # All that Pillow's decoders raise on damaged bytes
@@ -78,7 +77,7 @@ def read_picture_bytes(path: Path) -> bytes:
 def decode_picture(content: bytes, path: Path) -> Image.Image:
     """Decode the bytes of a picture as `open_picture` does; `path` only names it in the error."""
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+        with Image.open(io.BytesIO(content), formats=formats_of(path.name)) as picture:
             most = Image.MAX_IMAGE_PIXELS
             if most is not None and picture.width * picture.height > most:
                 raise DamagedPicture(path, f"{picture.width} x {picture.height} is more than {most:,} pixels")
@@ -100,6 +99,11 @@ def to_pixels(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize an RGB picture to (H, W), bicubic: uint8 `[H, W, 3]`, 0..255."""
     height, width = size
     return np.array(picture.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8)
+
+
+def contrast_of(picture: Image.Image) -> int:
+    """Grey levels (0..255) between the darkest and the brightest pixel of an RGB image, of the widest channel."""
+    return int(np.ptp(np.asarray(picture), axis=(0, 1)).max())
 
 
 def _verify(content: bytes) -> None:

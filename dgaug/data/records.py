@@ -41,7 +41,7 @@ class IdentityData:
 
     `splits` maps `train`, `query`, `gallery` and, where there are such, `multi-query` and `val` to records sorted by
     path. `listed` is all that was read, whatever limit, damage or camera policy took from `splits` since. `manifest`
-    is the CSV file that the records come from.
+    is the CSV file that the records come from. `notes` are sentences on what was read otherwise than it is written.
     """
 
     root: Path
@@ -49,6 +49,7 @@ class IdentityData:
     splits: dict[str, list[Record]] = field(default_factory=dict)
     listed: dict[str, list[Record]] = field(default_factory=dict, compare=False)
     manifest: Path | None = field(default=None, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def source(self) -> Path:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from dgaug.data.damage import usable_data
 from dgaug.data.layouts import open_data
+from dgaug.data.left_out import left_out, undecoded
 from dgaug.data.limit import limit_identities, limit_images
+from dgaug.data.plausible import doubts
 from dgaug.data.records import IdentityData, Role, class_names
 from dgaug.data.summary import summary
 from dgaug.errors import DgaugError
@@ -39,6 +41,8 @@ def read_data(
         )
     if splits:
         _log.info("%s", summary(data))
+        for sentence in (*data.notes, *doubts(data), *undecoded(left_out(data))):
+            _log.warning("%s: %s", data.source, sentence)
     present = tuple(split for split in splits if split in data.splits)
     data, dropped = usable_data(
         data,
