@@ -27,6 +27,7 @@ from dgaug_cli.console import note, progress_shown, show_json
 @click.option("--resume", is_flag=True, help="Go on with --out, or with the newest run.")
 @click.option("--seed", type=int, help="Seed of the run.")
 @click.option("--limit-identities", type=int, metavar="N", help="Use the first N training identities only.")
+@click.option("--depth", type=click.Choice(["auto", "full"]), help="16-bit images: the data set's range, or all bits.")
 @click.option("--compile", is_flag=True, help="Compile the networks.")
 @click.option("--from-scratch", is_flag=True, help="Ignore the pretrained generator of the embedded data.")
 @click.option("--force", is_flag=True, help="Throw away what --out holds and start over.")
@@ -40,6 +41,7 @@ def command(
     resume: bool,
     seed: int | None,
     limit_identities: int | None,
+    depth: str | None,
     compile: bool,
     from_scratch: bool,
     force: bool,
@@ -66,6 +68,7 @@ def command(
             resume=resume,
             seed=seed,
             limit_identities=limit_identities,
+            depth=depth,
             compile=compile,
             from_scratch=from_scratch,
             force=force,

@@ -52,6 +52,8 @@ def read_run_data(
     """
     own = run.settings().data
     settings = settings or own
+    if settings.depth == "auto":  # what a run does not record it was not trained with
+        settings = settings.model_copy(update={"depth": "full"})
     data = read_data(run.data_root(), settings, splits=splits, progress=progress)
     recorded = run.data_description()
     require_recorded(run, data, recorded, remedy="restore them, or train a new run on them")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dgaug.data.damage import usable_data
+from dgaug.data.depth import FULL, Levels, find_levels, use_levels
 from dgaug.data.layouts import open_data
 from dgaug.data.left_out import left_out, undecoded
 from dgaug.data.limit import limit_identities, limit_images
@@ -30,6 +31,7 @@ def read_data(
         DgaugError: not recognised, damaged, or fewer than two training identities.
     """
     data = open_data(root, layout=settings.layout, pattern=settings.pattern, cameras=settings.cameras)
+    data = with_levels(data, settings.depth)
     data = _limited(data, settings)
     train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
     data = replace(data, splits=data.splits | {"train": train})
@@ -53,6 +55,16 @@ def read_data(
     if dropped:
         _log.warning("left out %d damaged pictures, the first: %s", len(dropped), dropped[0].record.path)
     return data
+
+
+def with_levels(data: IdentityData, depth: str | Levels) -> IdentityData:
+    """The data set with the levels of its 16-bit images: `auto`, `full` or the levels; this process reads them so."""
+    levels = find_levels(data) if depth == "auto" else None if isinstance(depth, str) else depth
+    use_levels(data.root, levels or FULL)
+    if levels is None:
+        return data
+    note = f"16-bit images: {levels[0]:,} becomes black and {levels[1]:,} white"
+    return replace(data, levels=levels, notes=(*data.notes, note))
 
 
 def _limited(data: IdentityData, settings: DataSettings) -> IdentityData:

@@ -141,7 +141,7 @@ def _drawn(
         grid = described_grid(pictures, data, teacher=run.teacher, iteration=model.iteration)
         return grid, sliders(model, records, pictures.donors)
     except DgaugError as error:
-        missing = Missing(str(error), dgaug_command("data", "check", data.root))
+        missing = Missing(str(error), dgaug_command("data", "check", data.source))
         return missing, missing
 
 

@@ -143,7 +143,9 @@ def draw_all(model: TrainedGenerator, appearances: Pixels, structures: Pixels) -
 
 def pixels_of(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:
     """Picture files as the generator takes them: uint8 [N, H, W, 3]; DgaugError where one cannot be read."""
-    return np.stack([to_pixels(open_picture(path), model.settings.data.image_size) for path in paths])
+    depth = model.settings.data.depth
+    levels = None if isinstance(depth, str) else depth
+    return np.stack([to_pixels(open_picture(path, levels), model.settings.data.image_size) for path in paths])
 
 
 def _chosen(data: IdentityData, count: int | None, seed: int) -> list[Path]:

@@ -240,6 +240,7 @@ def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress
         designs=designs_of(origin.store, spec, sources, asked=design, seed=asked.seed),
         spec=spec,
         threads=torch.get_num_threads(),
+        levels=content.levels,
     )
     return _Prepared(work, plan_of(work, networks, afresh=force), origin.store)
 

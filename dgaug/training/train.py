@@ -44,6 +44,7 @@ def train(
     resume: bool = False,
     seed: int | None = None,
     limit_identities: int | None = None,
+    depth: str | None = None,
     compile: bool = False,
     from_scratch: bool = False,
     force: bool = False,
@@ -60,6 +61,7 @@ def train(
         resume: go on with the run at `out` (or the newest one) with its own settings.
         seed: replaces the setting `seed`.
         limit_identities: use only the first so many training identities.
+        depth: of 16-bit images: `auto` (the range of the data set becomes black to white) or `full`.
         compile: compile the networks.
         from_scratch: ignore the pretrained generator that ships for the embedded data.
         force: throw away what `out` holds and start over.
@@ -72,6 +74,7 @@ def train(
         "seed": seed,
         "data.root": None if data is None else str(Path(data).resolve()),
         "data.limit_identities": limit_identities,
+        "data.depth": depth,
         "teacher.checkpoints": None if teacher is None else [str(path.resolve()) for path in _paths(teacher)],
         "behaviour.compile": True if compile else None,
         "model.start": "none" if from_scratch else None,
@@ -83,7 +86,11 @@ def train(
         base = run.config
     settings = load_settings(base, overrides=overrides, flags=flags)
     resumed = run is not None and run.checkpoint.is_file() and not force
-    content = _checked_before_anything_is_made(settings, processes, progress, resumed=resumed)
+    begun = run.settings() if run is not None and run.config.is_file() and not force else None
+    settings = _with_depth_of(settings, begun)
+    content = _checked_before_anything_is_made(settings, processes, progress, resumed=resumed, begun=begun is not None)
+    if content is not None and content.levels is not None:
+        settings = _with_depth(settings, content.levels)
     if run is None:
         run = processes.share(new_run(settings.name) if processes.first else Run(Path()))
     with locked(run.folder, what="run") if processes.first else nullcontext():
@@ -103,6 +110,18 @@ def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(given)] if isinstance(given, (str, Path)) else [Path(path) for path in given]
 
 
+def _with_depth(settings: Settings, depth: str | tuple[int, int]) -> Settings:
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"depth": depth})})
+
+
+def _with_depth_of(settings: Settings, begun: Settings | None) -> Settings:
+    """A run keeps the grey levels that it was begun with; one that recorded none was begun with all 16 bits."""
+    if begun is None or settings.data.depth not in ("auto", "full"):
+        return settings
+    recorded = begun.data.depth
+    return _with_depth(settings, recorded) if "auto" in (settings.data.depth, recorded) else settings
+
+
 def _prepare(run: Run, settings: Settings, *, force: bool) -> None:
     """The folder is ours and holds nothing that this run would spoil; the embedded data are in it."""
     _refuse_other_folder(run)
@@ -117,7 +136,7 @@ def _prepare(run: Run, settings: Settings, *, force: bool) -> None:
 
 
 def _checked_before_anything_is_made(
-    settings: Settings, processes: Processes, progress: Progress, *, resumed: bool
+    settings: Settings, processes: Processes, progress: Progress, *, resumed: bool, begun: bool
 ) -> IdentityData | None:
     """Weights, pretrained generator, batches, data and teachers fit; returns the data, None: they will be drawn."""
     for plan in (settings.schedule, settings.teacher):
@@ -128,7 +147,8 @@ def _checked_before_anything_is_made(
     judges = checkpoints.load_teachers([Path(path) for path in settings.teacher.checkpoints])
     if settings.data.root is None:
         return None
-    data = read_data(Path(settings.data.root), settings.data, progress=progress if processes.first else silent)
+    reading = _with_depth(settings, "full").data if begun and settings.data.depth == "auto" else settings.data
+    data = read_data(Path(settings.data.root), reading, progress=progress if processes.first else silent)
     for judge in judges:
         judge.require(class_names(data.splits["train"]), settings.data.image_size, source=settings.data.root)
     return data
@@ -193,7 +213,7 @@ def _train_in(run: Run, settings: Settings, data: IdentityData, *, processes: Pr
 
 def _record(run: Run, settings: Settings, data: IdentityData) -> None:
     """Begin the run, or see that it goes on with the same data; where they lie, and free settings, may change."""
-    inside = data.root.resolve() == (run.folder / "data").resolve()
+    inside = data.source.resolve() == (run.folder / "data").resolve()
     now = described(data) | ({"root": "data"} if inside else {})
     if not run.config.is_file():
         write_records(run, data)
