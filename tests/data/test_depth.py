@@ -137,7 +137,6 @@ def test_data_check_and_eval_reid_take_the_depth(thermal: Path, tiny_run: Run, d
     assert "becomes black" in dgaug("data", "check", thermal).err
     assert "almost no contrast" in dgaug("data", "check", thermal, "--depth", "full").err
     shutil.copytree(thermal / "gallery", thermal / "query")
-    shown = [
-        dgaug("eval-reid", tiny_run.teacher, "--data", thermal, "--depth", depth).err for depth in ("auto", "full")
-    ]
-    assert ["becomes black" in err for err in shown] == [True, False]
+    command = ("eval-reid", tiny_run.teacher, "--data", thermal)
+    assert "becomes black" in dgaug(*command).err
+    assert "becomes black" not in dgaug(*command, "--depth", "full").err
