@@ -112,5 +112,6 @@ def pack(folder: Path, out: Path | None, pattern: str | None, force: bool) -> No
     from dgaug.data.manifest import MANIFEST_NAME, pack
 
     manifest = out or folder / MANIFEST_NAME
-    pack(open_data(folder, pattern=pattern), manifest, force=force)
-    note(f"wrote {manifest}")
+    data = open_data(folder, pattern=pattern)
+    pack(data, manifest, force=force)
+    note(f"wrote {manifest}", *data.notes)

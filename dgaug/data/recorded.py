@@ -7,6 +7,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record
 from dgaug.data.training import fingerprint, read_data
@@ -25,12 +26,17 @@ _Rows = dict[tuple[str, str], tuple[str, str, str]]
 def described(data: IdentityData) -> dict[str, object]:
     """What a run records of its data: root (what opens them again), layout, images, fingerprint, records."""
     return {
-        "root": str(data.source.resolve()),
+        "root": str(place_of(data.source)),
         "layout": data.layout,
         "images": len(data.splits["train"]),
         "fingerprint": fingerprint(data),
         "records": _digest(_table(data.listed)),
     }
+
+
+def place_of(source: Path) -> Path:
+    """Where a folder or a manifest is, whatever the current directory; a link to a manifest stays where it lies."""
+    return source.parent.resolve() / source.name if source.is_file() else source.resolve()
 
 
 def write_records(run: Run, data: IdentityData) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from dgaug.chance import seed_torch
-from dgaug.data.recorded import described, write_records
+from dgaug.data.recorded import described, place_of, write_records
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
@@ -116,7 +116,7 @@ def _settings(files: PublishedFiles, teacher_stride: int | None, data: str | Pat
     flags = {
         "schedule.iterations": max(files.iteration, preset.schedule.iterations),
         "teacher.last_stride": stride,
-        "data.root": None if data is None else str(Path(data).resolve()),
+        "data.root": None if data is None else str(place_of(Path(data))),
     }
     return load_settings(PRESET, flags=flags)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from dgaug.data.recorded import described, require_fingerprint, require_recorded, write_records
+from dgaug.data.recorded import described, place_of, require_fingerprint, require_recorded, write_records
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy, write_toy
 from dgaug.data.training import read_data
@@ -72,7 +72,7 @@ def train(
     """
     flags = {
         "seed": seed,
-        "data.root": None if data is None else str(Path(data).resolve()),
+        "data.root": None if data is None else str(place_of(Path(data))),
         "data.limit_identities": limit_identities,
         "data.depth": depth,
         "teacher.checkpoints": None if teacher is None else [str(path.resolve()) for path in _paths(teacher)],

@@ -70,6 +70,15 @@ def test_every_command_reads_the_manifest_that_train_was_given(photos: Path, tmp
     assert "1 image more (cleo/1.png)" in dgaug("train", "--resume", "--out", tmp_path / "run").error()
 
 
+def test_a_link_to_a_manifest_is_read_from_where_it_lies(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    (photos / "some.csv").rename(tmp_path / "lists/some.csv")
+    (photos / "now.csv").symlink_to(tmp_path / "lists/some.csv")
+    run = begun(tmp_path / "run", photos / "now.csv")
+    assert run.data_root() == photos / "now.csv"
+    assert len(read_run_data(run).splits["train"]) == 3
+
+
 @pytest.mark.parametrize(
     ("rows", "difference"),
     [
