@@ -57,9 +57,16 @@ def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size
 @click.option("--layout", default="auto", show_default=True, help="Layout, if it is not recognised.")
 @click.option("--pattern", metavar="REGEX", help="Your own names, e.g. '(?P<identity>[a-z]+)_cam(?P<camera>[0-9]+)'.")
 @click.option("--cameras", default="auto", show_default=True, metavar="POLICY", help="auto, none or required.")
+@click.option(
+    "--depth",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "full"]),
+    help="16-bit images: the range of the data set, or all bits.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
-def check(context: click.Context, folder: Path, as_json: bool, **reading: Any) -> None:
+def check(context: click.Context, folder: Path, depth: str, as_json: bool, **reading: Any) -> None:
     """Report on a data set: counts, cameras, damaged files. Exit code 1: damage found.
 
     \b
@@ -69,8 +76,11 @@ def check(context: click.Context, folder: Path, as_json: bool, **reading: Any) -
     """
     from dgaug.data.check import check_data, who_was_read
     from dgaug.data.layouts import open_data
+    from dgaug.data.summary import summary
+    from dgaug.data.training import with_levels
 
-    data = open_data(folder, **reading)
+    data = with_levels(open_data(folder, **reading), depth)
+    note(summary(data), *data.notes)
     with progress_shown() as progress:
         report = check_data(data, on_progress=lambda done, total: progress("decoding pictures", done, total))
     content = report.to_json()
@@ -102,5 +112,6 @@ def pack(folder: Path, out: Path | None, pattern: str | None, force: bool) -> No
     from dgaug.data.manifest import MANIFEST_NAME, pack
 
     manifest = out or folder / MANIFEST_NAME
-    pack(open_data(folder, pattern=pattern), manifest, force=force)
-    note(f"wrote {manifest}")
+    data = open_data(folder, pattern=pattern)
+    pack(data, manifest, force=force)
+    note(f"wrote {manifest}", *data.notes)

@@ -18,6 +18,13 @@ from dgaug_cli.device import device_option
 @click.option("--pattern", metavar="REGEX", help="Your own names, see dgaug data check.")
 @click.option("--cameras", default="auto", show_default=True, metavar="POLICY", help="auto, none or required.")
 @click.option(
+    "--depth",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "full"]),
+    help="16-bit images: the range of the data set, or all bits.",
+)
+@click.option(
     "--metric", default="cosine", show_default=True, metavar="NAME", help="cosine, euclidean or inner (product)."
 )
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Average over a picture and its mirror.")

@@ -28,6 +28,7 @@ from dgaug_cli.device import device_option
 @click.option("--resume", is_flag=True, help="Go on with --out, or with the newest run.")
 @click.option("--seed", type=int, help="Seed of the run.")
 @click.option("--limit-identities", type=int, metavar="N", help="Use the first N training identities only.")
+@click.option("--depth", type=click.Choice(["auto", "full"]), help="16-bit images: the data set's range, or all bits.")
 @device_option
 @click.option("--compile", is_flag=True, help="Compile the networks.")
 @click.option("--from-scratch", is_flag=True, help="Ignore the pretrained generator of the embedded data.")
@@ -42,6 +43,7 @@ def command(
     resume: bool,
     seed: int | None,
     limit_identities: int | None,
+    depth: str | None,
     device: str,
     compile: bool,
     from_scratch: bool,
@@ -69,6 +71,7 @@ def command(
             resume=resume,
             seed=seed,
             limit_identities=limit_identities,
+            depth=depth,
             device=device,
             compile=compile,
             from_scratch=from_scratch,

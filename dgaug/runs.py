@@ -19,6 +19,7 @@ RUNS = Path("runs")
 PARTS = {
     "config.yaml",
     "environment.json",
+    "records.csv",
     "log.jsonl",
     "report.html",
     "checkpoints",
@@ -39,6 +40,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config = folder / "config.yaml"
+        self.records = folder / "records.csv"
         self.checkpoint = folder / "checkpoints" / "last.pt"
         self.teacher = folder / "teacher" / "last.pt"
         self.samples = folder / "samples"
@@ -54,7 +56,7 @@ class Run:
         return load_settings(self.config)
 
     def data_description(self) -> dict[str, object]:
-        """What `environment.json` says of the run's data: root, layout, images, fingerprint."""
+        """What `environment.json` says of the run's data: root, layout, images, fingerprint, records."""
         path = self.folder / "environment.json"
         recorded = read_json(path).get("data")
         if not isinstance(recorded, dict):
@@ -65,9 +67,22 @@ class Run:
         return recorded
 
     def data_root(self) -> Path:
-        """Where the run's data are (the embedded data move with the run)."""
-        root = str(self.data_description().get("root"))
-        return self.folder / "data" if root == "data" else Path(root)
+        """What opens the run's data: a folder or a manifest (the embedded data move with the run)."""
+        recorded = self.data_description()
+        root = str(recorded.get("root"))
+        if root == "data":
+            return self.folder / "data"
+        if recorded.get("layout") == "manifest" and "records" not in recorded:
+            # Written by 0.1 before it recorded the manifest: there the settings alone know its name.
+            given = self.settings().data.root
+            if given is not None and Path(given).suffix.lower() == ".csv" and Path(given).parent == Path(root):
+                return Path(given)
+        return Path(root)
+
+    def data_folder(self) -> Path:
+        """The folder that the paths of the run's data start from."""
+        root = self.data_root()
+        return root.parent if root.suffix.lower() == ".csv" and not root.is_dir() else root
 
     def knows_data(self) -> bool:
         """Whether `environment.json` names data: an imported run may have none."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dgaug.errors import DgaugError
 from dgaug.plain_yaml import read_yaml
@@ -48,6 +48,9 @@ class DataSettings(Section):
     pattern: str | None = None
     cameras: Literal["auto", "none", "required"] = "auto"
     damaged: Literal["refuse", "skip"] = "refuse"
+    depth: Literal["auto", "full"] | tuple[int, int] = "auto"
+    """Grey levels of 16-bit images that become black and white: the range of the data set, all 16 bits, or two levels.
+    A run records the two levels that it was trained with."""
     limit_identities: int | None = Field(None, ge=2)
     """Only the first so many training identities."""
     identities_fraction: float | None = Field(None, gt=0, le=1)
@@ -57,6 +60,13 @@ class DataSettings(Section):
     subset_seed: int = Field(0, ge=0)
     workers: int | None = Field(None, ge=0)
     """Loader processes; unset: none on CPU, up to 8 beside an accelerator."""
+
+    @field_validator("depth")
+    @classmethod
+    def _two_levels(cls, depth: str | tuple[int, int]) -> str | tuple[int, int]:
+        if isinstance(depth, tuple) and not 0 <= depth[0] < depth[1] <= 65535:
+            raise ValueError("expected auto, full, or two levels from 0 to 65535, the lower first")
+        return depth
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -8,8 +8,13 @@ from dataclasses import asdict, dataclass
 
 from dgaug.data.damage import Inspection, Progress, inspect_pictures
 from dgaug.data.folders import SPLIT_FOLDERS
+from dgaug.data.left_out import left_out, listed, undecoded
 from dgaug.data.listing import holds_pictures, list_folders
+from dgaug.data.plausible import doubts
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
+
+_FAINT = 8
+"""Grey levels of 256 below which an image shows next to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,10 @@ def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> Da
     counts = {split: _counts(records, damaged[split]) for split, records in data.splits.items()}
     problems = [
         *_damaged(inspections),
+        *_flat(inspections),
+        *undecoded(left_out(data)),
         *_empty_splits(data),
+        *doubts(data),
         *_single_pictures(data),
         *_unknown_cameras(data),
         *_unanswerable_queries(data),
@@ -74,13 +82,24 @@ def who_was_read(data: IdentityData) -> list[str]:
     pictures = Counter(record.identity for record in data.splits.get("train", ()) if record.role is Role.IDENTITY)
     found = []
     if pictures:
-        named = _first([f"{identity} ({count})" for identity, count in sorted(pictures.items())])
+        named = [f"{identity} ({count:,})" for identity, count in sorted(pictures.items(), key=_by_size)]
         fewest, most = min(pictures.values()), max(pictures.values())
-        each = f"{fewest} to {most}" if fewest < most else str(most)
-        found.append(f"train: {each} {'picture' if most == 1 else 'pictures'} of each identity: {named}")
+        if fewest == most:
+            found.append(f"train: {most} {'picture' if most == 1 else 'pictures'} of each identity: {_first(named)}")
+        else:
+            found.append(
+                f"train: {fewest:,} to {most:,} images of each identity; most: {_first(named)}; "
+                f"fewest: {_first(named[::-1])}"
+            )
     if not (data.splits.get("query") and data.splits.get("gallery")):
         found.append("no query and gallery: enough to train and to synthesize, not to evaluate a re-id model")
+    if endings := left_out(data):
+        found.append(f"{listed(endings)} left out: no images")
     return found
+
+
+def _by_size(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
 
 
 def _counts(records: Sequence[Record], damaged: int) -> SplitCounts:
@@ -99,6 +118,17 @@ def _damaged(inspections: Iterable[Inspection]) -> Iterable[str]:
     for inspection in inspections:
         if inspection.damage is not None:
             yield f"{inspection.split}: damaged picture {inspection.record.path}: {inspection.damage}"
+
+
+def _flat(inspections: Sequence[Inspection]) -> Iterable[str]:
+    for split in dict.fromkeys(inspection.split for inspection in inspections):
+        seen = [one for one in inspections if one.split == split and one.damage is None]
+        blank = [one.record.path for one in seen if one.contrast == 0]
+        faint = [one.record.path for one in seen if 0 < one.contrast < _FAINT]
+        if blank:
+            yield f"{split}: {_count(blank, 'images')} of one colour, a failed crop or a blank frame: {_first(blank)}"
+        if faint:
+            yield f"{split}: {_count(faint, 'images')} of almost no contrast, below {_FAINT} levels: {_first(faint)}"
 
 
 def _empty_splits(data: IdentityData) -> Iterable[str]:
@@ -167,12 +197,12 @@ def _unread_folders(data: IdentityData) -> Iterable[str]:
     # DG-Net's own split of train_all repeats its pictures.
     repeated = {"train", "val"} if data.layout == "dgnet-folders" else set()
     for folder in list_folders(data.root):
-        if folder in SPLIT_FOLDERS - read - repeated and holds_pictures(data.root / folder):
+        if folder not in read | repeated and folder.lower() in SPLIT_FOLDERS and holds_pictures(data.root / folder):
             yield f"{folder}: a folder with pictures that belong to no split of this layout; they are not read"
 
 
 def _count(found: Sequence[str], plural: str) -> str:
-    singular = {"identities": "identity", "pictures": "picture"}[plural]
+    singular = {"identities": "identity", "pictures": "picture", "images": "image"}[plural]
     return f"{len(found):,} {plural if len(found) != 1 else singular}"
 
 

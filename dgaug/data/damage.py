@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from dgaug.data.images import DamagedPicture, decode_picture, read_picture_bytes
+from dgaug.data.images import DamagedPicture, contrast_of, decode_picture, read_picture_bytes
 from dgaug.data.records import IdentityData, Record
 from dgaug.errors import DgaugError
 
@@ -21,12 +21,20 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What decoding one picture showed: a digest of the file's bytes, and why it is damaged (None: it is not)."""
+    """What decoding one image showed.
+
+    Attributes:
+        split, record: which image.
+        digest: of the file's bytes.
+        damage: why it is damaged; None: it is not.
+        contrast: grey levels between its darkest and its brightest pixel, in the channel with the most; 0: one colour.
+    """
 
     split: str
     record: Record
     digest: bytes
     damage: str | None
+    contrast: int = 255
 
 
 def inspect_pictures(
@@ -39,10 +47,10 @@ def inspect_pictures(
         try:
             content = read_picture_bytes(path)
             digest = hashlib.blake2b(content, digest_size=16).digest()
-            decode_picture(content, path)
+            picture = decode_picture(content, path)
         except DamagedPicture as damaged:
             return Inspection(*item, digest, damaged.reason)
-        return Inspection(*item, digest, None)
+        return Inspection(*item, digest, None, contrast_of(picture))
 
     items = [
         (split, record) for split in data.splits for record in data.splits[split] if splits is None or split in splits

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dgaug.data.depth import SIXTEEN_BIT, Levels, levels_of, to_eight_bits
+from dgaug.data.formats import formats_of
 from dgaug.errors import DgaugError
 
-# Only these decoders: Pillow would otherwise run Ghostscript on an EPS file that calls itself .jpg.
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
-_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 # All that Pillow's decoders raise on damaged bytes
 _DECODE_ERRORS = (
@@ -48,10 +47,11 @@ class DamagedPicture(DgaugError):
         self.reason = reason
 
 
-def open_picture(path: str | Path) -> Image.Image:
+def open_picture(path: str | Path, levels: Levels | None = None) -> Image.Image:
     """Read a picture whole, in RGB, upright.
 
-    Grey, palette, CMYK and 16-bit grey (65,535 becomes 255) are converted; transparency is laid on white; EXIF
+    Grey, palette, CMYK and 16-bit grey are converted, the latter by `levels` (None: those of its data set, see
+    `depth.use_levels`, else 65,535 becomes 255); transparency is laid on white; EXIF
     rotation is applied; of an animation it is the first frame. The content decides, not the file's suffix.
 
     Raises:
@@ -59,7 +59,7 @@ def open_picture(path: str | Path) -> Image.Image:
             `MAX_IMAGE_PIXELS`.
     """
     path = Path(path)
-    return decode_picture(read_picture_bytes(path), path)
+    return decode_picture(read_picture_bytes(path), path, levels)
 
 
 def read_picture_bytes(path: Path) -> bytes:
@@ -75,10 +75,10 @@ def read_picture_bytes(path: Path) -> bytes:
     return content
 
 
-def decode_picture(content: bytes, path: Path) -> Image.Image:
-    """Decode the bytes of a picture as `open_picture` does; `path` only names it in the error."""
+def decode_picture(content: bytes, path: Path, levels: Levels | None = None) -> Image.Image:
+    """Decode the bytes of a picture as `open_picture` does; `path` names it in the error and finds its levels."""
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+        with Image.open(io.BytesIO(content), formats=formats_of(path.name)) as picture:
             most = Image.MAX_IMAGE_PIXELS
             if most is not None and picture.width * picture.height > most:
                 raise DamagedPicture(path, f"{picture.width} x {picture.height} is more than {most:,} pixels")
@@ -89,7 +89,7 @@ def decode_picture(content: bytes, path: Path) -> Image.Image:
                 # libjpeg goes on through the zeros that a power cut leaves, to a grey end of the picture.
                 raise DamagedPicture(path, "no end of the picture")
             ImageOps.exif_transpose(picture, in_place=True)
-            return _in_rgb(picture)
+            return _in_rgb(picture, levels or levels_of(path))
     except UnidentifiedImageError as error:
         raise DamagedPicture(path, "cut off at its start, or not a picture in a known format") from error
     except _DECODE_ERRORS as error:
@@ -102,17 +102,21 @@ def to_pixels(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     return np.array(picture.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
+def contrast_of(picture: Image.Image) -> int:
+    """Grey levels (0..255) between the darkest and the brightest pixel of an RGB image, of the widest channel."""
+    return int(np.ptp(np.asarray(picture), axis=(0, 1)).max())
+
+
 def _verify(content: bytes) -> None:
     # Loading alone takes a PNG whose tail is zeros, as a power cut leaves it, for a picture that ends in black.
     with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
         picture.verify()
 
 
-def _in_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode in _SIXTEEN_BIT:
+def _in_rgb(picture: Image.Image, levels: Levels) -> Image.Image:
+    if picture.mode in SIXTEEN_BIT:
         # Pillow's own conversion clips at 255 and turns such pictures white.
-        values = np.asarray(picture).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(to_eight_bits(np.asarray(picture).astype(np.int64), levels)).convert("RGB")
     if picture.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; convert to 8 bits")
     if picture.has_transparency_data:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unicodedata import normalize
 
 from dgaug.data.folders import SPLIT_FOLDERS, read_dgnet_folders, read_identity_folders, read_split_folders
-from dgaug.data.listing import is_picture, list_files, list_folders, list_pictures
+from dgaug.data.formats import is_image
+from dgaug.data.listing import list_files, list_folders, list_pictures
 from dgaug.data.manifest import read_manifest, read_manifest_folder
 from dgaug.data.market import read_cuhk03, read_market, read_veri
 from dgaug.data.msmt17 import read_msmt17
 from dgaug.data.patterned import read_patterned
+from dgaug.data.plausible import MANIFEST_ADVICE, require_identity_folders
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData
 from dgaug.errors import DgaugError
 
@@ -81,7 +85,8 @@ def open_data(
         data = _recognise(root, layout)
     if not any(data.splits.values()):
         raise DgaugError(f"{data.root}: recognised as {data.layout}, but there is no picture in it")
-    return _with_cameras(data, cameras)
+    data = _in_one_form(data)
+    return _with_cameras(replace(data, listed=data.splits), cameras)
 
 
 def _recognise(root: Path, layout: str) -> IdentityData:
@@ -97,6 +102,8 @@ def _recognise(root: Path, layout: str) -> IdentityData:
         found = read_identity_folders(root)
     if found is None:
         raise DgaugError(_not_recognised(root, layout))
+    if layout == "auto" and found.layout == "identity-folders":
+        require_identity_folders(found)
     return found
 
 
@@ -115,17 +122,42 @@ def _not_recognised(root: Path, layout: str) -> str:
     }.get(layout, f"the layout {layout}")
     folders, files, pictures = list_folders(root), list_files(root), list_pictures(root)
     found = [f"the folders {_first(folders)}"] if folders else []
-    if any(not is_picture(name) for name in files):
-        found.append(f"the files {_first([name for name in files if not is_picture(name)])}")
+    if others := [name for name in files if not is_image(str(root / name))]:
+        found.append(f"the files {_first(others)}")
     found.append(f"{len(pictures):,} pictures, the first {pictures[0]!r}" if pictures else "no picture")
-    remedy = "for names of your own give --pattern '(?P<identity>...)'" if pictures else "unpack the data set first"
-    if root.name in SPLIT_FOLDERS:
+    remedy = _remedy(pictures) if pictures else "unpack the data set first"
+    if root.name.lower() in SPLIT_FOLDERS:
         remedy = f"give the folder that holds {root.name}, or " + remedy
     return f"{root}: no data set recognised; looked for {looked_for}; found {', '.join(found)}; {remedy}"
 
 
+def _remedy(pictures: list[str]) -> str:
+    """How to read images of no known layout: by their names where these can say who it is, else by a manifest."""
+    if all(name.rpartition("/")[2].partition(".")[0].isdigit() and name.count("/") < 2 for name in pictures):
+        return f"no pattern can find identities in names that are only numbers: {MANIFEST_ADVICE}"
+    return f"for names of your own give --pattern '(?P<identity>...)', or {MANIFEST_ADVICE}"
+
+
 def _first(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+def _in_one_form(data: IdentityData) -> IdentityData:
+    """One identity where a name is written in two forms of Unicode, as two file systems write it."""
+    forms: defaultdict[str, set[str]] = defaultdict(set)
+    for records in data.splits.values():
+        for record in records:
+            forms[normalize("NFC", record.identity)].add(record.identity)
+    one = {form: name for name, written in forms.items() if len(written) > 1 for form in written}
+    if not one:
+        return data
+    splits = {
+        split: [replace(record, identity=one.get(record.identity, record.identity)) for record in records]
+        for split, records in data.splits.items()
+    }
+    names = _first([repr(name) for name in sorted(set(one.values()))])
+    note = f"taken as one identity each, although written in two forms of Unicode: {names}"
+    return replace(data, splits=splits, notes=(*data.notes, note))
 
 
 def _with_cameras(data: IdentityData, cameras: str) -> IdentityData:

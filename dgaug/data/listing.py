@@ -8,34 +8,39 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from dgaug.data.formats import is_image
 from dgaug.errors import DgaugError
 
 # A few folders that link to one another can be walked through in more ways than there are atoms.
 _MOST_WAYS, _MOST_DEEP = 1000, 200
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
 def list_pictures(folder: Path) -> list[str]:
     """POSIX paths of all pictures below a folder, relative to it, in plain string order.
 
-    A picture is a file with one of `PICTURE_SUFFIXES` in any case. Hidden files and folders and `__MACOSX` are left
+    `is_image` says which files these are. Hidden files and folders and `__MACOSX` are left
     out; links are followed, but never back into a folder that is being listed.
 
     Raises:
         DgaugError: a folder cannot be read, is linked to in more ways than anyone means, or a name is not valid UTF-8
             (a store could not hold it).
     """
-    return sorted(_walk(str(folder), "", frozenset(), Counter()))
+    return sorted(prefix + entry.name for prefix, entry in _walk(folder) if is_image(entry.path))
+
+
+def list_other_files(folder: Path) -> list[str]:
+    """POSIX paths of all files below a folder that are no images; otherwise as `list_pictures`."""
+    return sorted(prefix + entry.name for prefix, entry in _walk(folder) if not is_image(entry.path))
 
 
 def holds_pictures(folder: Path) -> bool:
     """Whether there is at least one picture anywhere below a folder."""
-    return next(_walk(str(folder), "", frozenset(), Counter()), None) is not None
+    return any(is_image(entry.path) for _, entry in _walk(folder))
 
 
 def has_own_pictures(folder: Path) -> bool:
     """Whether there is a picture in the folder itself, not only further down."""
-    return any(is_picture(entry.name) and not _is_folder(entry) for entry in _entries(str(folder)))
+    return any(not _is_folder(entry) and is_image(entry.path) for entry in _entries(str(folder)))
 
 
 def list_folders(folder: Path) -> list[str]:
@@ -48,14 +53,14 @@ def list_files(folder: Path) -> list[str]:
     return sorted(entry.name for entry in _entries(str(folder)) if not _is_folder(entry))
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file name ends like a picture's."""
-    return name.lower().endswith(PICTURE_SUFFIXES)
+def _walk(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every file below a folder, with the path of its own folder relative to that."""
+    return _walk_in(str(folder), "", frozenset(), Counter())
 
 
-def _walk(
+def _walk_in(
     folder: str, prefix: str, open_folders: frozenset[tuple[int, int]], listed: Counter[tuple[int, int]]
-) -> Iterator[str]:
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
     status = os.stat(folder)
     identity = (status.st_dev, status.st_ino)
     if identity in open_folders:
@@ -67,9 +72,9 @@ def _walk(
         raise DgaugError(f"{folder}: more than {_MOST_WAYS} ways of links lead to this folder; remove links")
     for entry in _entries(folder):
         if _is_folder(entry):
-            yield from _walk(entry.path, f"{prefix}{entry.name}/", open_folders | {identity}, listed)
-        elif is_picture(entry.name):
-            yield prefix + entry.name
+            yield from _walk_in(entry.path, f"{prefix}{entry.name}/", open_folders | {identity}, listed)
+        else:
+            yield prefix, entry
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -7,10 +7,12 @@ import difflib
 import os
 import posixpath
 from collections.abc import Iterator
-from pathlib import Path, PureWindowsPath
+from dataclasses import replace
+from pathlib import Path
 from typing import TextIO
 
-from dgaug.data.names import SPLITS, camera_number, split_named
+from dgaug.data.manifest_paths import ManifestPaths
+from dgaug.data.names import SPLITS, camera_numbers, split_named
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 from dgaug.errors import DgaugError
 from dgaug.files import csv_writer
@@ -28,27 +30,38 @@ def read_manifest_folder(root: Path) -> IdentityData | None:
 def read_manifest(path: Path) -> IdentityData:
     """Read a manifest: a CSV file in UTF-8 with the columns path and identity, optional camera, split and role.
 
-    Paths are relative to the manifest's folder and stay inside it. An empty camera is unknown, an empty split is
-    train, an empty role is identity. Columns of other names are left alone.
+    Paths are relative to the manifest's folder and stay inside it; `ManifestPaths` says which ways to write them are
+    understood. An empty camera is unknown, an empty split is train, an empty role is identity. Columns of other names
+    are left alone; commas, semicolons or tabs separate them.
 
     Raises:
         DgaugError: with the line number, for whatever cannot be read.
     """
-    splits: dict[str, list[Record]] = {}
-    seen: set[tuple[str, str]] = set()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for line, split, record in _rows(file, path):
-                if (split, record.path) in seen:
-                    raise DgaugError(f"{path}, line {line}: {record.path!r} is already in the split {split}")
-                if not (path.parent / record.path).is_file():
-                    raise DgaugError(f"{path}, line {line}: there is no file {record.path!r} in {path.parent}")
-                seen.add((split, record.path))
-                splits.setdefault(split, []).append(record)
+            rows = list(_rows(file, path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DgaugError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+        raise DgaugError(f"{path}: not a CSV file in UTF-8 ({error}); save it as UTF-8") from error
+    seen: set[tuple[str, str]] = set()
+    for line, split, record, _ in rows:
+        if (split, record.path) in seen:
+            raise DgaugError(
+                f"{path}, line {line}: {record.path!r} is already in the split {split}; name each image once"
+            )
+        seen.add((split, record.path))
+    try:
+        numbers, note = camera_numbers([camera for *_, camera in rows])
+    except ValueError as error:
+        line = next(line for line, *_, camera in rows if camera == str(error))
+        raise DgaugError(
+            f"{path}, line {line}: the camera {str(error)!r} is not a number from 0 on; leave it empty where it is "
+            "unknown"
+        ) from None
+    splits: dict[str, list[Record]] = {}
+    for _, split, record, camera in rows:
+        splits.setdefault(split, []).append(replace(record, camera=numbers[camera]))
     in_order = {split: sorted(splits[split], key=lambda record: record.path) for split in SPLITS if split in splits}
-    return IdentityData(path.parent, "manifest", in_order)
+    return IdentityData(path.parent, "manifest", in_order, manifest=path, notes=(note,) if note else ())
 
 
 def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> None:
@@ -90,7 +103,7 @@ def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> Non
 def _require_readable(manifest: Path, data: IdentityData, prefix: str) -> None:
     """DgaugError where a name comes out of the manifest as another, as one with a space at its end does."""
     with manifest.open(encoding="utf-8", newline="") as file:
-        for (_, _, read), record in zip(_rows(file, manifest), _records(data), strict=True):
+        for (_, _, read, _), record in zip(_rows(file, manifest), _records(data), strict=True):
             if (read.path, read.identity) != (_joined(prefix, record), record.identity):
                 raise DgaugError(
                     f"{data.root}: {record.path!r} of {record.identity!r} would read otherwise in a manifest; rename it"
@@ -114,23 +127,36 @@ def _joined(prefix: str, record: Record) -> str:
     return posixpath.normpath(posixpath.join(prefix, record.path))
 
 
-def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, str, Record]]:
-    reader = csv.DictReader(file, skipinitialspace=True, restval="")
+def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, str, Record, str]]:
+    """Line, split, record without its camera, and the camera's text of each row."""
+    reader = csv.DictReader(file, delimiter=_delimiter(file.readline()), skipinitialspace=True, restval="")
+    file.seek(0)
     columns = [column.strip() for column in reader.fieldnames or ()]
+    columns = [column.lower() if column.lower() in COLUMNS else column for column in columns]
     reader.fieldnames = columns
     _check_columns(columns, path)
+    paths = ManifestPaths(path.parent)
     for row in reader:
         line = reader.line_num
         if row.get(None) is not None:  # where csv puts what is more than the columns
             raise DgaugError(f"{path}, line {line}: more fields than columns; quote what holds a comma")
-        yield line, *_record(row, f"{path}, line {line}")
+        yield line, *_record(row, f"{path}, line {line}", paths), row.get("camera", "")
+
+
+def _delimiter(header: str) -> str:
+    def columns(delimiter: str) -> set[str]:
+        return {column.strip(' "\r\n').lower() for column in header.split(delimiter)}
+
+    return next((one for one in ",;\t" if set(COLUMNS[:2]) <= columns(one)), ",")
 
 
 def _check_columns(columns: list[str], path: Path) -> None:
     missing = [column for column in COLUMNS[:2] if column not in columns]
     if missing:
         found = ", ".join(columns) or "an empty file"
-        raise DgaugError(f"{path}, line 1: no column {missing[0]!r}; expected {','.join(COLUMNS[:4])}, found {found}")
+        raise DgaugError(
+            f"{path}, line 1: no column {missing[0]!r}; expected the header {','.join(COLUMNS[:4])}, found {found}"
+        )
     for column in columns:
         near = difflib.get_close_matches(column.lower(), COLUMNS, n=1, cutoff=0.8)
         if column not in COLUMNS and near:
@@ -140,20 +166,25 @@ def _check_columns(columns: list[str], path: Path) -> None:
         raise DgaugError(f"{path}, line 1: the column {twice[0]!r} is there twice")
 
 
-def _record(row: dict[str, str], where: str) -> tuple[str, Record]:
-    picture, identity = row["path"].strip(), row["identity"].strip()
-    if not picture or not identity:
-        raise DgaugError(f"{where}: a picture needs a path and an identity, found {picture!r} and {identity!r}")
-    normal = posixpath.normpath(picture)
-    if posixpath.isabs(picture) or PureWindowsPath(picture).drive or normal.split("/")[0] == "..":
-        raise DgaugError(f"{where}: {picture!r} leaves the manifest's folder; give paths relative to it")
-    camera = camera_number(row.get("camera", ""))
-    if camera is None:
-        raise DgaugError(f"{where}: the camera {row['camera']!r} is not a number; leave it empty where it is unknown")
+def _record(row: dict[str, str], where: str, paths: ManifestPaths) -> tuple[str, Record]:
+    image, identity = row["path"].strip(), row["identity"].strip()
+    if not image or not identity:
+        raise DgaugError(f"{where}: an image needs a path and an identity, found {image!r} and {identity!r}")
+    path = paths.resolve(image)
+    if path is None:
+        raise DgaugError(f"{where}: {_no_file(image, paths)}")
     split = split_named(row.get("split", ""))
     if split is None:
         raise DgaugError(f"{where}: unknown split {row['split']!r}; known are {', '.join(SPLITS)}")
     role = row.get("role", "").strip() or Role.IDENTITY.value
     if role not in {known.value for known in Role}:
         raise DgaugError(f"{where}: unknown role {role!r}; known are {', '.join(known.value for known in Role)}")
-    return split, Record(normal, identity, camera, Role(role))
+    return split, Record(path, identity, UNKNOWN_CAMERA, Role(role))
+
+
+def _no_file(image: str, paths: ManifestPaths) -> str:
+    if paths.leaves(image):
+        return f"{image!r} leaves the manifest's folder; give paths relative to it"
+    alike = paths.endings_of(image)
+    hint = f"; did you mean {alike[0]!r}?" if alike else "; paths are relative to the manifest's folder"
+    return f"there is no file {image!r}{hint}"

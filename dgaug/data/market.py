@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dgaug.data.listing import list_pictures
+from dgaug.data.listing import list_folders, list_pictures
 from dgaug.data.names import identity_and_camera, named_like
+from dgaug.data.plausible import MANIFEST_ADVICE
 from dgaug.data.records import IdentityData, Record, Role
 from dgaug.errors import DgaugError
 
@@ -17,12 +19,30 @@ MARKET_FOLDERS = {
     "gallery": "bounding_box_test",
     "multi-query": "gt_bbox",
 }
+_NAMES = (
+    "names like 0002_c1s1_000451_03.jpg are expected here, give a pattern for others: --pattern '(?P<identity>...)'"
+)
 VERI_FOLDERS = {"train": "image_train", "query": "image_query", "gallery": "image_test"}
 
 
-def present_folders(root: Path, folders: Mapping[str, str]) -> dict[str, str]:
-    """The split folders that exist; empty unless a training or a gallery folder is among them."""
-    found = {split: folder for split, folder in folders.items() if (root / folder).is_dir()}
+def present_folders(root: Path, folders: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
+    """The split folders that exist, in any case; empty unless a training or a gallery folder is among them.
+
+    Of several names for a split the first that exists is taken.
+
+    Raises:
+        DgaugError: two folders whose names differ in case only.
+    """
+    there: defaultdict[str, list[str]] = defaultdict(list)
+    for name in list_folders(root) if root.is_dir() else ():
+        there[name.lower()].append(name)
+    found = {}
+    for split, names in folders.items():
+        alike = next((there[name] for name in ((names,) if isinstance(names, str) else names) if there[name]), [])
+        if len(alike) > 1:
+            raise DgaugError(f"{root}: the folders {' and '.join(alike)} both name the split {split}; keep one of them")
+        if alike:
+            found[split] = alike[0]
     return found if "train" in found or "gallery" in found else {}
 
 
@@ -35,9 +55,15 @@ def read_market(root: Path) -> IdentityData | None:
     Raises:
         DgaugError: a file name without an identity.
     """
-    data = _read_flat(root, MARKET_FOLDERS)
-    first = next((record for records in data.splits.values() for record in records), None) if data else None
-    if data is None or first is None:
+    present = present_folders(root, MARKET_FOLDERS)
+    return read_flat(root, present) if present else None
+
+
+def read_flat(root: Path, present: Mapping[str, str]) -> IdentityData:
+    """Read split folders of images whose names follow a published rule; see `read_market`."""
+    data = _read_flat(root, present)
+    first = next((record for records in data.splits.values() for record in records), None)
+    if first is None:
         return data
     layout = named_like(first.path.rpartition("/")[2])
     splits = data.splits if layout == "msmt17" else with_gallery_roles(data.splits)
@@ -55,8 +81,8 @@ def read_cuhk03(root: Path) -> IdentityData | None:
 
 def read_veri(root: Path) -> IdentityData | None:
     """Read `image_train`, `image_query`, `image_test` of VeRi-776; None where they are not there."""
-    data = _read_flat(root, VERI_FOLDERS)
-    return replace(data, layout="veri776") if data else None
+    present = present_folders(root, VERI_FOLDERS)
+    return replace(_read_flat(root, present), layout="veri776") if present else None
 
 
 def with_gallery_roles(splits: Mapping[str, list[Record]]) -> dict[str, list[Record]]:
@@ -75,10 +101,7 @@ def with_gallery_roles(splits: Mapping[str, list[Record]]) -> dict[str, list[Rec
     return {split: marked if split == "gallery" else records for split, records in splits.items()}
 
 
-def _read_flat(root: Path, folders: Mapping[str, str]) -> IdentityData | None:
-    present = present_folders(root, folders)
-    if not present:
-        return None
+def _read_flat(root: Path, present: Mapping[str, str]) -> IdentityData:
     splits = {split: list(_records(root, folder, list_pictures(root / folder))) for split, folder in present.items()}
     return IdentityData(root, "market1501", splits)
 
@@ -87,8 +110,9 @@ def _records(root: Path, folder: str, names: Iterable[str]) -> Iterable[Record]:
     for name in names:
         found = identity_and_camera(name.rpartition("/")[2])
         if found is None:
+            only_numbers = name.rpartition("/")[2].partition(".")[0].isdigit()
             raise DgaugError(
-                f"{root / folder}: no identity in the file name {name!r}; names like 0002_c1s1_000451_03.jpg are "
-                "expected here, give a pattern for others: --pattern '(?P<identity>...)'"
+                f"{root / folder}: no identity in the file name {name!r}; "
+                + (f"no pattern can find one in a number: {MANIFEST_ADVICE}" if only_numbers else _NAMES)
             )
         yield Record(f"{folder}/{name}", *found)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from unicodedata import normalize
 
 from dgaug.data.records import UNKNOWN_CAMERA
 
-SPLITS = ("train", "query", "gallery", "multi-query")
+_WHOLE = re.compile(r"(-?\d{1,300})(?:\.0*)?", re.ASCII)
+_NO_CAMERA = {"", "nan", "none", "null", "na", "n/a", "<na>"}
+_LARGEST_CAMERA = 10**9
+SPLITS = ("train", "query", "gallery", "multi-query", "val")
+_SPLIT_WORDS = {"": "train", "test": "gallery", "probe": "query", "valid": "val", "validation": "val"}
 
 # Market-1501 0002_c1s1_000451_03.jpg, DukeMTMC-reID 0005_c2_f0046985.jpg, CUHK03-NP 0001_c1_1.png,
 # VeRi-776 0001_c001_00016450_0.jpg, MSMT17 repacked 0001_c15_0030.jpg
@@ -25,7 +31,8 @@ def identity_and_camera(name: str) -> tuple[str, int] | None:
     """
     match = _LETTER_C.match(name) or _MSMT17.match(name)
     if match:
-        return match[1], int(match[2])
+        camera = int(match[2]) if len(match[2]) < 300 else _LARGEST_CAMERA
+        return match[1], camera if camera < _LARGEST_CAMERA else UNKNOWN_CAMERA
     identity, underscore, _ = name.partition("_")
     return (identity, UNKNOWN_CAMERA) if identity and underscore else None
 
@@ -40,15 +47,37 @@ def named_like(name: str) -> str:
 
 
 def split_named(text: str) -> str | None:
-    """The split a user means by a word: `test` is the gallery, an empty word is train; None for any other word."""
-    word = {"": "train", "test": "gallery"}.get(text.strip().lower(), text.strip().lower())
+    """The split a user means by a word in any case: `test` is the gallery, `probe` the query, an empty word train.
+
+    None for any other word. `val` is a split of its own, which no command trains on or ranks.
+    """
+    word = _SPLIT_WORDS.get(text.strip().lower(), text.strip().lower())
     return word if word in SPLITS else None
 
 
-def camera_number(text: str) -> int | None:
-    """The camera a text names: `UNKNOWN_CAMERA` for an empty text or -1, None where it is no number."""
-    text = text.strip()
-    if text in ("", str(UNKNOWN_CAMERA)):
-        return UNKNOWN_CAMERA
+def camera_numbers(texts: Iterable[str]) -> tuple[dict[str, int], str]:
+    """The numbers of the cameras that texts name, and a sentence where these are other numbers than the texts.
+
+    Whole numbers are themselves, `1.0` is 1; no text, -1 and `nan` are `UNKNOWN_CAMERA`. Where one is no such number,
+    or of more than nine digits, all are numbered from 1 in their order, numbers first.
+
+    Raises:
+        ValueError: a negative number; its text.
+    """
+    values: dict[str, int | str] = {}
+    for text in sorted(set(texts)):
+        value = normalize("NFC", text.strip())
+        whole = _WHOLE.fullmatch(value)
+        if value.lower() in _NO_CAMERA or (whole and int(whole[1]) == UNKNOWN_CAMERA):
+            continue
+        if whole and int(whole[1]) < 0:
+            raise ValueError(text)
+        values[text] = int(whole[1]) if whole else value
+    unknown = {text: UNKNOWN_CAMERA for text in texts if text not in values}
     # The store keeps cameras as 32-bit integers.
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+    if all(isinstance(value, int) and value < _LARGEST_CAMERA for value in values.values()):
+        return unknown | {text: int(value) for text, value in values.items()}, ""
+    order = sorted(set(values.values()), key=lambda value: (isinstance(value, str), value))
+    number = {value: place for place, value in enumerate(order, start=1)}
+    shown = ", ".join(f"{number[value]} is {value!r}" for value in order[:5]) + (", ..." if len(order) > 5 else "")
+    return unknown | {text: number[value] for text, value in values.items()}, f"cameras are numbered in order: {shown}"

@@ -6,13 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from dgaug.data import search_names
 from dgaug.data.folders import DGNET_FOLDERS, own_split_folders
 from dgaug.data.listing import list_pictures
 from dgaug.data.market import MARKET_FOLDERS, VERI_FOLDERS, present_folders, with_gallery_roles
-from dgaug.data.names import SPLITS, camera_number, split_named
+from dgaug.data.names import SPLITS, camera_numbers, split_named
 from dgaug.data.records import IdentityData, Record
 from dgaug.errors import DgaugError
 
@@ -28,7 +29,7 @@ def read_patterned(root: Path, pattern: str) -> IdentityData:
     """
     compiled = compile_pattern(pattern)
     folders, has_junk = ({}, False) if "split" in compiled.groupindex else _split_folders(root)
-    splits: dict[str, list[Record]] = {split: [] for split in SPLITS}
+    splits: dict[str, list[tuple[Record, str]]] = {split: [] for split in SPLITS}
     unmatched: list[str] = []
     for of_folder, folder in folders.items() or [("", "")]:
         names = list_pictures(root / folder)
@@ -37,15 +38,24 @@ def read_patterned(root: Path, pattern: str) -> IdentityData:
             if found is None:
                 unmatched.append(name)
             else:
-                splits[of_folder or found[0]].append(found[1])
+                splits[of_folder or found[0]].append(found[1:])
     matched = sum(len(records) for records in splits.values())
     if unmatched:
         raise DgaugError(
             f"{root}: {matched:,} of {matched + len(unmatched):,} pictures match the "
             f"pattern {pattern!r}; {unmatched[0]!r} does not: adapt the pattern, or move what is not meant away"
         )
-    present = {split: records for split, records in splits.items() if records or split in folders}
-    return IdentityData(root, "pattern", with_gallery_roles(present) if has_junk else present)
+    try:
+        numbers, note = camera_numbers([camera for rows in splits.values() for _, camera in rows])
+    except ValueError as error:
+        raise DgaugError(f"pattern {pattern!r} finds the camera {str(error)!r}, no number from 0 on") from None
+    present = {
+        split: [replace(record, camera=numbers[camera]) for record, camera in rows]
+        for split, rows in splits.items()
+        if rows or split in folders
+    }
+    notes = (note,) if note else ()
+    return IdentityData(root, "pattern", with_gallery_roles(present) if has_junk else present, notes=notes)
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
@@ -92,28 +102,27 @@ def _search(pattern: re.Pattern[str], names: list[str]) -> list[dict[str, str | 
 
 def _read_name(
     pattern: re.Pattern[str], groups: dict[str, str | None] | None, name: str, path: str
-) -> tuple[str, Record] | None:
-    """Split (`train` where the pattern has no such group) and record of one picture, or None where nothing matches.
+) -> tuple[str, Record, str] | None:
+    """Split (`train` where the pattern has no such group), record without its camera, and the camera's text.
+
+    None where nothing matches.
 
     `groups` is what the pattern found in `name`, `path` goes into the record.
 
     Raises:
-        DgaugError: an empty identity, a camera that is no number, a split of an unknown name.
+        DgaugError: an empty identity, a split of an unknown name.
     """
     if groups is None:
         return None
     found = {group: value or "" for group, value in groups.items()}
     if not found["identity"]:
         raise DgaugError(f"pattern {pattern.pattern!r} finds an empty identity in {name!r}")
-    camera = camera_number(found.get("camera", ""))
-    if camera is None:
-        raise DgaugError(f"pattern {pattern.pattern!r} finds the camera {found['camera']!r} in {name!r}, not a number")
     split = split_named(found.get("split", ""))
     if split is None:
         raise DgaugError(
             f"pattern {pattern.pattern!r} finds the split {found['split']!r} in {name!r}; known are {', '.join(SPLITS)}"
         )
-    return split, Record(path, found["identity"], camera)
+    return split, Record(path, found["identity"]), found.get("camera", "")
 
 
 def _split_folders(root: Path) -> tuple[dict[str, str], bool]:
@@ -122,6 +131,6 @@ def _split_folders(root: Path) -> tuple[dict[str, str], bool]:
         return present, True
     if present := present_folders(root, VERI_FOLDERS):
         return present, False
-    if (root / DGNET_FOLDERS["train"]).is_dir():
-        return present_folders(root, DGNET_FOLDERS), True
+    if "train" in (present := present_folders(root, DGNET_FOLDERS)):
+        return present, True
     return own_split_folders(root), False

@@ -39,12 +39,24 @@ class Record:
 class IdentityData:
     """A data set on disk: its root, the layout it was read as, and its splits.
 
-    `splits` maps `train`, `query`, `gallery` and, where there is one, `multi-query` to records sorted by path.
+    `splits` maps `train`, `query`, `gallery` and, where there are such, `multi-query` and `val` to records sorted by
+    path. `listed` is all that was read, whatever limit, damage or camera policy took from `splits` since. `manifest`
+    is the CSV file that the records come from. `notes` are sentences on what was read otherwise than it is written.
+    `levels` are the grey levels of 16-bit images that become black and white; None: all 16 bits.
     """
 
     root: Path
     layout: str
     splits: dict[str, list[Record]] = field(default_factory=dict)
+    listed: dict[str, list[Record]] = field(default_factory=dict, compare=False)
+    manifest: Path | None = field(default=None, compare=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    levels: tuple[int, int] | None = field(default=None, compare=False)
+
+    @property
+    def source(self) -> Path:
+        """What opens this data set again: the manifest, or the root."""
+        return self.manifest or self.root
 
     def picture_path(self, record: Record) -> Path:
         """The file of a record."""

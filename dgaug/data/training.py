@@ -8,9 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from dgaug.data.damage import usable_data
+from dgaug.data.depth import FULL, Levels, find_levels, use_levels
 from dgaug.data.layouts import open_data
+from dgaug.data.left_out import left_out, undecoded
 from dgaug.data.limit import limit_identities, limit_images
+from dgaug.data.plausible import doubts
 from dgaug.data.records import IdentityData, Role, class_names
+from dgaug.data.summary import summary
 from dgaug.errors import DgaugError
 from dgaug.progress import Progress, silent
 from dgaug.settings import DataSettings
@@ -27,6 +31,7 @@ def read_data(
         DgaugError: not recognised, damaged, or fewer than two training identities.
     """
     data = open_data(root, layout=settings.layout, pattern=settings.pattern, cameras=settings.cameras)
+    data = with_levels(data, settings.depth)
     data = _limited(data, settings)
     train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
     data = replace(data, splits=data.splits | {"train": train})
@@ -36,6 +41,10 @@ def read_data(
             f"{root}: {identities} training {'identity' if identities == 1 else 'identities'} found, at least two are "
             "needed to learn what tells them apart; dgaug data check shows what was read"
         )
+    if splits:
+        _log.info("%s", summary(data))
+        for sentence in (*data.notes, *doubts(data), *undecoded(left_out(data))):
+            _log.warning("%s: %s", data.source, sentence)
     present = tuple(split for split in splits if split in data.splits)
     data, dropped = usable_data(
         data,
@@ -46,6 +55,16 @@ def read_data(
     if dropped:
         _log.warning("left out %d damaged pictures, the first: %s", len(dropped), dropped[0].record.path)
     return data
+
+
+def with_levels(data: IdentityData, depth: str | Levels) -> IdentityData:
+    """The data set with the levels of its 16-bit images: `auto`, `full` or the levels; this process reads them so."""
+    levels = find_levels(data) if depth == "auto" else None if isinstance(depth, str) else depth
+    use_levels(data.root, levels or FULL)
+    if levels is None:
+        return data
+    note = f"16-bit images: {levels[0]:,} becomes black and {levels[1]:,} white"
+    return replace(data, levels=levels, notes=(*data.notes, note))
 
 
 def _limited(data: IdentityData, settings: DataSettings) -> IdentityData:
@@ -66,13 +85,3 @@ def fingerprint(data: IdentityData) -> str:
     for record in data.splits["train"]:
         digest.update(f"{record.path}\0{data.picture_path(record).stat().st_size}\n".encode())
     return digest.hexdigest()
-
-
-def described(data: IdentityData) -> dict[str, object]:
-    """What a run records of its data: root, layout, images, fingerprint."""
-    return {
-        "root": str(data.root.resolve()),
-        "layout": data.layout,
-        "images": len(data.splits["train"]),
-        "fingerprint": fingerprint(data),
-    }

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from dgaug.data.recorded import read_run_data
 from dgaug.data.records import IdentityData
 from dgaug.data.training import read_data
 from dgaug.device import AUTO, on_device
@@ -122,7 +123,7 @@ def _data(run: Run, root: str | Path | None, settings: DataSettings | Missing) -
     if isinstance(settings, Missing):
         return settings
     # No split is decoded beforehand: the page opens a few of its pictures only.
-    return read_data(Path(root) if root is not None else run.data_root(), settings, splits=())
+    return read_run_data(run, settings, splits=()) if root is None else read_data(Path(root), settings, splits=())
 
 
 def _generator(run: Run) -> TrainedGenerator:
@@ -144,7 +145,7 @@ def _drawn(
         grid = described_grid(pictures, data, teacher=run.teacher, iteration=model.iteration)
         return grid, sliders(model, records, pictures.donors)
     except DgaugError as error:
-        missing = Missing(str(error), dgaug_command("data", "check", data.root))
+        missing = Missing(str(error), dgaug_command("data", "check", data.source))
         return missing, missing
 
 

@@ -66,14 +66,15 @@ def ranked_lists(run: Run, data: IdentityData, settings: DataSettings, progress:
         out = run.reid / "ranked-lists.png"
         return Missing(
             f"Ranking {count:,} pictures takes a while; its picture in reid/ is shown here once it is made.",
-            dgaug_command("eval-reid", model, "--data", data.root, "--ranked-lists", out),
+            dgaug_command("eval-reid", model, "--data", data.source, "--ranked-lists", out),
         )
     found = evaluate_reid(
         model,
-        data.root,
+        data.source,
         layout=settings.layout,
         pattern=settings.pattern,
         cameras=settings.cameras,
+        depth=settings.depth if settings.depth != "auto" else "full",
         progress=progress,
     )
     precision = found.per_query[SINGLE_QUERY][found.feature].average_precision

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from dgaug.data.recorded import read_run_data
 from dgaug.data.training import read_data
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.files import file_sha256, whole, write_figures
@@ -118,7 +119,7 @@ def ablate(
     with locked(folder, what="ablation"):
         runs = _generators(data, config, chosen, folder / "generators", seed=seed, force=force, progress=progress)
         settings = model_settings(runs[FULL].settings(), "dgnet", ())
-        content = read_data(runs[FULL].data_root(), settings.data, splits=("train", "query", "gallery"))
+        content = read_run_data(runs[FULL], settings.data, splits=("train", "query", "gallery"))
         pictures = LabelledPictures.of(content, settings.data.image_size)
         study = Study(settings, content, pictures, folder, default_device(), progress)
         design = pairs or f"per-appearance:{min(STRUCTURES, len(pictures.paths) - 1)}"

@@ -38,6 +38,7 @@ def evaluate_reid(
     layout: str = "auto",
     pattern: str | None = None,
     cameras: str = "auto",
+    depth: str | tuple[int, int] = "auto",
     metric: str = "cosine",
     flip: bool = True,
     fine_weight: float | str = FINE_WEIGHT,
@@ -62,6 +63,7 @@ def evaluate_reid(
         layout: one of `LAYOUTS`, or `auto`.
         pattern: a regular expression for file names of your own, see `open_data`.
         cameras: `auto`, `none` (a match may come from the query's own camera) or `required`.
+        depth: of 16-bit images: `auto` (the range of the data set), `full` or two grey levels.
         metric: `cosine` (parts of unit length, as published), `euclidean` or `inner` (of the features as they are).
         flip: average over the picture and its mirror.
         fine_weight: weight of the fine half in `both`; `auto` chooses it on the training split, see
@@ -87,7 +89,7 @@ def evaluate_reid(
     _require_writable(feature_file, list_file, force=force)
     model = load_reid(Path(checkpoint))
     used = [QUERY, GALLERY, *([MULTI_QUERY] if multi_query else [])]
-    reading = {"layout": layout, "pattern": pattern, "cameras": cameras}
+    reading = {"layout": layout, "pattern": pattern, "cameras": cameras, "depth": depth}
     content = _read_evaluated(Path(data), reading, used if weight else [*used, TRAIN], progress)
     extraction = Extraction(model.network.to(default_device()), model.image_size, flip=flip, unit=metric == "cosine")
     # Parts of unit length already; the mean over several queries keeps the length it has (method: ranking).
@@ -182,7 +184,7 @@ def _require_writable(feature_file: Path | None, list_file: Path | None, *, forc
 
 
 def _read_evaluated(
-    root: Path, reading: Mapping[str, str | None], splits: Sequence[str], progress: Progress
+    root: Path, reading: Mapping[str, object], splits: Sequence[str], progress: Progress
 ) -> IdentityData:
     settings = parse_settings({"data": reading}, source="eval-reid")
     data = read_data(root, settings.data, splits=tuple(splits), progress=progress)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from dgaug.data.layouts import open_data
 from dgaug.data.listing import holds_pictures
+from dgaug.data.recorded import read_run_data
+from dgaug.data.records import IdentityData
 from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
@@ -62,11 +64,15 @@ def find_subject(
         raise DgaugError("nothing to score: give a STORE or FOLDER")
     settings = found.settings().data if found is not None else DataSettings()
     generated = _generated(path, progress)
-    home = found.data_root() if found is not None and (real is None or found.knows_data()) else None
-    root = Path(real) if real is not None else home
-    if root is None:
-        raise DgaugError("nothing to compare with: give --real DIR, the data set of real pictures")
-    content, start = _real(root, settings if root == home else None, progress)
+    home = found.data_folder() if found is not None and (real is None or found.knows_data()) else None
+    if real is not None:
+        own = found is not None and home is not None and Path(real) in (found.data_root(), home)
+        content, start = _real(Path(real), settings if own else None, progress)
+    elif found is not None:
+        data = read_run_data(found, progress=progress)
+        content, start = _pictures_of(data), data.root
+    else:
+        raise DgaugError("nothing to compare with: give --real DIR, the data set of real images")
     chosen = Path(teacher) if teacher is not None else found.teacher if found and found.teacher.is_file() else None
     folder = Path(out) if out is not None else found.scores if found else None
     return Subject(generated, content, home or start, None if chosen is None else _teacher(chosen), folder)
@@ -106,7 +112,10 @@ def _real(root: Path, settings: DataSettings | None, progress: Progress) -> tupl
 
 
 def _training_pictures(root: Path, settings: DataSettings, progress: Progress) -> PictureSet:
-    data = read_data(root, settings, progress=progress)
+    return _pictures_of(read_data(root, settings, progress=progress))
+
+
+def _pictures_of(data: IdentityData) -> PictureSet:
     return PictureSet(data.layout, data.root, [data.picture_path(record) for record in data.splits["train"]])
 
 

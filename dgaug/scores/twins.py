@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from dgaug.data.recorded import read_run_data
 from dgaug.data.records import class_names
 from dgaug.data.training import read_data
 from dgaug.device import AUTO, default_device, on_device
@@ -98,10 +99,14 @@ def train_reid(
     reid = settings.reid
     require_policy(reid.labels)
     folder = Path(out) if out is not None else found.reid if found is not None else None
-    root = Path(data) if data is not None else found.data_root() if found is not None else None
-    if folder is None or root is None:
+    if folder is None:
         raise DgaugError("--data needs --out: there is no run folder to put the results in")
-    content = read_data(root, settings.data, splits=("train", "query", "gallery"), progress=progress)
+    splits = ("train", "query", "gallery")
+    if data is not None:
+        content = read_data(Path(data), settings.data, splits=splits, progress=progress)
+    else:
+        assert found is not None
+        content = read_run_data(found, settings.data, splits=splits, progress=progress)
     require_evaluation(content)
     pictures = LabelledPictures.of(content, settings.data.image_size)
     labelling = Labelling(reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(found))

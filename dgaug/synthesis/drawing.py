@@ -14,7 +14,8 @@ from PIL import Image
 from dgaug.chance import draws
 from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise
-from dgaug.data.records import Record, class_names
+from dgaug.data.recorded import read_run_data
+from dgaug.data.records import IdentityData, Record, class_names
 from dgaug.data.training import read_data
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
@@ -22,7 +23,6 @@ from dgaug.files import require_free
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.pictures.sheet import nxn_sheet, save_sheet
 from dgaug.runs import find_run
-from dgaug.settings import DataSettings
 from dgaug.synthesis.codes import encode_pictures
 
 Pixels = NDArray[np.uint8]
@@ -97,7 +97,9 @@ def grid_donors(
     if named.appearances and named.structures:
         return named
     found = find_run(str(run))
-    chosen = _chosen(Path(data) if data else found.data_root(), found.settings().data, count, seed)
+    settings = found.settings().data
+    content = read_data(Path(data), settings) if data else read_run_data(found, settings)
+    chosen = _chosen(content, count, seed)
     return Donors(named.appearances or chosen, named.structures or chosen)
 
 
@@ -155,13 +157,14 @@ def here(model: TrainedGenerator) -> TrainedGenerator:
 
 def pixels_of(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:
     """Picture files as the generator takes them: uint8 [N, H, W, 3]; DgaugError where one cannot be read."""
-    return np.stack([to_pixels(open_picture(path), model.settings.data.image_size) for path in paths])
+    depth = model.settings.data.depth
+    levels = None if isinstance(depth, str) else depth
+    return np.stack([to_pixels(open_picture(path, levels), model.settings.data.image_size) for path in paths])
 
 
-def _chosen(root: Path, settings: DataSettings, count: int | None, seed: int) -> list[Path]:
-    data = read_data(root, settings)
+def _chosen(data: IdentityData, count: int | None, seed: int) -> list[Path]:
     names = class_names(data.splits["train"])
     count = min(SIDE, len(names)) if count is None else count
     if count > len(names):
-        raise DgaugError(f"{root} has {len(names)} identities, {count} were asked for")
+        raise DgaugError(f"{data.source} has {len(names)} identities, {count} were asked for")
     return [data.picture_path(record) for record in grid_records(data.splits["train"], count=count, seed=seed)]

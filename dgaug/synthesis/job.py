@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import torch
 
+from dgaug.data.recorded import read_run_data
 from dgaug.data.training import read_data
 from dgaug.device import AUTO, default_device, on_device, require_precision
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
 from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
-from dgaug.runs import find_run, locked
+from dgaug.runs import Run, find_run, locked
 from dgaug.store.assemble import finish_store
 from dgaug.store.index import begin_store, read_state
 from dgaug.store.micro_batch import default_micro_batch
@@ -63,7 +64,7 @@ class _Origin:
     """Where generator, data and teacher come from, and where the store goes."""
 
     checkpoint: Path
-    data: Path
+    data: Path | Run
     teacher: Path | None
     store: Path
 
@@ -210,8 +211,8 @@ def _origin(
     judge = None if teacher == "none" else Path(teacher) if teacher else found.teacher
     if judge == found.teacher and not judge.is_file():
         raise DgaugError(f"{found.folder} has no teacher; give one with --teacher FILE, or --teacher none: no labels")
-    root = Path(data) if data else found.data_root()
-    return _Origin(found.checkpoint, root, judge, Path(out) if out else found.store)
+    origin = Path(data) if data else found
+    return _Origin(found.checkpoint, origin, judge, Path(out) if out else found.store)
 
 
 def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress) -> _Prepared:
@@ -220,11 +221,15 @@ def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress
     # Absolute, because workers may run elsewhere.
     checkpoint, teacher = origin.checkpoint.absolute(), origin.teacher.absolute() if origin.teacher else None
     networks = load_networks(checkpoint, teacher)
-    content = read_data(origin.data, networks.generator.settings.data, progress=progress)
+    reading = networks.generator.settings.data
+    if isinstance(origin.data, Run):
+        content = read_run_data(origin.data, reading, progress=progress)
+    else:
+        content = read_data(origin.data, reading, progress=progress)
     sources = Sources.of(content.splits["train"])
     if networks.teacher is not None:
         networks.teacher.require(
-            sources.class_name, networks.generator.settings.data.image_size, source=str(origin.data)
+            sources.class_name, networks.generator.settings.data.image_size, source=str(content.source)
         )
     elif asked.min_confidence > 0:
         raise DgaugError("--min-confidence needs a teacher; leave --teacher none out")
@@ -240,6 +245,7 @@ def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress
         designs=designs_of(origin.store, spec, sources, asked=design, seed=asked.seed),
         spec=spec,
         threads=torch.get_num_threads(),
+        levels=content.levels,
     )
     return _Prepared(work, plan_of(work, networks, afresh=force), origin.store)
 

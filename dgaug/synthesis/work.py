@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dgaug.data.depth import FULL, use_levels
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import ReidModel, TrainedGenerator, load_generator, load_reid
@@ -54,6 +55,7 @@ class Work:
         store, checkpoint, teacher, data: absolute paths; teacher None: no labels.
         sources, designs, spec: the donors, which of them meet (a design for each part), and the settings of the store.
         threads: micro-batches that a process computes at a time on a CPU; no byte depends on them.
+        levels: of the 16-bit images among the donors, see `IdentityData`.
     """
 
     store: Path
@@ -64,6 +66,7 @@ class Work:
     designs: tuple[Pairs, ...]
     spec: StoreSpec
     threads: int
+    levels: tuple[int, int] | None = None
 
     @property
     def working(self) -> Path:
@@ -159,6 +162,7 @@ def ensure_codes(work: Work, missing: Sequence[int], progress: Progress = silent
         OSError: the disk is full.
     """
     _require_same(work, work.data)
+    use_levels(work.data, work.levels or FULL)
     files = {path: rows for path, rows in work.code_files(missing).items() if not path.is_file()}
     if files:
         with _same_kernels():

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from torch import nn
 
 from dgaug.chance import seed_torch
+from dgaug.data.recorded import described, place_of, write_records
 from dgaug.data.records import IdentityData, class_names
-from dgaug.data.training import described, read_data
+from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_json, write_text
 from dgaug.models import checkpoints, published
@@ -94,6 +95,8 @@ def import_published(
             checkpoints.save(aside.checkpoint, dgnet)
             if judge is not None:
                 checkpoints.save(aside.teacher, judge)
+            if content is not None:
+                write_records(aside, content)
             write_json(aside.folder / "environment.json", about)
             write_text(aside.config, f"# dgaug import, iteration {files.iteration}\n{settings.to_yaml()}")
             _put(aside.folder, final)
@@ -113,7 +116,7 @@ def _settings(files: PublishedFiles, teacher_stride: int | None, data: str | Pat
     flags = {
         "schedule.iterations": max(files.iteration, preset.schedule.iterations),
         "teacher.last_stride": stride,
-        "data.root": None if data is None else str(Path(data).resolve()),
+        "data.root": None if data is None else str(place_of(Path(data))),
     }
     return load_settings(PRESET, flags=flags)
 

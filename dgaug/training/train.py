@@ -9,9 +9,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from dgaug.cuda_math import training_math
+from dgaug.data.recorded import described, place_of, require_fingerprint, require_recorded, write_records
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy, write_toy
-from dgaug.data.training import described, read_data
+from dgaug.data.training import read_data
 from dgaug.device import AUTO, on_device, require_precision
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models import checkpoints
@@ -49,6 +50,7 @@ def train(
     resume: bool = False,
     seed: int | None = None,
     limit_identities: int | None = None,
+    depth: str | None = None,
     compile: bool = False,
     from_scratch: bool = False,
     device: str = AUTO,
@@ -66,6 +68,7 @@ def train(
         resume: go on with the run at `out` (or the newest one) with its own settings.
         seed: replaces the setting `seed`.
         limit_identities: use only the first so many training identities.
+        depth: of 16-bit images: `auto` (the range of the data set becomes black to white) or `full`.
         compile: compile the networks.
         from_scratch: ignore the pretrained generator that ships for the embedded data.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
@@ -77,8 +80,9 @@ def train(
     """
     flags = {
         "seed": seed,
-        "data.root": None if data is None else str(Path(data).resolve()),
+        "data.root": None if data is None else str(place_of(Path(data))),
         "data.limit_identities": limit_identities,
+        "data.depth": depth,
         "teacher.checkpoints": None if teacher is None else [str(path.resolve()) for path in _paths(teacher)],
         "behaviour.compile": True if compile else None,
         "model.start": "none" if from_scratch else None,
@@ -91,7 +95,11 @@ def train(
     settings = load_settings(base, overrides=overrides, flags=flags)
     require_precision(settings.behaviour.precision, processes.device, option="--set behaviour.precision=")
     resumed = run is not None and run.checkpoint.is_file() and not force
-    content = _checked_before_anything_is_made(settings, processes, progress, resumed=resumed)
+    begun = run.settings() if run is not None and run.config.is_file() and not force else None
+    settings = _with_depth_of(settings, begun)
+    content = _checked_before_anything_is_made(settings, processes, progress, resumed=resumed, begun=begun is not None)
+    if content is not None and content.levels is not None:
+        settings = _with_depth(settings, content.levels)
     if run is None:
         run = processes.share(new_run(settings.name) if processes.first else Run(Path()))
     with locked(run.folder, what="run") if processes.first else nullcontext():
@@ -112,6 +120,18 @@ def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
     return [Path(given)] if isinstance(given, (str, Path)) else [Path(path) for path in given]
 
 
+def _with_depth(settings: Settings, depth: str | tuple[int, int]) -> Settings:
+    return settings.model_copy(update={"data": settings.data.model_copy(update={"depth": depth})})
+
+
+def _with_depth_of(settings: Settings, begun: Settings | None) -> Settings:
+    """A run keeps the grey levels that it was begun with; one that recorded none was begun with all 16 bits."""
+    if begun is None or settings.data.depth not in ("auto", "full"):
+        return settings
+    recorded = begun.data.depth
+    return _with_depth(settings, recorded) if "auto" in (settings.data.depth, recorded) else settings
+
+
 def _prepare(run: Run, settings: Settings, *, force: bool) -> None:
     """The folder is ours and holds nothing that this run would spoil; the embedded data are in it."""
     _refuse_other_folder(run)
@@ -126,7 +146,7 @@ def _prepare(run: Run, settings: Settings, *, force: bool) -> None:
 
 
 def _checked_before_anything_is_made(
-    settings: Settings, processes: Processes, progress: Progress, *, resumed: bool
+    settings: Settings, processes: Processes, progress: Progress, *, resumed: bool, begun: bool
 ) -> IdentityData | None:
     """Weights, pretrained generator, batches, data and teachers fit; returns the data, None: they will be drawn."""
     for plan in (settings.schedule, settings.teacher):
@@ -138,7 +158,8 @@ def _checked_before_anything_is_made(
     if settings.data.root is None:
         _require_room(settings, settings.toy.identities, judges, processes, resumed=resumed)
         return None
-    data = read_data(Path(settings.data.root), settings.data, progress=progress if processes.first else silent)
+    reading = _with_depth(settings, "full").data if begun and settings.data.depth == "auto" else settings.data
+    data = read_data(Path(settings.data.root), reading, progress=progress if processes.first else silent)
     for judge in judges:
         judge.require(class_names(data.splits["train"]), settings.data.image_size, source=settings.data.root)
     _require_room(settings, len(class_names(data.splits["train"])), judges, processes, resumed=resumed)
@@ -219,15 +240,18 @@ def _train_in(run: Run, settings: Settings, data: IdentityData, *, processes: Pr
 
 def _record(run: Run, settings: Settings, data: IdentityData) -> None:
     """Begin the run, or see that it goes on with the same data; where they lie, and free settings, may change."""
-    inside = data.root.resolve() == (run.folder / "data").resolve()
+    inside = data.source.resolve() == (run.folder / "data").resolve()
     now = described(data) | ({"root": "data"} if inside else {})
     if not run.config.is_file():
+        write_records(run, data)
         run.begin(settings, now)
         return
     recorded = run.data_description() if run.knows_data() else None
-    if recorded and recorded.get("fingerprint") != now["fingerprint"]:
-        raise DgaugError(f"the data at {data.root} are not those {run.folder} was started with; --force starts over")
+    if recorded:
+        require_recorded(run, data, recorded, remedy="--force starts over")
+        require_fingerprint(run, data, recorded, remedy="--force starts over")
     if recorded != now:
+        write_records(run, data)
         run.record_data(now)
     if run.settings() != settings:
         run.record_settings(settings)

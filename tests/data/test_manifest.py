@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -52,11 +53,11 @@ def test_all_columns_are_read(folder: Path) -> None:
         ("path,identity\n../set/a.jpg,1\n", "line 2: '../set/a.jpg' leaves"),
         ("path,identity\nsub/../../a.jpg,1\n", "line 2: .* leaves"),
         ("path,identity\nC:/a.jpg,1\n", "line 2: 'C:/a.jpg' leaves"),
-        ("path,identity\na.jpg,\n", "line 2: a picture needs a path and an identity"),
-        ("path,identity\na.jpg\n", "line 2: a picture needs a path and an identity"),
+        ("path,identity\na.jpg,\n", "line 2: an image needs a path and an identity"),
+        ("path,identity\na.jpg\n", "line 2: an image needs a path and an identity"),
         ("path,identity\nsub/b, c.jpg,1\n", "line 2: more fields than columns"),
-        ("path,identity,camera\na.jpg,1,left\n", "line 2: the camera 'left' is not a number"),
-        ("path,identity,split\na.jpg,1,probe\n", "line 2: unknown split 'probe'"),
+        ("path,identity,camera\na.jpg,1,3\nd.jpg,1,-5\n", "line 3: the camera '-5' is not a number"),
+        ("path,identity,split\na.jpg,1,left\n", "line 2: unknown split 'left'"),
         ("path,identity,role\na.jpg,1,extra\n", "line 2: unknown role 'extra'"),
         ("path,identity\na.jpg,1\nd.jpg,1\na.jpg,2\n", "line 4: 'a.jpg' is already in the split train"),
         ("path,identity\nz.jpg,1\n", "line 2: there is no file 'z.jpg'"),
@@ -126,3 +127,93 @@ def test_a_manifest_that_cannot_be_written_is_said_so(market: Path) -> None:
     (market / "all.csv").mkdir()
     with pytest.raises(DgaugError, match=r"all\.csv: cannot be written"):
         pack(open_data(market), market / "all.csv", force=True)
+
+
+def cameras_of(folder: Path, *texts: str) -> list[int]:
+    rows = [f"{name},1,{text}" for name, text in zip(("a.jpg", "d.jpg", '"sub/b, c.jpg"'), texts, strict=True)]
+    return [
+        record.camera for record in open_data(write(folder, "path,identity,camera\n" + "\n".join(rows))).splits["train"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "numbers", "note"),
+    [
+        (("1.0", "2.", "007"), [1, 2, 7], ""),
+        (("nan", "", "None"), [-1, -1, -1], ""),
+        (("-1.0", " 3 ", "0"), [-1, 3, 0], ""),
+        (("north door", "lift", "nan"), [2, 1, -1], "1 is 'lift', 2 is 'north door'"),
+        (("10", "2", "east"), [2, 1, 3], "1 is 2, 2 is 10, 3 is 'east'"),
+        (("20240101000002", "20240101000000", "20240101000002"), [2, 1, 2], "1 is 20240101000000"),
+        (("1" * 30, "2", "2"), [2, 1, 1], "2 is 1111"),
+        (("Zoe\u0301", "Zo\u00e9", "lift"), [1, 1, 2], "1 is 'Zo\u00e9', 2 is 'lift'"),
+    ],
+)
+def test_cameras_are_numbers_or_numbered_in_order_and_said_so(
+    folder: Path, texts: tuple[str, ...], numbers: list[int], note: str
+) -> None:
+    assert cameras_of(folder, *texts) == numbers
+    notes = open_data(folder).notes
+    assert ([note in one for one in notes] == [True]) if note else not notes
+
+
+def test_an_image_is_found_however_its_path_is_written(folder: Path) -> None:
+    (folder / "de\u0301j\u00e0.jpg").write_bytes(b"x")
+    (folder / "real\\name.jpg").write_bytes(b"x")
+    for written, path in {
+        "sub\\b, c.jpg": "sub/b, c.jpg",
+        ".\\a.jpg": "a.jpg",
+        str(folder / "sub" / "b, c.jpg"): "sub/b, c.jpg",
+        str(folder / "sub" / ".." / "a.jpg"): "a.jpg",
+        "d\u00e9j\u00e0.jpg": "de\u0301j\u00e0.jpg",
+        "de\u0301ja\u0300.jpg": "de\u0301j\u00e0.jpg",
+        "real\\name.jpg": "real\\name.jpg",
+    }.items():
+        data = open_data(write(folder, f'path,identity\n"{written}",1\n'))
+        assert [record.path for record in data.splits["train"]] == [path], written
+
+
+def test_an_absolute_path_through_a_link_is_inside_too(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(folder)
+    write(folder, f"path,identity\n{folder}/a.jpg,1\n{tmp_path}/link/d.jpg,1\n")
+    assert [record.path for record in open_data(tmp_path / "link").splits["train"]] == ["a.jpg", "d.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("D:\\data\\a.jpg", "line 3: .* leaves the manifest's folder; give paths relative to it"),
+        ("..\\set\\a.jpg", "line 3: .* leaves"),
+        ("\\\\host\\share\\a.jpg", "line 3: .* leaves"),
+        ("/etc/a.jpg", "line 3: .* leaves"),
+        ("sub/b, c", r"line 3: there is no file .*; did you mean 'sub/b, c\.jpg'"),
+        (".\\d.jpg", r"line 3: 'd\.jpg' is already in the split train; name each image once"),
+    ],
+)
+def test_a_path_that_cannot_be_meant_is_named_by_its_row(folder: Path, written: str, message: str) -> None:
+    with pytest.raises(DgaugError, match=message):
+        open_data(write(folder, f'path,identity\nd.jpg,1\n"{written}",1\n'))
+
+
+def test_one_file_named_in_two_forms_is_named_twice(folder: Path) -> None:
+    (folder / "\u00e9.jpg").write_bytes(b"x")
+    with pytest.raises(DgaugError, match=r"line 3: .* is already in the split train"):
+        open_data(write(folder, "path,identity\n\u00e9.jpg,1\ne\u0301.jpg,1\n"))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("header", ["path,identity,camera", "Path, Identity,CAMERA", '"path","identity","camera"'])
+def test_the_header_may_be_written_as_spreadsheets_do(folder: Path, header: str, delimiter: str) -> None:
+    text = f"{header}\nd.jpg,x,3\n".replace(",", delimiter)
+    assert open_data(write(folder, text)).splits == {"train": [Record("d.jpg", "x", 3)]}
+
+
+def test_one_identity_in_two_forms_of_unicode_is_one(folder: Path, write_tree: WriteTree) -> None:
+    write(folder, "path,identity\na.jpg,Zo\u00e9\nd.jpg,Zoe\u0301\n")
+    data = open_data(folder)
+    assert {record.identity for record in data.splits["train"]} == {"Zo\u00e9"}
+    assert "two forms of Unicode: 'Zo\u00e9'" in data.notes[0]
+    (folder / "manifest.csv").unlink()
+    shutil.rmtree(folder)
+    root = write_tree(["Zo\u00e9/1.jpg", "Zoe\u0301/2.jpg", "e\u0301a/1.jpg"])
+    assert [record.identity for record in open_data(root).splits["train"]] == ["Zo\u00e9", "Zo\u00e9", "e\u0301a"]

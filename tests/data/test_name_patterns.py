@@ -62,7 +62,6 @@ def test_an_optional_camera_may_be_missing(write_tree: WriteTree) -> None:
         (r"^(?P<identity>\d+)_", r"1 of 2 pictures match .*'x\.jpg' does not"),
         (r"^(?P<identity>\d+)#", r"0 of 2 pictures match .*'1_a\.jpg' does not"),
         (r"(?P<identity>q*)", "an empty identity"),
-        (r"^(?P<identity>\w+).(?P<camera>jpg)", "the camera 'jpg'.*not a number"),
     ],
 )
 def test_a_pattern_that_does_not_fit_is_refused(write_tree: WriteTree, pattern: str, message: str) -> None:
