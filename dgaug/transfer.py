@@ -15,7 +15,7 @@ STAGED = 1 << 16
 
 def at_work(device: torch.device) -> bool:
     """Whether there is a CUDA device to overlap with: one that holds something already."""
-    return device.type == "cuda" and torch.cuda.is_initialized()
+    return device.type == "cuda" and torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
 
 def upload(values: Tensor | NDArray[Any], device: torch.device) -> Tensor:

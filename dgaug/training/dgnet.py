@@ -253,8 +253,10 @@ class DGNet:
         decay = self.settings.optimizer.ema
         if self.settings.model.start == "none":
             decay = min(decay, (1 + iteration) / (10 + iteration))  # forget the random start sooner
-        averaged = list(self.networks.averaged.parameters())
-        torch._foreach_lerp_(averaged, list(self.networks.generator.parameters()), 1 - decay)
+        averaged, values = (
+            tuple(network.parameters()) for network in (self.networks.averaged, self.networks.generator)
+        )
+        torch._foreach_lerp_(averaged, values, 1 - decay)
 
 
 def _adam(network: nn.Module, rate: float, weight_decay: float) -> torch.optim.Adam:
