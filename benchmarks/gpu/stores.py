@@ -63,7 +63,7 @@ def published(work: Path, pairs: int, device: torch.device, *, tf32: bool) -> Va
 
 
 def store(work: Path, device: torch.device, *, pairs: int, precision: str, labels: bool) -> Values:
-    """A whole store of JPEG images; the rate is that between the first and the last report of progress."""
+    """A whole store of JPEG images; the rate is that between the first report of progress and the last image."""
     ticks: list[tuple[float, int]] = []
 
     def heard(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
@@ -85,8 +85,10 @@ def store(work: Path, device: torch.device, *, pairs: int, precision: str, label
         progress=heard,
     )
     seconds = time.perf_counter() - began
-    (first, before), (last, after) = ticks[min(1, len(ticks) - 1)], ticks[-1]
-    rate = (after - before) / (last - first) if last > first else made.count / seconds
+    first, before = ticks[0]
+    # The end is told twice: when the last image is made, and when everything is on disk.
+    last, after = next(tick for tick in ticks if tick[1] == ticks[-1][1])
+    rate = (after - before) / (last - first) if after > before else made.count / seconds
     values: Values = {"images": made.count, **rates(rate), "whole call, s": seconds}
     values["micro-batch"] = open_store(made.store).spec.micro_batch
     if device.type == "cuda":
