@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -40,11 +40,13 @@ class IdentityData:
     """A data set on disk: its root, the layout it was read as, and its splits.
 
     `splits` maps `train`, `query`, `gallery` and, where there is one, `multi-query` to records sorted by path.
+    `contents` has the digest of each file that was read, by its path: equal files have equal ones.
     """
 
     root: Path
     layout: str
     splits: dict[str, list[Record]] = field(default_factory=dict)
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     def picture_path(self, record: Record) -> Path:
         """The file of a record."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Role, class_names
+from dgaug.data.records import IdentityData, class_names
 from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
@@ -17,6 +16,16 @@ from dgaug.models.reid import AnyReidNetwork
 from dgaug.progress import Progress, silent
 from dgaug.scores.feature_file import require_feature_file, write_features
 from dgaug.scores.features import Extraction, Split, identity_numbers, split_features
+from dgaug.scores.held_out import (
+    GALLERY,
+    QUERY,
+    TRAIN,
+    HeldOut,
+    held_out,
+    require_evaluation,
+    trained_identities,
+    warn_of_leaks,
+)
 from dgaug.scores.protocols import MULTI_QUERY, SINGLE_QUERY, Evaluation, Protocols, Tables, evaluate_splits
 from dgaug.scores.ranked_lists import draw_ranked_lists
 from dgaug.scores.reranking import Reranking
@@ -24,9 +33,7 @@ from dgaug.scores.similarity import require_metric
 from dgaug.scores.weighting import FINE_WEIGHT, FineWeight, choose_fine_weight, weightings_of
 from dgaug.settings import parse_settings
 
-_log = logging.getLogger("dgaug")
 AUTO = "auto"
-TRAIN, QUERY, GALLERY = "train", "query", "gallery"
 
 
 def evaluate_reid(
@@ -85,6 +92,8 @@ def evaluate_reid(
     used = [QUERY, GALLERY, *([MULTI_QUERY] if multi_query else [])]
     reading = {"layout": layout, "pattern": pattern, "cameras": cameras}
     content = _read_evaluated(Path(data), reading, used if weight else [*used, TRAIN], progress)
+    told = held_out(content, trained_identities(model, content))
+    warn_of_leaks(told)
     extraction = Extraction(model.network.to(default_device()), model.image_size, flip=flip, unit=metric == "cosine")
     # Parts of unit length already; the mean over several queries keeps the length it has (method: ranking).
     metric_of_scores = "inner" if metric == "cosine" else metric
@@ -107,7 +116,7 @@ def evaluate_reid(
             "reranking": None if reranking is None else asdict(reranking),
             "single_gallery_shot": {"repeats": single_shot, "seed": seed} if single_shot else None,
             "multi_query": _described_multi_query(splits) if multi_query else None,
-            **_described_data(model, content),
+            **_described_data(model, content, told),
         },
         progress=progress,
     )
@@ -138,27 +147,6 @@ def evaluate_network(
     return evaluate_splits(splits[QUERY], splits[GALLERY], weightings).ranking[SINGLE_QUERY]
 
 
-def require_evaluation(data: IdentityData) -> None:
-    """Refuse a data set on which nothing can be ranked.
-
-    Raises:
-        DgaugError: it has no query, no gallery, or a gallery with one identity.
-    """
-    missing = [split for split in (QUERY, GALLERY) if not data.splits.get(split)]
-    if missing:
-        raise DgaugError(
-            f"{data.root} has no {' and no '.join(missing)} split, so a re-id model cannot be evaluated on it; "
-            "add the folders, or a manifest with a split column"
-        )
-    gallery = [record for record in data.splits[GALLERY] if record.role is not Role.JUNK]
-    names = {record.identity for record in gallery}
-    if len(names) == 1 and gallery[0].role is Role.IDENTITY:
-        raise DgaugError(
-            f"{data.root}: all {len(gallery):,} gallery pictures show the identity {names.pop()!r}, so every ranking "
-            "of them is right; a gallery needs at least two identities"
-        )
-
-
 def _given_weight(weight: float | str) -> FineWeight:
     try:
         given = FineWeight(float(weight))
@@ -185,16 +173,6 @@ def _read_evaluated(
     require_evaluation(data)
     if MULTI_QUERY in splits and not data.splits.get(MULTI_QUERY):
         raise DgaugError(f"{root} has no multi-query pictures (Market-1501: gt_bbox); leave --multi-query out")
-    unknown = {
-        split: sum(record.camera == UNKNOWN_CAMERA for record in data.splits[split]) for split in (QUERY, GALLERY)
-    }
-    if any(unknown.values()):
-        _log.warning(
-            "no camera is known of %s: there a match may come from the query's own camera, which is easier to find",
-            " and ".join(
-                f"{count:,} of {len(data.splits[split]):,} {split} pictures" for split, count in unknown.items()
-            ),
-        )
     return data
 
 
@@ -221,12 +199,12 @@ def _described_multi_query(splits: Mapping[str, Split]) -> dict[str, int]:
     }
 
 
-def _described_data(model: ReidModel, data: IdentityData) -> dict[str, object]:
+def _described_data(model: ReidModel, data: IdentityData, told: HeldOut) -> dict[str, object]:
     """Which data these are, and whether they are those that the network was trained on (None: cannot be told)."""
     names = class_names(data.splits.get(TRAIN, []))
-    cameras = [record.camera for split in (QUERY, GALLERY) for record in data.splits[split]]
     return {
         "layout": data.layout,
-        "cameras": "known" if UNKNOWN_CAMERA not in cameras else "unknown" if max(cameras) < 0 else "partly known",
+        "cameras": told.cameras,
         "trained_on_these_identities": model.knows(names) if names else None,
+        "held_out": told.described(),
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from dgaug.data.records import class_names
+from dgaug.data.records import IdentityData, class_names
 from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
@@ -17,7 +17,7 @@ from dgaug.files import whole, write_figures
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
-from dgaug.scores.evaluation import require_evaluation
+from dgaug.scores.held_out import HeldOut, held_out, require_evaluation, warn_of_leaks
 from dgaug.scores.paired import Figure, over_seeds, paired_difference
 from dgaug.scores.sources import FEEDS, Labelling, open_sources, seeded_feed
 from dgaug.scores.study import HEADLINE, Row, Study, Variant, flat, generated_per_step
@@ -100,6 +100,7 @@ def train_reid(
         raise DgaugError("--data needs --out: there is no run folder to put the results in")
     content = read_data(root, settings.data, splits=("train", "query", "gallery"), progress=progress)
     require_evaluation(content)
+    warn_of_leaks(_held_out(content))
     pictures = LabelledPictures.of(content, settings.data.image_size)
     labelling = Labelling(reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(found))
     sources = open_sources(
@@ -134,6 +135,10 @@ def twin_variants(
     more = reid.model_copy(update={"batch_size": reid.batch_size + generated})
     same_size = Variant(names[0], model, more)
     return [same_size, Variant(names[1], model, reid)] if generated else [same_size]
+
+
+def _held_out(data: IdentityData) -> HeldOut:
+    return held_out(data, class_names(data.splits["train"]))
 
 
 def _named(variants: Sequence[Variant], seeds: int) -> str:
@@ -171,6 +176,7 @@ def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, gene
             "training_images": len(study.pictures.paths),
             "training_identities": len(class_names(study.data.splits["train"])),
         },
+        "held_out": _held_out(study.data).described(),
     }
     results = {
         "protocol": protocol,
