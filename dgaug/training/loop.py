@@ -22,11 +22,12 @@ from dgaug.settings import Settings
 from dgaug.training import schedule
 from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
 from dgaug.training.dgnet import DGNet
+from dgaug.training.divergence import broken_weights, divergence, shown_images
 from dgaug.training.log import TrainingLog
 from dgaug.training.networks import build_networks
 from dgaug.training.objectives import SIDES
 from dgaug.training.preview import preview
-from dgaug.training.sampling import OrderedBatches, order_of
+from dgaug.training.sampling import WHOLE, OrderedBatches, Share, order_of
 from dgaug.training.start import start_from
 from dgaug.training.terms import Batch
 
@@ -60,7 +61,7 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
     with closing(batches), stop_requests() as stop:
         for iteration in range(start, total):
             micro_batches = [_batch(*next(batches)) for _ in range(settings.schedule.accumulation)]
-            terms = _step(model, micro_batches, iteration, run)
+            terms = _step(training, model, micro_batches, iteration)
             done = iteration + 1
             stop.signal_number = processes.largest(stop.signal_number or 0) or None
             if processes.first:
@@ -76,21 +77,23 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
 
 
 def _batches(training: Training, model: DGNet, start: int) -> Generator[tuple[Tensor, Tensor], None, None]:
+    dataset, sampler = _shown(training, start=start, share=model.share)
+    return endless_batches(dataset, training.settings.data.workers, sampler, model.processes.device)
+
+
+def _shown(training: Training, *, start: int, share: Share) -> tuple[TrainingPictures, OrderedBatches]:
+    """What training sees, and in which order."""
     settings = training.settings
-    return endless_batches(
-        TrainingPictures(training.pictures, pad=settings.data.pad, positives=True),
-        settings.data.workers,
-        OrderedBatches(
-            order_of(settings.schedule, training.pictures.labels),
-            settings.schedule.batch_size,
-            phase="dgnet",
-            seed=settings.seed,
-            streams=SIDES,
-            start=start,
-            share=model.share,
-        ),
-        model.processes.device,
+    sampler = OrderedBatches(
+        order_of(settings.schedule, training.pictures.labels),
+        settings.schedule.batch_size,
+        phase="dgnet",
+        seed=settings.seed,
+        streams=SIDES,
+        start=start,
+        share=share,
     )
+    return TrainingPictures(training.pictures, pad=settings.data.pad, positives=True), sampler
 
 
 def _batch(views: Tensor, labels: Tensor) -> Batch:
@@ -98,14 +101,27 @@ def _batch(views: Tensor, labels: Tensor) -> Batch:
     return Batch(pictures, positives, labels)
 
 
-def _step(model: DGNet, batches: list[Batch], iteration: int, run: Run) -> dict[str, float]:
+def _step(training: Training, model: DGNet, batches: list[Batch], iteration: int) -> dict[str, float]:
     try:
-        return model.step(batches, iteration)
+        terms = model.step(batches, iteration)
     except FloatingPointError as error:
-        raise DgaugError(
-            f"training diverged at iteration {iteration}: {error}; the last checkpoint under {run.folder} "
-            "is kept; lower optimizer.*, set optimizer.clip, or lengthen schedule.ramp_length"
-        ) from error
+        raise _diverged(training, iteration, str(error)) from error
+    reason = divergence(terms)
+    if reason is not None:
+        raise _diverged(training, iteration, reason)
+    return terms
+
+
+def _diverged(training: Training, iteration: int, reason: str) -> DgaugError:
+    """What went wrong, what to change, and the images of this iteration and of the one whose update led here."""
+    dataset, sampler = _shown(training, start=0, share=WHOLE)
+    seen = shown_images(dataset, sampler, range(max(0, iteration - 1), iteration + 1))
+    return DgaugError(
+        f"training diverged at iteration {iteration}: {reason}; the last checkpoint under {training.run.folder} is "
+        "kept; start over (--force) with lower rates (--set optimizer.generator=..., optimizer.discriminator, "
+        "optimizer.backbone, optimizer.heads), --set optimizer.clip=1 or a longer --set schedule.ramp_length=..., or "
+        f"without an image that is none; {seen}"
+    )
 
 
 def _model(training: Training, processes: Processes) -> tuple[DGNet, int]:
@@ -139,6 +155,9 @@ def _save(training: Training, model: DGNet, iteration: int) -> None:
         "networks": {name: network.state_dict() for name, network in model.networks.saved().items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
     }
+    reason = broken_weights(model.networks.saved())
+    if reason is not None:
+        raise _diverged(training, iteration - 1, reason)
     path = training.run.checkpoint
     checkpoints.save(path, content)
     if iteration % training.settings.checkpoint.every == 0:

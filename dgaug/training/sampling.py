@@ -113,6 +113,13 @@ class OrderedBatches(Sampler[list[Draw]]):
         self.share = share
         self.places = [share.rows(batch_size, turn) for turn in range(share.turns)]
 
+    def whole(self, iteration: int) -> list[Draw]:
+        """The batch of an iteration over all shares."""
+        batches = OrderedBatches(
+            self.order, self.batch_size, phase=self.phase, seed=self.seed, streams=self.streams, start=iteration
+        )
+        return next(iter(batches))
+
     def __iter__(self) -> Iterator[list[Draw]]:
         iteration = self.start
         orders = self._orders(0)
