@@ -28,13 +28,16 @@ def command(
         dgaug demo --out again --seed 1
     """
     from dgaug.errors import Interrupted
+    from dgaug.scores.held_out import require_cameras
     from dgaug.scores.quality import score_fid
     from dgaug.scores.twins import train_reid
+    from dgaug.settings import load_settings
     from dgaug.synthesis.drawing import draw_grid
     from dgaug.synthesis.job import synthesize
     from dgaug.training.train import train
 
     began = time.monotonic()
+    require_cameras(load_settings("toy", overrides=overrides))
     try:
         with progress_shown() as progress:
             run = train(

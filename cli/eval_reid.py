@@ -17,6 +17,9 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option("--pattern", metavar="REGEX", help="Your own names, see dgaug data check.")
 @click.option("--cameras", default="auto", show_default=True, metavar="POLICY", help="auto, none or required.")
 @click.option(
+    "--damaged", default="refuse", show_default=True, metavar="POLICY", help="Damaged images: refuse, or skip them."
+)
+@click.option(
     "--metric", default="cosine", show_default=True, metavar="NAME", help="cosine, euclidean or inner (product)."
 )
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Average over a picture and its mirror.")

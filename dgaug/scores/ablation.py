@@ -19,7 +19,7 @@ from dgaug.pictures.intervals import Interval, intervals
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, locked
 from dgaug.scores.evaluation import evaluate_network
-from dgaug.scores.held_out import held_out, require_evaluation, warn_of_leaks
+from dgaug.scores.held_out import held_out, require_cameras, require_evaluation, warn_of_leaks
 from dgaug.scores.paired import Figure, over_seeds, paired_difference
 from dgaug.scores.retrieval import Ranking
 from dgaug.scores.sources import Labelling, open_source, seeded_feed
@@ -29,6 +29,7 @@ from dgaug.settings import load_settings
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import require_policy
+from dgaug.training.sampling import Share, require_identities
 from dgaug.training.train import train
 
 FULL, NO_FEEDING, NO_IDENTITY = "full", "without online feeding", "without identity supervision"
@@ -112,7 +113,10 @@ def ablate(
     chosen = [*overrides, *(f"{name}={value}" for name, value in limits.items() if value is not None)]
     asked = load_settings(config or (None if data else "toy"), overrides=chosen)
     require_policy(asked.reid.labels)
-    if data is not None:
+    require_identities(asked.reid, "reid", Share(turns=asked.reid.accumulation))
+    if data is None:
+        require_cameras(asked)
+    else:
         content = read_data(Path(data), asked.data, splits=("train", "query", "gallery"), progress=progress)
         require_evaluation(content)
         warn_of_leaks(held_out(content, class_names(content.splits["train"])))

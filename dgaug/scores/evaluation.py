@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from dgaug.data.records import IdentityData, class_names
+from dgaug.data.records import IdentityData, Role, class_names
 from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
@@ -43,6 +43,7 @@ def evaluate_reid(
     layout: str = "auto",
     pattern: str | None = None,
     cameras: str = "auto",
+    damaged: str = "refuse",
     metric: str = "cosine",
     flip: bool = True,
     fine_weight: float | str = FINE_WEIGHT,
@@ -66,6 +67,7 @@ def evaluate_reid(
         layout: one of `LAYOUTS`, or `auto`.
         pattern: a regular expression for file names of your own, see `open_data`.
         cameras: `auto`, `none` (a match may come from the query's own camera) or `required`.
+        damaged: `refuse` a data set with damaged images, or `skip` them.
         metric: `cosine` (parts of unit length, as published), `euclidean` or `inner` (of the features as they are).
         flip: average over the picture and its mirror.
         fine_weight: weight of the fine half in `both`; `auto` chooses it on the training split, see
@@ -90,7 +92,7 @@ def evaluate_reid(
     _require_writable(feature_file, list_file, force=force)
     model = load_reid(Path(checkpoint))
     used = [QUERY, GALLERY, *([MULTI_QUERY] if multi_query else [])]
-    reading = {"layout": layout, "pattern": pattern, "cameras": cameras}
+    reading = {"layout": layout, "pattern": pattern, "cameras": cameras, "damaged": damaged}
     content = _read_evaluated(Path(data), reading, used if weight else [*used, TRAIN], progress)
     told = held_out(content, trained_identities(model, content))
     warn_of_leaks(told)
@@ -113,7 +115,7 @@ def evaluate_reid(
             "flip": flip,
             "fine_weight": weight.weight if extraction.parts == 2 else None,
             "fine_weight_chosen_by": None if weight.chosen_by is None else _described_choice(weight),
-            "reranking": None if reranking is None else asdict(reranking),
+            "reranking": None if reranking is None else _described_reranking(reranking, content),
             "single_gallery_shot": {"repeats": single_shot, "seed": seed} if single_shot else None,
             "multi_query": _described_multi_query(splits) if multi_query else None,
             **_described_data(model, content, told),
@@ -181,6 +183,13 @@ def _features(
 ) -> dict[str, Split]:
     numbers = identity_numbers(record for split in splits for record in data.splits[split])
     return {split: split_features(extraction, data, split, numbers, progress=progress) for split in splits}
+
+
+def _described_reranking(reranking: Reranking, data: IdentityData) -> dict[str, object]:
+    """Its parameters, with as many neighbours as there are."""
+    gallery = [record for record in data.splits[GALLERY] if record.role is not Role.JUNK]
+    images = len(data.splits[QUERY]) + len(gallery)
+    return asdict(replace(reranking, k1=min(reranking.k1, images - 1), k2=min(reranking.k2, images)))
 
 
 def _described_choice(chosen: FineWeight) -> dict[str, object]:

@@ -14,6 +14,7 @@ from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role, class
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import ReidModel
 from dgaug.scores.copies import equal_files
+from dgaug.settings import Settings
 from dgaug.store.policies import EXTRA_CLASS
 
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
@@ -69,6 +70,19 @@ def require_evaluation(data: IdentityData) -> None:
             "of them is right; a gallery needs at least two identities"
         )
     _require_a_match(data)
+
+
+def require_cameras(settings: Settings) -> None:
+    """Refuse embedded data on which nothing could be ranked, before they are drawn.
+
+    Raises:
+        DgaugError: they would have one camera, so that no query has a match.
+    """
+    if settings.toy.cameras == 1 and settings.data.cameras != "none":
+        raise DgaugError(
+            "toy.cameras = 1: no query would have a gallery picture of its identity from another camera; take --set "
+            "toy.cameras=2 or more, or --set data.cameras=none"
+        )
 
 
 def _require_a_match(data: IdentityData) -> None:

@@ -25,6 +25,7 @@ from dgaug.settings import FeedSettings, Settings, load_settings, override, pars
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import require_policy
 from dgaug.training.recipes import RECIPES
+from dgaug.training.sampling import Share, require_identities
 
 _log = logging.getLogger("dgaug")
 
@@ -94,6 +95,7 @@ def train_reid(
     settings = model_settings(base, model, overrides, flags)
     reid = settings.reid
     require_policy(reid.labels)
+    require_identities(reid, "reid", Share(turns=reid.accumulation))
     folder = Path(out) if out is not None else found.reid if found is not None else None
     root = Path(data) if data is not None else found.data_root() if found is not None else None
     if folder is None or root is None:
@@ -161,6 +163,8 @@ def _teacher_of(run: Run | None) -> Path | None:
 
 def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, generated: int) -> dict[str, Any]:
     settings = study.settings.reid
+    two_heads = all("both" in row.ranking for row in rows)
+    score = "prim + weight x fine" if two_heads else "prim"
     protocol = {
         "model": model,
         "feed": feed,
@@ -168,9 +172,11 @@ def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, gene
         "seeds": sorted({row.seed for row in rows}),
         "optimiser_steps": settings.iterations,
         "pictures_per_step": settings.batch_size + generated,
-        "twin": "same start, same steps, same pictures per step, all of them real",
-        "evaluation": "single query, flip-averaged features, prim + weight x fine; junk dropped, distractors kept",
-        "fine_weight": settings.fine_at_test,
+        "twin": "same start, same steps, same pictures per step, all of them real"
+        if any(row.variant in (TWIN, FEWER) for row in rows)
+        else None,
+        "evaluation": f"single query, flip-averaged features, {score}; junk dropped, distractors kept",
+        "fine_weight": settings.fine_at_test if two_heads else None,
         "data": {
             "layout": study.data.layout,
             "training_images": len(study.pictures.paths),
