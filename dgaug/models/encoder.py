@@ -19,7 +19,7 @@ from dgaug.errors import DgaugError
 from dgaug.files import require_free, whole
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
-from dgaug.models.traced import read_program, save_program, trace
+from dgaug.models.traced import TracedNetwork, read_program, save_program, trace
 
 KINDS = ("torchscript", "onnx")
 TOLERANCE = 1e-4
@@ -142,11 +142,13 @@ def _write_onnx(encoder: Encoder, example: Tensor, path: Path, described: str) -
     import onnx
     import onnxruntime
 
+    # The exporter traces by itself, but not through a program that was traced before.
+    exported = trace(encoder, example) if isinstance(encoder.network, TracedNetwork) else encoder
     names = {"pictures": {0: "batch"}, "features": {0: "batch"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter by tracing needs no further package, and torch calls it legacy
         torch.onnx.export(
-            encoder,
+            exported,
             (example,),
             str(path),
             input_names=["pictures"],
