@@ -31,13 +31,16 @@ def command(
     """
     from dgaug.device import use_device
     from dgaug.errors import Interrupted
+    from dgaug.scores.held_out import require_cameras
     from dgaug.scores.quality import score_fid
     from dgaug.scores.twins import train_reid
+    from dgaug.settings import load_settings
     from dgaug.synthesis.drawing import draw_grid
     from dgaug.synthesis.job import synthesize
     from dgaug.training.train import train
 
     began = time.monotonic()
+    require_cameras(load_settings("toy", overrides=overrides))
     try:
         with use_device(device), progress_shown() as progress:
             run = train(

@@ -25,6 +25,9 @@ from dgaug_cli.device import device_option
     help="16-bit images: the range of the data set, or all bits.",
 )
 @click.option(
+    "--damaged", default="refuse", show_default=True, metavar="POLICY", help="Damaged images: refuse, or skip them."
+)
+@click.option(
     "--metric", default="cosine", show_default=True, metavar="NAME", help="cosine, euclidean or inner (product)."
 )
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Average over a picture and its mirror.")

@@ -35,6 +35,7 @@ from dgaug_cli.console import PROCESSES, RANK
 from dgaug_cli.group import Group
 from dgaug_cli.memory import ran_out
 from dgaug_cli.quiet import with_quiet
+from dgaug_cli.remedies import with_remedies
 
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.interrupts import Stopped, stopping_at_once
@@ -91,7 +92,7 @@ for command in (
     doctor.command,
     completion.command,
 ):
-    cli.add_command(with_quiet(command))
+    cli.add_command(with_quiet(with_remedies(command)))
 
 
 def main() -> None:

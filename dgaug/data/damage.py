@@ -37,6 +37,11 @@ class Inspection:
     contrast: int = 255
 
 
+def content_digest(content: bytes) -> bytes:
+    """The digest of a file's bytes that `IdentityData.contents` holds."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
 def inspect_pictures(
     data: IdentityData, *, splits: Sequence[str] | None = None, on_progress: Progress | None = None
 ) -> list[Inspection]:
@@ -46,7 +51,7 @@ def inspect_pictures(
         path, digest = data.picture_path(item[1]), b""
         try:
             content = read_picture_bytes(path)
-            digest = hashlib.blake2b(content, digest_size=16).digest()
+            digest = content_digest(content)
             picture = decode_picture(content, path)
         except DamagedPicture as damaged:
             return Inspection(*item, digest, damaged.reason)
@@ -95,4 +100,5 @@ def usable_data(
         split: [record for record in records if (split, record.path) not in gone]
         for split, records in data.splits.items()
     }
-    return replace(data, splits=kept), dropped
+    contents = {inspection.record.path: inspection.digest for inspection in inspections if inspection.digest}
+    return replace(data, splits=kept, contents=contents), dropped

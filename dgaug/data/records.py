@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -42,12 +42,14 @@ class IdentityData:
     `splits` maps `train`, `query`, `gallery` and, where there are such, `multi-query` and `val` to records sorted by
     path. `listed` is all that was read, whatever limit, damage or camera policy took from `splits` since. `manifest`
     is the CSV file that the records come from. `notes` are sentences on what was read otherwise than it is written.
-    `levels` are the grey levels of 16-bit images that become black and white; None: all 16 bits.
+    `levels` are the grey levels of 16-bit images that become black and white; None: all 16 bits. `contents` has
+    the digest of each file that was read, by its path: equal files have equal ones.
     """
 
     root: Path
     layout: str
     splits: dict[str, list[Record]] = field(default_factory=dict)
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     listed: dict[str, list[Record]] = field(default_factory=dict, compare=False)
     manifest: Path | None = field(default=None, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)

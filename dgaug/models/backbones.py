@@ -16,6 +16,8 @@ from dgaug.data.pixels import IMAGENET_MEAN, IMAGENET_STD
 from dgaug.errors import DgaugError
 from dgaug.models.weights import load_weights, torchvision_weights
 
+_jit: Any = torch.jit  # without types
+
 
 class Backbone(nn.Module):
     """Maps normalised pictures [B, 3, H, W] to feature maps [B, channels, h, w]."""
@@ -169,4 +171,20 @@ def create_backbone(name: str, *, weights: str = "none", last_stride: int = 1) -
 
 def pool_stripes(maps: Tensor, stripes: int) -> Tensor:
     """Maximum over `stripes` horizontal bands: [B, C, h, w] to [B, C * stripes], bands innermost."""
-    return functional.adaptive_max_pool2d(maps, (stripes, 1)).flatten(1)
+    return pool_bands(maps, stripes, kind="max")
+
+
+def pool_bands(maps: Tensor, bands: int, *, kind: str) -> Tensor:
+    """Pool (`max` or `avg`) over horizontal bands, which overlap where h is no multiple of them: to [B, C * bands]."""
+    if _jit.is_tracing():
+        return _pool_rows(maps, bands, kind)
+    reduce = functional.adaptive_max_pool2d if kind == "max" else functional.adaptive_avg_pool2d
+    return reduce(maps, (bands, 1)).flatten(1)
+
+
+def _pool_rows(maps: Tensor, bands: int, kind: str) -> Tensor:
+    """The same band by band, for exported networks: ONNX has no adaptive pooling into bands that overlap."""
+    height = int(maps.shape[2])
+    rows = [maps[:, :, band * height // bands : -(-(band + 1) * height // bands)] for band in range(bands)]
+    pooled = [part.amax(dim=(2, 3)) if kind == "max" else part.mean(dim=(2, 3)) for part in rows]
+    return torch.stack(pooled, dim=2).flatten(1)

@@ -17,6 +17,8 @@ from dgaug.models.arithmetic import as_published
 
 LEAKY_SLOPE = 0.2
 EPSILON = 1e-5
+FLAT = EPSILON / 128
+"""A channel of an image with less variance counts as constant; the reciprocal root tells no less apart in bfloat16."""
 
 
 def scaled(channels: int, width: float) -> int:
@@ -84,21 +86,34 @@ class Conv(nn.Module):
 
 
 def instance_norm(maps: Tensor) -> Tensor:
-    """Zero mean and unit (biased) variance per picture and channel; no parameters, no running statistics."""
+    """Zero mean and unit (biased) variance per picture and channel; no parameters, no running statistics.
+
+    No gradient passes a constant channel. Its norm would multiply gradients by 316, stacked norms by more than float32
+    holds; and what lies behind it gets zero from a constant channel by exact arithmetic too.
+    """
     if plain(maps):
-        return functional.instance_norm(maps, eps=EPSILON)
+        return functional.instance_norm(_constant_cut(maps), eps=EPSILON)
     normalised: Tensor = _InstanceNorm.apply(maps, None, None)
     return normalised
 
 
 def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """AdaIN (Huang and Belongie, 2017): `scale` and `shift` [B, C] replace each channel's own statistics."""
+    """AdaIN (Huang and Belongie, 2017): `scale` and `shift` [B, C] replace each channel's own statistics.
+
+    No gradient passes a constant channel to `maps`, as in `instance_norm`.
+    """
     if plain(maps):  # batch norm of one "picture" that has the channels of all
-        planes = maps.reshape(1, -1, *maps.shape[2:])
+        planes = _constant_cut(maps).reshape(1, -1, *maps.shape[2:])
         adapted = functional.batch_norm(planes, None, None, scale.flatten(), shift.flatten(), True, eps=EPSILON)
         return adapted.view(maps.shape)
     changed: Tensor = _InstanceNorm.apply(maps, scale, shift)
     return changed
+
+
+def _constant_cut(maps: Tensor) -> Tensor:
+    """The same maps, without the graph behind constant channels."""
+    variance = maps.detach().var(dim=(2, 3), correction=0, keepdim=True)
+    return torch.where(variance < FLAT, maps.detach(), maps)
 
 
 class _InstanceNorm(torch.autograd.Function):
@@ -117,7 +132,7 @@ class _InstanceNorm(torch.autograd.Function):
         normalised, _, factor = torch.native_group_norm(
             centred, None, None, pictures, channels, height * width, channels, EPSILON
         )
-        factor = factor[:, :, None, None]
+        factor = factor.masked_fill(factor > (EPSILON + FLAT) ** -0.5, 0)[:, :, None, None]  # see `instance_norm`
         if scale is None or shift is None:
             ctx.save_for_backward(normalised, factor)
             return normalised

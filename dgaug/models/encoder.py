@@ -19,7 +19,7 @@ from dgaug.errors import DgaugError
 from dgaug.files import require_free, whole
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
-from dgaug.models.traced import read_program, save_program, trace
+from dgaug.models.traced import TracedNetwork, read_program, save_program, trace
 
 KINDS = ("torchscript", "onnx")
 TOLERANCE = 1e-4
@@ -82,8 +82,8 @@ def export_encoder(
         force: write over a file.
 
     Raises:
-        DgaugError: an unknown form, `out` exists, a bad checkpoint, ONNX is not installed, or the exported form gives
-            other features; then no file is left.
+        DgaugError: an unknown form, `out` exists, a bad checkpoint, ONNX is not installed, the network cannot be
+            written in this form, or the exported form gives other features; then no file is left.
     """
     path = Path(out)
     if to not in KINDS:
@@ -107,15 +107,29 @@ def export_encoder(
     chance = torch.Generator().manual_seed(0)
     noise = torch.rand(3, 3, height, width, generator=chance)
     with whole(path) as aside:
-        # Traced with two pictures and compared with three and one: a batch size that was built in would show.
-        run = _WRITERS[to](encoder, noise[:2], aside, json.dumps(described))
-        difference = max(float((run(some) - encoder(some)).abs().max()) for some in (noise, noise[:1]))
+        difference = _written(encoder, noise, to, aside, json.dumps(described), source=str(checkpoint))
         if not difference <= TOLERANCE:
             raise DgaugError(
                 f"the {to} form of {checkpoint} gives features that differ by {difference:.2g} from the network's, "
                 f"more than {TOLERANCE:g}; nothing was written"
             )
     return EncoderExport(path, to, model.image_size, model.network.feature_length, difference)
+
+
+def _written(encoder: Encoder, noise: Tensor, to: str, path: Path, described: str, *, source: str) -> float:
+    """Write the form and run it; the largest difference of a feature from the network's."""
+    try:
+        # Traced with two images and compared with three and one: a batch size that was built in would show.
+        run = _WRITERS[to](encoder, noise[:2], path, described)
+        return max(float((run(some) - encoder(some)).abs().max()) for some in (noise, noise[:1]))
+    except (DgaugError, OSError, MemoryError):
+        raise
+    except Exception as error:  # whatever tracers, exporters and runtimes raise at a layer that they do not know
+        said = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
+        other = next(kind for kind in KINDS if kind != to)
+        raise DgaugError(
+            f"{source} cannot be written as {to}, try --to {other}: {type(error).__name__}: {said[:300]}"
+        ) from error
 
 
 def _write_torchscript(encoder: Encoder, example: Tensor, path: Path, described: str) -> Run:
@@ -128,11 +142,13 @@ def _write_onnx(encoder: Encoder, example: Tensor, path: Path, described: str) -
     import onnx
     import onnxruntime
 
+    # The exporter traces by itself, but not through a program that was traced before.
+    exported = trace(encoder, example) if isinstance(encoder.network, TracedNetwork) else encoder
     names = {"pictures": {0: "batch"}, "features": {0: "batch"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter by tracing needs no further package, and torch calls it legacy
         torch.onnx.export(
-            encoder,
+            exported,
             (example,),
             str(path),
             input_names=["pictures"],

@@ -80,12 +80,14 @@ class Stripes(nn.Module):
 
     def __init__(self, channels: int, embedding: int, classes: int, dropout: float) -> None:
         super().__init__()
+        self.channels = channels
         self.bands = nn.ModuleList(Head(channels, embedding, classes, dropout) for _ in range(self.stripes))
         self.length = self.stripes * embedding
 
     def forward(self, pooled: Tensor, *, dropout: bool) -> HeadOutput:
         """What it says of pooled features [B, channels * 6], bands innermost."""
-        bands = pooled.view(len(pooled), -1, self.stripes).unbind(dim=2)
+        # The batch size is left open, so that a traced head takes any.
+        bands = pooled.view(-1, self.channels, self.stripes).unbind(dim=2)
         seen = [head(band, dropout=dropout) for head, band in zip(self.bands, bands, strict=True)]
         embedding = torch.cat([output.embedding for output in seen], dim=1)
         return HeadOutput(tuple(output.parts[0] for output in seen), embedding, embedding)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgaug.models.backbones import create_backbone, pool_stripes
+from dgaug.models.backbones import create_backbone, pool_bands
 from dgaug.models.decoder import BLOCKS
 from dgaug.models.heads import HEADS, HeadOutput, mean_logits
 
@@ -103,11 +103,10 @@ class ReidNetwork(AnyReidNetwork):
         """Everything about normalised pictures [B, 3, H, W]; `dropout` None follows the training mode."""
         active = self.training if dropout is None else dropout
         maps = self.backbone(pictures)
-        reduce = functional.adaptive_max_pool2d if self.pool == "max" else functional.adaptive_avg_pool2d
-        pooled = reduce(maps, (self.stripes, 1)).flatten(1)
+        pooled = pool_bands(maps, self.stripes, kind=self.pool)
         heads: list[HeadOutput] = [head(pooled, dropout=active) for head in self.heads]
         logits, embeddings = (tuple(mean_logits(one.parts) for one in heads), tuple(one.embedding for one in heads))
-        return ReidOutput(logits, embeddings, pool_stripes(maps, BLOCKS), tuple(heads))
+        return ReidOutput(logits, embeddings, pool_bands(maps, BLOCKS, kind="max"), tuple(heads))
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ from dgaug.progress import Progress
 from dgaug.report.embedding import picture_uri
 from dgaug.report.parts import Missing, dgaug_command
 from dgaug.runs import Run
-from dgaug.scores.evaluation import evaluate_reid, require_evaluation
+from dgaug.scores.evaluation import evaluate_reid
+from dgaug.scores.held_out import require_evaluation
 from dgaug.scores.protocols import SINGLE_QUERY
 from dgaug.scores.ranked_lists import spread_of_queries
 from dgaug.settings import DataSettings

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dgaug.data.recorded import read_run_data
+from dgaug.data.records import class_names
 from dgaug.data.training import read_data
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.files import file_sha256, whole, write_figures
@@ -18,16 +19,18 @@ from dgaug.pictures.figure_file import save_figure
 from dgaug.pictures.intervals import Interval, intervals
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, locked
-from dgaug.scores.evaluation import evaluate_network, require_evaluation
+from dgaug.scores.evaluation import evaluate_network
+from dgaug.scores.held_out import held_out, require_cameras, require_evaluation, warn_of_leaks
 from dgaug.scores.paired import Figure, over_seeds, paired_difference
 from dgaug.scores.retrieval import Ranking
 from dgaug.scores.sources import Labelling, open_source, seeded_feed
 from dgaug.scores.study import HEADLINE, Row, Study, Variant, flat, generated_per_step
 from dgaug.scores.twins import model_settings, twin_variants
-from dgaug.settings import Settings, load_settings
+from dgaug.settings import load_settings
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import require_policy
+from dgaug.training.sampling import Share, require_identities
 from dgaug.training.train import train
 
 FULL, NO_FEEDING, NO_IDENTITY = "full", "without online feeding", "without identity supervision"
@@ -114,8 +117,13 @@ def ablate(
     chosen = [*overrides, *(f"{name}={value}" for name, value in limits.items() if value is not None)]
     asked = load_settings(config or (None if data else "toy"), overrides=chosen)
     require_policy(asked.reid.labels)
-    if data is not None:
-        require_evaluation(read_data(Path(data), asked.data, splits=("train", "query", "gallery"), progress=progress))
+    require_identities(asked.reid, "reid", Share(turns=asked.reid.accumulation))
+    if data is None:
+        require_cameras(asked)
+    else:
+        content = read_data(Path(data), asked.data, splits=("train", "query", "gallery"), progress=progress)
+        require_evaluation(content)
+        warn_of_leaks(held_out(content, class_names(content.splits["train"])))
     with locked(folder, what="ablation"):
         runs = _generators(data, config, chosen, folder / "generators", seed=seed, force=force, progress=progress)
         settings = model_settings(runs[FULL].settings(), "dgnet", ())
@@ -230,9 +238,9 @@ def _values(rows: Sequence[Row], variant: str, feature: str, key: str) -> list[f
 def _write_results(
     study: Study, rows: list[Row], along: dict[str, dict[str, Ranking]], *, pairs: str
 ) -> dict[str, Any]:
-    settings, lines = study.settings, table(rows)
+    lines = table(rows)
     results = {
-        "protocol": _protocol(settings, study.pictures, sorted({row.seed for row in rows}), pairs),
+        "protocol": _protocol(study, sorted({row.seed for row in rows}), pairs),
         "table": lines,
         "trained_along": along,
         "runs": [{"variant": row.variant, "seed": row.seed, "ranking": row.ranking} for row in rows],
@@ -247,8 +255,8 @@ def _write_results(
     return results
 
 
-def _protocol(settings: Settings, pictures: LabelledPictures, seeds: list[int], pairs: str) -> dict[str, Any]:
-    reid = settings.reid
+def _protocol(study: Study, seeds: list[int], pairs: str) -> dict[str, Any]:
+    settings, pictures, reid = study.settings, study.pictures, study.settings.reid
     return {
         "seeds": seeds,
         "labels": reid.labels,
@@ -261,6 +269,7 @@ def _protocol(settings: Settings, pictures: LabelledPictures, seeds: list[int], 
         "fine_weight": reid.fine_at_test,
         "start": settings.model.start,
         "data": {"training_images": len(pictures.paths), "training_identities": len(pictures.class_names)},
+        "held_out": held_out(study.data, pictures.class_names).described(),
     }
 
 

@@ -16,7 +16,7 @@ from dgaug.scores.kernel import kernel_distance
 from dgaug.scores.manifold import DENSITY_NEIGHBOURS, manifold_scores
 from dgaug.scores.statistics import Given, Statistics
 
-KERNEL_SUBSET = 1000
+KERNEL_SUBSET, KERNEL_LEAST = 1000, 4
 PARTS = (8, 4, 2)
 """The distance is also given at these parts of the count: how far it depends on the count."""
 FRECHET, KERNEL, MANIFOLD, DUPLICATES = "frechet", "kernel", "precision", "duplicates"
@@ -52,6 +52,11 @@ class Features:
         return near_duplicates(kept[1], generated) if len(generated) else None
 
 
+def kernel_subset(fewer: int) -> int | None:
+    """Images of each side in a subset of the kernel distance, where the smaller side has `fewer`; None: too few."""
+    return min(KERNEL_SUBSET, fewer // 2) if fewer >= KERNEL_LEAST else None
+
+
 def feature_scores(features: Features, wanted: Callable[[str], bool], *, seed: int) -> dict[str, Any]:
     """The scores of one encoder that are wanted (`frechet`, `kernel`, `precision`, `duplicates`), named after it."""
     encoder, kept = features.encoder, features.kept()
@@ -62,8 +67,8 @@ def feature_scores(features: Features, wanted: Callable[[str], bool], *, seed: i
         return scores
     generated, real = kept
     fewer = min(len(generated), len(real))
-    if wanted(KERNEL) and fewer >= 4:
-        kernel = kernel_distance(real, generated, subset_size=max(2, min(KERNEL_SUBSET, fewer // 2)), seed=seed)
+    if wanted(KERNEL) and (subset := kernel_subset(fewer)) is not None:
+        kernel = kernel_distance(real, generated, subset_size=subset, seed=seed)
         scores |= {encoder.kernel_key: kernel.mean, f"{encoder.kernel_key}_spread": kernel.spread}
     if wanted(MANIFOLD) and fewer > DENSITY_NEIGHBOURS:
         found = manifold_scores(real[:fewer], generated[:fewer])

@@ -130,8 +130,13 @@ def _structure(donors: Donors) -> dict[str, dict[str, float]]:
     return found
 
 
+def block_of(donors: Donors) -> Rows | None:
+    """Rows [8, 8] of appearances that all stand on the same structures; None where there are not as many."""
+    return full_block(donors.pairs, appearances=BLOCK, structures=BLOCK, seed=donors.seed)
+
+
 def _variance(donors: Donors) -> Compute | str:
-    rows = full_block(donors.pairs, appearances=BLOCK, structures=BLOCK, seed=donors.seed)
+    rows = block_of(donors)
     if rows is None:
         return f"the store has no {BLOCK} appearances that all stand on the same {BLOCK} structures"
 

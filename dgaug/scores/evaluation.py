@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Role, class_names
+from dgaug.data.records import IdentityData, Role, class_names
 from dgaug.data.training import read_data
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
@@ -17,6 +16,16 @@ from dgaug.models.reid import AnyReidNetwork
 from dgaug.progress import Progress, silent
 from dgaug.scores.feature_file import require_feature_file, write_features
 from dgaug.scores.features import Extraction, Split, identity_numbers, split_features
+from dgaug.scores.held_out import (
+    GALLERY,
+    QUERY,
+    TRAIN,
+    HeldOut,
+    held_out,
+    require_evaluation,
+    trained_identities,
+    warn_of_leaks,
+)
 from dgaug.scores.protocols import MULTI_QUERY, SINGLE_QUERY, Evaluation, Protocols, Tables, evaluate_splits
 from dgaug.scores.ranked_lists import draw_ranked_lists
 from dgaug.scores.reranking import Reranking
@@ -24,10 +33,8 @@ from dgaug.scores.similarity import require_metric
 from dgaug.scores.weighting import FINE_WEIGHT, FineWeight, choose_fine_weight, weightings_of
 from dgaug.settings import parse_settings
 
-_log = logging.getLogger("dgaug")
 CHOSEN = "auto"
 """The weight of fine that is chosen on the training split."""
-TRAIN, QUERY, GALLERY = "train", "query", "gallery"
 
 
 @on_device
@@ -39,6 +46,7 @@ def evaluate_reid(
     pattern: str | None = None,
     cameras: str = "auto",
     depth: str | tuple[int, int] = "auto",
+    damaged: str = "refuse",
     metric: str = "cosine",
     flip: bool = True,
     fine_weight: float | str = FINE_WEIGHT,
@@ -64,6 +72,7 @@ def evaluate_reid(
         pattern: a regular expression for file names of your own, see `open_data`.
         cameras: `auto`, `none` (a match may come from the query's own camera) or `required`.
         depth: of 16-bit images: `auto` (the range of the data set), `full` or two grey levels.
+        damaged: `refuse` a data set with damaged images, or `skip` them.
         metric: `cosine` (parts of unit length, as published), `euclidean` or `inner` (of the features as they are).
         flip: average over the picture and its mirror.
         fine_weight: weight of the fine half in `both`; `auto` chooses it on the training split, see
@@ -89,8 +98,10 @@ def evaluate_reid(
     _require_writable(feature_file, list_file, force=force)
     model = load_reid(Path(checkpoint))
     used = [QUERY, GALLERY, *([MULTI_QUERY] if multi_query else [])]
-    reading = {"layout": layout, "pattern": pattern, "cameras": cameras, "depth": depth}
+    reading = {"layout": layout, "pattern": pattern, "cameras": cameras, "depth": depth, "damaged": damaged}
     content = _read_evaluated(Path(data), reading, used if weight else [*used, TRAIN], progress)
+    told = held_out(content, trained_identities(model, content))
+    warn_of_leaks(told)
     extraction = Extraction(model.network.to(default_device()), model.image_size, flip=flip, unit=metric == "cosine")
     # Parts of unit length already; the mean over several queries keeps the length it has (method: ranking).
     metric_of_scores = "inner" if metric == "cosine" else metric
@@ -110,10 +121,10 @@ def evaluate_reid(
             "flip": flip,
             "fine_weight": weight.weight if extraction.parts == 2 else None,
             "fine_weight_chosen_by": None if weight.chosen_by is None else _described_choice(weight),
-            "reranking": None if reranking is None else asdict(reranking),
+            "reranking": None if reranking is None else _described_reranking(reranking, content),
             "single_gallery_shot": {"repeats": single_shot, "seed": seed} if single_shot else None,
             "multi_query": _described_multi_query(splits) if multi_query else None,
-            **_described_data(model, content),
+            **_described_data(model, content, told),
         },
         progress=progress,
     )
@@ -144,27 +155,6 @@ def evaluate_network(
     return evaluate_splits(splits[QUERY], splits[GALLERY], weightings).ranking[SINGLE_QUERY]
 
 
-def require_evaluation(data: IdentityData) -> None:
-    """Refuse a data set on which nothing can be ranked.
-
-    Raises:
-        DgaugError: it has no query, no gallery, or a gallery with one identity.
-    """
-    missing = [split for split in (QUERY, GALLERY) if not data.splits.get(split)]
-    if missing:
-        raise DgaugError(
-            f"{data.root} has no {' and no '.join(missing)} split, so a re-id model cannot be evaluated on it; "
-            "add the folders, or a manifest with a split column"
-        )
-    gallery = [record for record in data.splits[GALLERY] if record.role is not Role.JUNK]
-    names = {record.identity for record in gallery}
-    if len(names) == 1 and gallery[0].role is Role.IDENTITY:
-        raise DgaugError(
-            f"{data.root}: all {len(gallery):,} gallery pictures show the identity {names.pop()!r}, so every ranking "
-            "of them is right; a gallery needs at least two identities"
-        )
-
-
 def _given_weight(weight: float | str) -> FineWeight:
     try:
         given = FineWeight(float(weight))
@@ -191,16 +181,6 @@ def _read_evaluated(
     require_evaluation(data)
     if MULTI_QUERY in splits and not data.splits.get(MULTI_QUERY):
         raise DgaugError(f"{root} has no multi-query pictures (Market-1501: gt_bbox); leave --multi-query out")
-    unknown = {
-        split: sum(record.camera == UNKNOWN_CAMERA for record in data.splits[split]) for split in (QUERY, GALLERY)
-    }
-    if any(unknown.values()):
-        _log.warning(
-            "no camera is known of %s: there a match may come from the query's own camera, which is easier to find",
-            " and ".join(
-                f"{count:,} of {len(data.splits[split]):,} {split} pictures" for split, count in unknown.items()
-            ),
-        )
     return data
 
 
@@ -209,6 +189,13 @@ def _features(
 ) -> dict[str, Split]:
     numbers = identity_numbers(record for split in splits for record in data.splits[split])
     return {split: split_features(extraction, data, split, numbers, progress=progress) for split in splits}
+
+
+def _described_reranking(reranking: Reranking, data: IdentityData) -> dict[str, object]:
+    """Its parameters, with as many neighbours as there are."""
+    gallery = [record for record in data.splits[GALLERY] if record.role is not Role.JUNK]
+    images = len(data.splits[QUERY]) + len(gallery)
+    return asdict(replace(reranking, k1=min(reranking.k1, images - 1), k2=min(reranking.k2, images)))
 
 
 def _described_choice(chosen: FineWeight) -> dict[str, object]:
@@ -227,12 +214,12 @@ def _described_multi_query(splits: Mapping[str, Split]) -> dict[str, int]:
     }
 
 
-def _described_data(model: ReidModel, data: IdentityData) -> dict[str, object]:
+def _described_data(model: ReidModel, data: IdentityData, told: HeldOut) -> dict[str, object]:
     """Which data these are, and whether they are those that the network was trained on (None: cannot be told)."""
     names = class_names(data.splits.get(TRAIN, []))
-    cameras = [record.camera for split in (QUERY, GALLERY) for record in data.splits[split]]
     return {
         "layout": data.layout,
-        "cameras": "known" if UNKNOWN_CAMERA not in cameras else "unknown" if max(cameras) < 0 else "partly known",
+        "cameras": told.cameras,
         "trained_on_these_identities": model.knows(names) if names else None,
+        "held_out": told.described(),
     }

@@ -17,7 +17,8 @@ from dgaug.data.pixels import normalise
 from dgaug.data.records import IdentityData, Record, Role
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
 from dgaug.progress import Progress, silent
-from dgaug.scores.retrieval import DISTRACTOR_IDENTITY, JUNK_IDENTITY
+from dgaug.scores.copies import equal_files
+from dgaug.scores.retrieval import DISTRACTOR_IDENTITY, JUNK_IDENTITY, Retrieval, read_retrieval
 from dgaug.transfer import Arriving, Downloads, upload
 
 BATCH = 64
@@ -26,12 +27,16 @@ READERS = 4
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures with their features float32 [N, D], identity numbers [N] and cameras [N]."""
+    """Images with their features float32 [N, D], identity numbers [N], cameras [N] and digests of their files [N].
+
+    Without digests (none known) only equal features tell that two files show the same image.
+    """
 
     records: list[Record]
     features: Tensor
     identities: NDArray[np.int64]
     cameras: NDArray[np.int64]
+    contents: Sequence[bytes] = ()
 
 
 def features_of(
@@ -111,7 +116,18 @@ def split_features(
         progress=progress,
     )
     identities = np.array([_number(record, numbers) for record in records])
-    return Split(records, features, identities, np.array([record.camera for record in records]))
+    contents = [data.contents.get(record.path, b"") for record in records]
+    return Split(records, features, identities, np.array([record.camera for record in records]), contents)
+
+
+def retrieval_of(query: Split, gallery: Split) -> Retrieval:
+    """Query and gallery, with the files that are in both known.
+
+    Raises:
+        DgaugError: NaN in the features, or features of two models.
+    """
+    sides = (values for side in (query, gallery) for values in (side.features, side.identities, side.cameras))
+    return read_retrieval(*sides, same_files=equal_files(query.contents, gallery.contents))
 
 
 def identity_numbers(records: Iterable[Record]) -> dict[str, int]:

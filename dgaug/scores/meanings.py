@@ -15,7 +15,7 @@ MEANINGS = {
     "recall": "share of real pictures among the generated ones; higher is better",
     "density": "how densely real pictures surround the generated ones; higher is better",
     "coverage": "share of real pictures with a generated one beside them; higher is better",
-    "ssim_self_reconstruction": "pairs (i, i) against the picture i itself; 1 is equal",
+    "ssim_self_reconstruction": "SSIM of pairs (i, i) with the image i itself, 1 where equal; higher is better",
     "l1_self_reconstruction": "mean absolute error of pairs (i, i), grey levels of 255; lower is better",
     "diversity": "dissimilarity within an appearance identity; higher is more varied",
     "duplicates": "share of generated pictures as near to a real one as 1 % of real ones are to each other",

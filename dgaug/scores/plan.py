@@ -14,8 +14,8 @@ from torch import Tensor
 
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
-from dgaug.scores.distances import KERNEL_SUBSET
-from dgaug.scores.donor_scores import BLOCK, OF_DONORS, SAMPLE
+from dgaug.scores.distances import KERNEL, KERNEL_LEAST, kernel_subset
+from dgaug.scores.donor_scores import BLOCK, OF_DONORS, SAMPLE, Donors, block_of
 from dgaug.scores.encoders import Encoder, fid_inception
 from dgaug.scores.judges import encoder_named, judge_named, reid_encoder, require_independent
 from dgaug.scores.manifold import DENSITY_NEIGHBOURS
@@ -31,7 +31,7 @@ INCEPTION_METRICS = {"frechet": "fid", "kernel": "kid"}
 OF_ANY_ENCODER = ("precision", "duplicates")
 OF_OTHER_ENCODER = (*INCEPTION_METRICS, *OF_ANY_ENCODER)
 METRICS = (*INCEPTION_METRICS.values(), *OF_OTHER_ENCODER, *OF_DONORS)
-LEAST = {"kid": 4, "kernel": 4, "precision": DENSITY_NEIGHBOURS + 1, "duplicates": 2}
+LEAST = {"kid": KERNEL_LEAST, "kernel": KERNEL_LEAST, "precision": DENSITY_NEIGHBOURS + 1, "duplicates": 2}
 """Pictures that a metric needs on each side; these metrics need the pictures themselves."""
 JUDGED = 1024
 """Generated pictures that an independent judge is asked about."""
@@ -98,14 +98,35 @@ class Plan:
             "teacher": None if teacher is None else {"sha256": teacher.sha256},
             "judge": None if self.judge is None else {"name": self.judge.name, "sha256": self.judge.sha256},
             "batch": BATCH,
-            "features_kept": KEPT,
-            "kernel_subset": KERNEL_SUBSET,
-            "looked_at_one_by_one": SAMPLE,
-            "judged": JUDGED,
-            "block": [BLOCK, BLOCK],
+            **self._used(),
             "ssim": ssim_parameters(),
             "device": default_device().type,
             "versions": {name: metadata.version(name) for name in ("dgaug", "torch", "torchvision", "timm", "pillow")},
+        }
+
+    def _used(self) -> dict[str, Any]:
+        """How many images the scores are really taken over, see `results.FOLLOWS`; None where a score is not taken."""
+        sides = {"generated": self.generated, "real": self.real}
+        kept = {
+            name: None if isinstance(side, Given) else min(KEPT, len(side.rows))
+            for name, side in sides.items()
+            if self.encoders
+        }
+        fewer = min((count or 0 for count in kept.values()), default=0)
+        kernel = any(self.wanted_of(encoder)(KERNEL) for encoder in self.encoders)
+        donors = Donors.of(self.subject.generated, self.subject.donors, self.protocol.seed)
+        known = isinstance(donors, Donors)
+        crossed = len(donors.crossed) if isinstance(donors, Donors) else 0
+        sources = len(donors.store.sources) if isinstance(donors, Donors) else 0
+        judged = {"generated": min(JUDGED, crossed), "real": min(JUDGED, sources)}
+        return {
+            "features_kept": kept or None,
+            "kernel_subset": kernel_subset(fewer) if kernel else None,
+            "looked_at_one_by_one": min(SAMPLE, crossed) if known else None,
+            "judged": judged if self.judge is not None and crossed and self.wants("identity") else None,
+            "block": [BLOCK, BLOCK]
+            if isinstance(donors, Donors) and self.wants("variance") and block_of(donors) is not None
+            else None,
         }
 
 
@@ -129,36 +150,41 @@ def plan_of(
         require_independent(judging, _involved(subject))
     generated, real = subject.generated, subject.real
     size = None if isinstance(generated, Given) else generated.one_size()
-    chosen: list[Chosen | Given] = []
+    rows: list[tuple[PictureSet, Rows]] = []
     for side, other in ((generated, real), (real, generated)):
-        if isinstance(side, Given):
-            chosen.append(side)
-            continue
-        choose = protocol.generated_rows if side is generated else protocol.real_rows
-        rows = choose(side, other.count if isinstance(other, Given) else len(other))
-        if len(rows) < 2:
-            raise DgaugError(f"{side.root}: at least 2 pictures are needed to compare sets, found {len(rows)}")
-        preparation = protocol.preparation(side, generated=side is generated)
-        chosen.append(Chosen(side, rows, preparation, side.digest(rows)))
-    _require_enough(metrics or (), chosen)
-    return Plan(subject, protocol, metrics, encoders, judging, chosen[0], chosen[1], size)
+        if not isinstance(side, Given):
+            choose = protocol.generated_rows if side is generated else protocol.real_rows
+            rows.append((side, choose(side, other.count if isinstance(other, Given) else len(other))))
+    _require_enough(metrics or (), rows, [side for side in (generated, real) if isinstance(side, Given)])
+    chosen = {
+        side is generated: Chosen(
+            side, taken, protocol.preparation(side, generated=side is generated), side.digest(taken)
+        )
+        for side, taken in rows
+    }
+    sides = [side if isinstance(side, Given) else chosen[side is generated] for side in (generated, real)]
+    return Plan(subject, protocol, metrics, encoders, judging, sides[0], sides[1], size)
 
 
-def _require_enough(metrics: Sequence[str], sides: Sequence[Chosen | Given]) -> None:
-    """Refuse a metric asked for by name that these sides are not enough for."""
+def _require_enough(metrics: Sequence[str], sides: Sequence[tuple[PictureSet, Rows]], given: Sequence[Given]) -> None:
+    """Refuse sides that have too few images at all, or for a metric asked for by name; name the one that has."""
+    if not sides:
+        return
+    # Where a protocol takes as many of the larger side, both have equally many rows.
+    small, taken = min(sides, key=lambda side: (len(side[1]), len(side[0])))
+    if len(taken) < 2:
+        raise DgaugError(f"{small.root}: at least 2 pictures are needed to compare sets, found {len(taken)}")
     for name, least in LEAST.items():
         if name not in metrics:
             continue
-        for side in sides:
-            if isinstance(side, Given):
-                raise DgaugError(
-                    f"--metrics {name} needs the pictures of both sides, {side.path} holds statistics only"
-                )
-            if len(side.rows) < least:
-                raise DgaugError(
-                    f"--metrics {name} needs at least {least} pictures on each side, found {len(side.rows)} in "
-                    f"{side.pictures.root}"
-                )
+        if given:
+            raise DgaugError(
+                f"--metrics {name} needs the pictures of both sides, {given[0].path} holds statistics only"
+            )
+        if len(taken) < least:
+            raise DgaugError(
+                f"--metrics {name} needs at least {least} pictures on each side, found {len(taken)} in {small.root}"
+            )
 
 
 def _encoders(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from dgaug.data.records import Record
 from dgaug.progress import Progress, silent
-from dgaug.scores.features import Split
+from dgaug.scores.features import Split, retrieval_of
 from dgaug.scores.reranking import RerankedScores, Reranking
-from dgaug.scores.retrieval import PerQuery, Ranking, Retrieval, read_retrieval, score_queries, summary
+from dgaug.scores.retrieval import PerQuery, Ranking, Retrieval, score_queries, summary
 from dgaug.scores.similarity import Scorer, WeightedScores, Weightings
 from dgaug.scores.single_shot import single_shot
 
@@ -22,6 +23,8 @@ SINGLE_QUERY = "single-query"
 MULTI_QUERY = "multi-query"
 RERANKED = "re-ranked"
 SINGLE_SHOT = "single-gallery-shot"
+
+_log = logging.getLogger("dgaug")
 
 Tables = dict[str, Ranking]
 """By feature (`prim`, `fine`, `both`), the figures of `evaluate_ranking`."""
@@ -118,9 +121,13 @@ def evaluate_splits(
         DgaugError: NaN in the features, or no query with a match.
     """
     protocols = protocols or Protocols()
-    retrieval = read_retrieval(
-        query.features, query.identities, query.cameras, gallery.features, gallery.identities, gallery.cameras
-    )
+    retrieval = retrieval_of(query, gallery)
+    if retrieval.same_features:
+        _log.warning(
+            "%d times a gallery image has a query's features to the last bit, so it shows the same image, saved again; "
+            "it does not rank for that query",
+            retrieval.same_features,
+        )
     asked, found = retrieval.query.features, retrieval.gallery.features
     single = WeightedScores(asked, found, weightings, metric=protocols.metric)
     scorers: dict[str, Scorer] = {SINGLE_QUERY: single}
@@ -137,7 +144,9 @@ def evaluate_splits(
     if protocols.single_shot:
         tables = single_shot(retrieval, single, repeats=protocols.single_shot, seed=protocols.seed)
         ranking[SINGLE_SHOT] = {feature: table | retrieval.counts for feature, table in tables.items()}
-    return Evaluation(described or {}, ranking, per_query, query, gallery, retrieval, scorers)
+    copies = {"same_file": retrieval.same_file, "same_features": retrieval.same_features}
+    protocol = {**(described or {}), "copies_left_out": copies}
+    return Evaluation(protocol, ranking, per_query, query, gallery, retrieval, scorers)
 
 
 def multi_query_features(query: Split, pictures: Split) -> Tensor:

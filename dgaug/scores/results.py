@@ -22,6 +22,8 @@ from dgaug.scores.oracle import clothed_body_errors, true_pictures
 from dgaug.scores.picture_sets import PictureSet, Rows, resized
 
 SCORES = "scores.json"
+FOLLOWS = ("features_kept", "kernel_subset", "looked_at_one_by_one", "judged", "block")
+"""What a protocol records that follows from the rest of it: how much was used of what there was."""
 SHEET_COLUMNS = 12
 CLOUD = 2_000
 """Points of each cloud."""
@@ -37,7 +39,7 @@ def finished_result(folder: Path, protocol: dict[str, Any]) -> dict[str, Any] | 
     if not path.is_file():
         return None
     result: dict[str, Any] = read_json(path)
-    before, asked = flat(result.get("protocol")), flat(protocol)
+    before, asked = (_decisive(one) for one in (result.get("protocol"), protocol))
     changed = [name for name in before | asked if before.get(name, "none") != asked.get(name, "none")]
     if not changed:
         return result
@@ -47,6 +49,11 @@ def finished_result(folder: Path, protocol: dict[str, Any]) -> dict[str, Any] | 
         f"{path} holds scores with other settings ({'; '.join(named)}{more}); choose another --out, or start over with "
         "--force"
     )
+
+
+def _decisive(protocol: Any) -> dict[str, Any]:
+    """A protocol without what follows from the rest: earlier versions recorded the limits in its place."""
+    return {name: value for name, value in flat(protocol).items() if name.partition("/")[0] not in FOLLOWS}
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dgaug.data.records import UNKNOWN_CAMERA
 from dgaug.errors import DgaugError
+from dgaug.scores.copies import Copies, equal_rows
 from dgaug.scores.similarity import Floats, Scorer, WeightedScores, multiples
 
 Array: TypeAlias = "npt.NDArray[Any] | Tensor"
@@ -59,16 +60,24 @@ class PerQuery:
 
 
 class Retrieval:
-    """Query and gallery without its junk, and which pictures of the gallery are whose matches.
+    """Query and gallery without its junk, and which images of the gallery are whose matches.
+
+    Args:
+        query: [Q].
+        gallery: [G].
+        same_files: the gallery's rows whose files are a query's own; rows with its features are found here.
 
     Attributes:
         query: [Q].
-        gallery: [G'], the gallery's pictures that are not junk.
+        gallery: [G'], the gallery's images that are not junk.
         kept: [G'], their rows in the whole gallery.
-        counts: `gallery`, `junk`, `distractors`.
+        counts: `gallery`, `junk`, `distractors`, and where there are some `copies`: images that leave a ranking only
+            because they are a copy of its query, summed over queries.
+        same_file: how many of `copies` are the query's own file.
+        same_features: how many have its features to the last bit.
     """
 
-    def __init__(self, query: Side, gallery: Side) -> None:
+    def __init__(self, query: Side, gallery: Side, same_files: Copies | None = None) -> None:
         if query.features.shape[1] != gallery.features.shape[1]:
             raise DgaugError(
                 f"ranking: query features have {query.features.shape[1]} numbers each and gallery features "
@@ -90,13 +99,39 @@ class Retrieval:
         self._by_identity = np.argsort(self.gallery.identities, kind="stable")
         ascending = self.gallery.identities[self._by_identity]
         self._first, self._end = (np.searchsorted(ascending, query.identities, side) for side in ("left", "right"))
+        self._copies: dict[int, Numbers] = {}
+        self.same_file = self._add_copies({} if same_files is None else self._columns(same_files))
+        self.same_features = self._add_copies(equal_rows(query.features, self.gallery.features))
+        if self.same_file or self.same_features:
+            self.counts["copies"] = self.same_file + self.same_features
 
     def matches(self, query: int) -> tuple[Numbers, Numbers]:
-        """Columns of a query's matches, and of the pictures that leave its ranking, both ascending."""
+        """Columns of a query's matches, and of the images that leave its ranking, both ascending."""
         columns = self._by_identity[self._first[query] : self._end[query]]
         camera = self.query.cameras[query]
         leaves = (self.gallery.cameras[columns] == camera) & (camera != UNKNOWN_CAMERA)
-        return columns[~leaves], columns[leaves]
+        removed = columns[leaves]
+        if query in self._copies:
+            leaves |= np.isin(columns, self._copies[query])
+            removed = np.union1d(removed, self._copies[query])
+        return columns[~leaves], removed
+
+    def _columns(self, rows: Copies) -> Copies:
+        """Rows of the whole gallery as columns without its junk."""
+        column = np.full(self.counts["gallery"], -1)
+        column[self.kept] = np.arange(len(self.kept))
+        return {query: column[found][column[found] >= 0] for query, found in rows.items()}
+
+    def _add_copies(self, copies: Copies) -> int:
+        """Let them leave their queries' rankings; how many were in them until now."""
+        added = 0
+        for query, columns in copies.items():
+            _, removed = self.matches(query)
+            new = np.setdiff1d(columns, removed)
+            if len(new):
+                self._copies[query] = np.union1d(self._copies.get(query, new), new)
+                added += len(new)
+        return added
 
     def ranks(self, query: int, scores: Floats, resolution: float) -> Numbers:
         """Ranks of a query's matches, ascending; `scores` [G'] of what leaves its ranking are overwritten."""
@@ -130,11 +165,14 @@ def evaluate_ranking(
     scores keep the gallery's order. Gallery identity -1 is junk and leaves every ranking, as does the query's own
     identity under the query's own camera; without cameras (`None` on both sides), or where a camera is unknown (-1),
     this second rule is off. Identity 0 (a distractor) is an ordinary negative for every query of another identity.
+    A gallery row that equals the query's features to the last bit is taken for the query's own image and leaves its
+    ranking; not so whole numbers (hash codes), and not where all of the gallery equals the query.
 
     `trapezoid_all_queries/…` is the published DG-Net evaluation: trapezoid AP, and a query without a match counts as
     0. `sum_valid_queries/…` is that of most later toolboxes: AP as the mean of precisions, over the queries that have
     a match. Each has R1, R5, R10, mAP and mINP (Ye et al., TPAMI 2021, section 3.3) in 0..1; beside them stand the
-    counts `queries`, `valid_queries`, `queries_without_match`, `gallery`, `junk` and `distractors`.
+    counts `queries`, `valid_queries`, `queries_without_match`, `gallery`, `junk` and `distractors`, and `copies` where
+    gallery rows left a ranking as copies of its query.
 
     `metric` is `inner` (product), `cosine` or `euclidean` (nearest first). Scores are taken in float64 on the
     features' device, and count as equal within 2^-40 of the largest possible one, so that two equal pictures tie
@@ -156,8 +194,10 @@ def read_retrieval(
     gallery_features: Array,
     gallery_ids: Integers,
     gallery_cameras: Integers | None,
+    *,
+    same_files: Copies | None = None,
 ) -> Retrieval:
-    """The arguments of `evaluate_ranking`, checked.
+    """The arguments of `evaluate_ranking`, checked; `same_files` as of `Retrieval`.
 
     Raises:
         DgaugError: shapes that do not fit, NaN or infinite features, cameras on one side only.
@@ -166,7 +206,7 @@ def read_retrieval(
         raise DgaugError("ranking: cameras are given for one of query and gallery only; give both, or None for both")
     query = read_side("query", query_features, query_ids, query_cameras)
     gallery = read_side("gallery", gallery_features, gallery_ids, gallery_cameras, device=query.features.device)
-    return Retrieval(query, gallery)
+    return Retrieval(query, gallery, same_files)
 
 
 def read_side(
@@ -257,9 +297,9 @@ def summary(scores: PerQuery) -> Ranking:
     queries, valid = len(scores.first_rank), len(scores.valid)
     if valid == 0:
         raise DgaugError(
-            f"ranking: none of the {queries} queries has a gallery picture of its identity from another camera; "
-            "check that query and gallery share identities, and if the cameras say nothing, leave them out "
-            "(--cameras none, None in Python)"
+            f"ranking: none of the {queries} queries has a gallery picture of its identity from another camera that is "
+            "no copy of the query; check that query and gallery share identities, and leave the cameras out where they "
+            "say nothing (None in Python)"
         )
     result: Ranking = {}
     conventions = (

@@ -47,9 +47,10 @@ class _Draws:
 
     def ranks(self, query: int, scores: Floats, resolution: float) -> Numbers:
         """Rank of the match in each draw [repeats]; empty for a query without a match."""
-        matches, _ = self._retrieval.matches(query)
+        matches, removed = self._retrieval.matches(query)
         if len(matches) == 0:
             return matches
+        scores[removed] = -np.inf
         chance = np.random.default_rng([self._seed, query])
         match = matches[chance.integers(len(matches), size=self._repeats)][:, None]
         others = self._people != self._retrieval.query.identities[query]

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dgaug.data.recorded import read_run_data
-from dgaug.data.records import class_names
+from dgaug.data.records import IdentityData, class_names
 from dgaug.data.training import read_data
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
@@ -18,7 +18,7 @@ from dgaug.files import whole, write_figures
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
-from dgaug.scores.evaluation import require_evaluation
+from dgaug.scores.held_out import HeldOut, held_out, require_evaluation, warn_of_leaks
 from dgaug.scores.paired import Figure, over_seeds, paired_difference
 from dgaug.scores.sources import FEEDS, Labelling, open_sources, seeded_feed
 from dgaug.scores.study import HEADLINE, Row, Study, Variant, flat, generated_per_step
@@ -26,6 +26,7 @@ from dgaug.settings import FeedSettings, Settings, load_settings, override, pars
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import require_policy
 from dgaug.training.recipes import RECIPES
+from dgaug.training.sampling import Share, require_identities
 
 _log = logging.getLogger("dgaug")
 
@@ -98,6 +99,7 @@ def train_reid(
     settings = model_settings(base, model, overrides, flags)
     reid = settings.reid
     require_policy(reid.labels)
+    require_identities(reid, "reid", Share(turns=reid.accumulation))
     folder = Path(out) if out is not None else found.reid if found is not None else None
     if folder is None:
         raise DgaugError("--data needs --out: there is no run folder to put the results in")
@@ -108,6 +110,7 @@ def train_reid(
         assert found is not None
         content = read_run_data(found, settings.data, splits=splits, progress=progress)
     require_evaluation(content)
+    warn_of_leaks(_held_out(content))
     pictures = LabelledPictures.of(content, settings.data.image_size)
     labelling = Labelling(reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(found))
     sources = open_sources(
@@ -144,6 +147,10 @@ def twin_variants(
     return [same_size, Variant(names[1], model, reid)] if generated else [same_size]
 
 
+def _held_out(data: IdentityData) -> HeldOut:
+    return held_out(data, class_names(data.splits["train"]))
+
+
 def _named(variants: Sequence[Variant], seeds: int) -> str:
     names = "; ".join(variant.name for variant in variants)
     return names if seeds == 1 else f"{names}; {seeds} seeds"
@@ -164,6 +171,8 @@ def _teacher_of(run: Run | None) -> Path | None:
 
 def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, generated: int) -> dict[str, Any]:
     settings = study.settings.reid
+    two_heads = all("both" in row.ranking for row in rows)
+    score = "prim + weight x fine" if two_heads else "prim"
     protocol = {
         "model": model,
         "feed": feed,
@@ -171,14 +180,17 @@ def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, gene
         "seeds": sorted({row.seed for row in rows}),
         "optimiser_steps": settings.iterations,
         "pictures_per_step": settings.batch_size + generated,
-        "twin": "same start, same steps, same pictures per step, all of them real",
-        "evaluation": "single query, flip-averaged features, prim + weight x fine; junk dropped, distractors kept",
-        "fine_weight": settings.fine_at_test,
+        "twin": "same start, same steps, same pictures per step, all of them real"
+        if any(row.variant in (TWIN, FEWER) for row in rows)
+        else None,
+        "evaluation": f"single query, flip-averaged features, {score}; junk dropped, distractors kept",
+        "fine_weight": settings.fine_at_test if two_heads else None,
         "data": {
             "layout": study.data.layout,
             "training_images": len(study.pictures.paths),
             "training_identities": len(class_names(study.data.splits["train"])),
         },
+        "held_out": _held_out(study.data).described(),
     }
     results = {
         "protocol": protocol,

@@ -10,8 +10,8 @@ import numpy as np
 from dgaug.data.records import IdentityData, Record, Role, class_names
 from dgaug.errors import DgaugError
 from dgaug.progress import Progress, silent
-from dgaug.scores.features import Extraction, identity_numbers, split_features
-from dgaug.scores.retrieval import read_retrieval, score_queries, summary
+from dgaug.scores.features import Extraction, identity_numbers, retrieval_of, split_features
+from dgaug.scores.retrieval import score_queries, summary
 from dgaug.scores.similarity import WeightedScores, Weightings
 
 FINE_WEIGHT = 0.5
@@ -57,7 +57,7 @@ def choose_fine_weight(
     chosen = replace(data, splits={"validation queries": query, "validation gallery": gallery})
     numbers = identity_numbers([*query, *gallery])
     sides = [split_features(extraction, chosen, name, numbers, progress=progress) for name in chosen.splits]
-    retrieval = read_retrieval(*(values for side in sides for values in (side.features, side.identities, side.cameras)))
+    retrieval = retrieval_of(*sides)
     weightings = {str(weight): (1.0, weight) for weight in CANDIDATES}
     scorer = WeightedScores(retrieval.query.features, retrieval.gallery.features, weightings, metric=metric)
     try:

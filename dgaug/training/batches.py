@@ -61,12 +61,22 @@ class TrainingPictures(Dataset[tuple[Pixels, int]]):
 
     def __getitem__(self, draw: Draw) -> tuple[Pixels, int]:
         rng = np.random.default_rng(draw.key)
-        label = int(self.pictures.labels[draw.row])
-        rows = [draw.row, self._positive(draw.row, label, rng)] if self.positives else [draw.row]
-        return np.stack([self._augmented(row, rng) for row in rows]), label
+        rows = self._rows(draw.row, rng)
+        return np.stack([self._augmented(row, rng) for row in rows]), int(self.pictures.labels[draw.row])
 
-    def _positive(self, row: int, label: int, rng: np.random.Generator) -> int:
-        rows = self._rows_of[label]
+    def rows(self, draw: Draw) -> list[int]:
+        """The images of an item."""
+        return self._rows(draw.row, np.random.default_rng(draw.key))
+
+    def contrast(self, row: int) -> float:
+        """Standard deviation of an image's grey levels."""
+        return float(self._pixels(row).std())
+
+    def _rows(self, row: int, rng: np.random.Generator) -> list[int]:
+        return [row, self._positive(row, rng)] if self.positives else [row]
+
+    def _positive(self, row: int, rng: np.random.Generator) -> int:
+        rows = self._rows_of[int(self.pictures.labels[row])]
         if len(rows) == 1:
             return row
         position = int(rng.integers(len(rows) - 1))

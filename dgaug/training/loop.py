@@ -22,11 +22,12 @@ from dgaug.settings import Settings
 from dgaug.training import schedule
 from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
 from dgaug.training.dgnet import DGNet, Report
+from dgaug.training.divergence import broken_weights, divergence, shown_images
 from dgaug.training.log import TrainingLog
 from dgaug.training.networks import build_networks
 from dgaug.training.objectives import SIDES
 from dgaug.training.preview import preview
-from dgaug.training.sampling import OrderedBatches, order_of
+from dgaug.training.sampling import WHOLE, OrderedBatches, Share, order_of
 from dgaug.training.start import start_from
 from dgaug.training.terms import Batch
 
@@ -61,7 +62,7 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
     with closing(batches), stop_requests() as stop:
         for iteration in range(start, total):
             micro_batches = [_batch(*next(batches)) for _ in range(settings.schedule.accumulation)]
-            with _divergence_named(iteration, run):
+            with _divergence_named(training, iteration):
                 unread.append((iteration, model.step(micro_batches, iteration)))
             done = iteration + 1
             saved = done % settings.checkpoint.every == 0 or done == total
@@ -71,7 +72,7 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
             alone = processes.count == 1
             if on_gpu and not (saved or shown or logged or (alone and stop)):
                 continue
-            terms = _read(unread, run)
+            terms = _read(unread, training)
             stop.signal_number = processes.largest(stop.signal_number or 0) or None
             if processes.first:
                 progress("DG-Net", done, total, {name: terms[name] for name in SHOWN if name in terms})
@@ -85,48 +86,60 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
             stop.leave()
 
 
-def _read(unread: list[tuple[int, Report]], run: Run) -> Report:
+def _read(unread: list[tuple[int, Report]], training: Training) -> Report:
     """The newest of the reports that nobody has read yet; all are read, so that no divergence is missed."""
     for iteration, report in unread:
-        with _divergence_named(iteration, run):
-            report.require_finite()
+        reason = divergence(report)
+        if reason is not None:
+            raise _diverged(training, iteration, reason)
     newest = unread[-1][1]
     unread.clear()
     return newest
 
 
 @contextmanager
-def _divergence_named(iteration: int, run: Run) -> Iterator[None]:
+def _divergence_named(training: Training, iteration: int) -> Iterator[None]:
     try:
         yield
     except FloatingPointError as error:
-        raise DgaugError(
-            f"training diverged at iteration {iteration}: {error}; the last checkpoint under {run.folder} "
-            "is kept; lower optimizer.*, set optimizer.clip, or lengthen schedule.ramp_length"
-        ) from error
+        raise _diverged(training, iteration, str(error)) from error
 
 
 def _batches(training: Training, model: DGNet, start: int) -> Generator[tuple[Tensor, Tensor], None, None]:
+    dataset, sampler = _shown(training, start=start, share=model.share)
+    return endless_batches(dataset, training.settings.data.workers, sampler, model.processes.device)
+
+
+def _shown(training: Training, *, start: int, share: Share) -> tuple[TrainingPictures, OrderedBatches]:
+    """What training sees, and in which order."""
     settings = training.settings
-    return endless_batches(
-        TrainingPictures(training.pictures, pad=settings.data.pad, positives=True),
-        settings.data.workers,
-        OrderedBatches(
-            order_of(settings.schedule, training.pictures.labels),
-            settings.schedule.batch_size,
-            phase="dgnet",
-            seed=settings.seed,
-            streams=SIDES,
-            start=start,
-            share=model.share,
-        ),
-        model.processes.device,
+    sampler = OrderedBatches(
+        order_of(settings.schedule, training.pictures.labels),
+        settings.schedule.batch_size,
+        phase="dgnet",
+        seed=settings.seed,
+        streams=SIDES,
+        start=start,
+        share=share,
     )
+    return TrainingPictures(training.pictures, pad=settings.data.pad, positives=True), sampler
 
 
 def _batch(views: Tensor, labels: Tensor) -> Batch:
     pictures, positives = views
     return Batch(pictures, positives, labels)
+
+
+def _diverged(training: Training, iteration: int, reason: str) -> DgaugError:
+    """What went wrong, what to change, and the images of this iteration and of the one whose update led here."""
+    dataset, sampler = _shown(training, start=0, share=WHOLE)
+    seen = shown_images(dataset, sampler, range(max(0, iteration - 1), iteration + 1))
+    return DgaugError(
+        f"training diverged at iteration {iteration}: {reason}; the last checkpoint under {training.run.folder} is "
+        "kept; start over (--force) with lower rates (--set optimizer.generator=..., optimizer.discriminator, "
+        "optimizer.backbone, optimizer.heads), --set optimizer.clip=1 or a longer --set schedule.ramp_length=..., or "
+        f"without an image that is none; {seen}"
+    )
 
 
 def _model(training: Training, processes: Processes) -> tuple[DGNet, int]:
@@ -159,6 +172,9 @@ def _save(training: Training, model: DGNet, iteration: int) -> None:
         "networks": {name: network.state_dict() for name, network in model.networks.saved().items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
     }
+    reason = broken_weights(model.networks.saved())
+    if reason is not None:
+        raise _diverged(training, iteration - 1, reason)
     path = training.run.checkpoint
     checkpoints.save(path, content)
     if iteration % training.settings.checkpoint.every == 0:

@@ -5,7 +5,6 @@ The teacher is the one-head network on real pictures alone; the models of `train
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -26,9 +25,10 @@ from dgaug.settings import DataSettings, ReidSettings
 from dgaug.training import schedule
 from dgaug.training.ahead import ahead_of
 from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
+from dgaug.training.divergence import broken_weights, divergence, shown_images
 from dgaug.training.erasing import draw_boxes, erase
 from dgaug.training.reid_terms import Feed, GeneratedBatch, ReidTerms, term_weights
-from dgaug.training.sampling import OrderedBatches, Share, order_of
+from dgaug.training.sampling import WHOLE, OrderedBatches, Share, order_of
 from dgaug.training.shifting import shifted
 
 
@@ -96,17 +96,19 @@ def train_reid_network(
             stop.signal_number = processes.largest(stop.signal_number or 0) or None
             saved = bool(stop) or done % save_every == 0
             if saved or done % read_every == 0 or done == total:
-                read = _read(waiting, job.title)
+                read = _read(waiting, job)
                 if processes.first:
                     progress(job.title, done, total, {"loss": read[-1]["total"]})
                     if on_log:
                         for terms, values in zip(waiting, read, strict=True):
                             on_log(terms.iteration, values)
                     if saved:
+                        _require_finite(job, network, iteration)
                         _save_state(state_path, network, optimizer, done)
                 waiting = []
             stop.leave()
     if processes.first:
+        _require_finite(job, network, job.settings.iterations - 1)
         names = list(job.class_names or job.pictures.class_names)
         content = checkpoints.reid_content(network, job.architecture, names, job.pictures.image_size)
         checkpoints.save(path, content)
@@ -117,10 +119,31 @@ def train_reid_network(
 def _real_batches(
     job: ReidJob, start: int, share: Share, device: torch.device
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    dataset = TrainingPictures(job.pictures, pad=job.data.pad, positives=False)
+    dataset, sampler = _shown(job, start=start, share=share)
+    return endless_batches(dataset, job.data.workers, sampler, device)
+
+
+def _shown(job: ReidJob, *, start: int, share: Share) -> tuple[TrainingPictures, OrderedBatches]:
+    """The real images that training sees, and in which order."""
     order = order_of(job.settings, job.pictures.labels)
     sampler = OrderedBatches(order, job.settings.batch_size, phase=job.phase, seed=job.seed, start=start, share=share)
-    return endless_batches(dataset, job.data.workers, sampler, device)
+    return TrainingPictures(job.pictures, pad=job.data.pad, positives=False), sampler
+
+
+def _diverged(job: ReidJob, iteration: int, reason: str) -> DgaugError:
+    """What went wrong, what to change, and the images of this iteration and of the one whose update led here."""
+    seen = shown_images(*_shown(job, start=0, share=WHOLE), range(max(0, iteration - 1), iteration + 1))
+    section = "teacher" if job.phase == "teacher" else "reid"
+    return DgaugError(
+        f"training of {job.title} diverged at iteration {iteration}; lower the learning rate and start over (--force "
+        f"--set {section}.learning_rate={job.settings.learning_rate / 4:g}): {reason}; {seen}"
+    )
+
+
+def _require_finite(job: ReidJob, network: ReidNetwork, iteration: int) -> None:
+    reason = broken_weights({job.title: network})
+    if reason is not None:
+        raise _diverged(job, iteration, reason)
 
 
 class _Terms(NamedTuple):
@@ -136,15 +159,16 @@ def _read_every(device: torch.device) -> int:
     return 1 if device.type == "cpu" else 20
 
 
-def _read(waiting: list[_Terms], title: str) -> list[dict[str, float]]:
-    """The terms of some iterations; the host waits once for all. DgaugError where a total is not finite."""
+def _read(waiting: list[_Terms], job: ReidJob) -> list[dict[str, float]]:
+    """The terms of some iterations; the host waits once for all. DgaugError where training has diverged."""
     found = []
     values = torch.cat([terms.values for terms in waiting]).tolist() if waiting else []
     for terms in waiting:
         read, values = values[: len(terms.names)], values[len(terms.names) :]
         found.append(dict(zip(terms.names, read, strict=True)))
-        if not math.isfinite(found[-1]["total"]):
-            raise DgaugError(f"training of {title} diverged at iteration {terms.iteration}; lower the learning rate")
+        reason = divergence(found[-1])
+        if reason is not None:
+            raise _diverged(job, terms.iteration, reason)
     return found
 
 

@@ -79,6 +79,23 @@ class Share:
 WHOLE = Share()
 
 
+def require_identities(settings: ReidSettings | ScheduleSettings, section: str, share: Share = WHOLE) -> None:
+    """Refuse batches that can show one identity only; `section` names the settings, `share` the part of a process.
+
+    Raises:
+        DgaugError: the balanced sampler fills a batch, or a micro-batch, with one identity.
+    """
+    size = len(share.rows(settings.batch_size, 0))
+    if settings.sampler == "balanced" and settings.per_identity >= size:
+        part = "a batch" if size == settings.batch_size else "a micro-batch"
+        least = 2 * settings.per_identity * (settings.batch_size // size)
+        raise DgaugError(
+            f"{part} of {size} with {settings.per_identity} pictures of each identity shows one identity, and nothing "
+            f"tells identities apart in it; take --set {section}.batch_size={least} or a smaller --set "
+            f"{section}.per_identity=..."
+        )
+
+
 class Draw(NamedTuple):
     """Which picture comes next, and the key of everything random about it."""
 
@@ -112,6 +129,13 @@ class OrderedBatches(Sampler[list[Draw]]):
         self.start = start
         self.share = share
         self.places = [share.rows(batch_size, turn) for turn in range(share.turns)]
+
+    def whole(self, iteration: int) -> list[Draw]:
+        """The batch of an iteration over all shares."""
+        batches = OrderedBatches(
+            self.order, self.batch_size, phase=self.phase, seed=self.seed, streams=self.streams, start=iteration
+        )
+        return next(iter(batches))
 
     def __iter__(self) -> Iterator[list[Draw]]:
         iteration = self.start

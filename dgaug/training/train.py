@@ -29,7 +29,7 @@ from dgaug.training.log import TrainingLog
 from dgaug.training.loop import Training, train_dgnet
 from dgaug.training.reid import ReidJob, train_reid_network
 from dgaug.training.room import require_room
-from dgaug.training.sampling import Share
+from dgaug.training.sampling import Share, require_identities
 from dgaug.training.start import pretrained_path
 from dgaug.training.trials import dgnet_trial, reid_trial
 
@@ -149,8 +149,8 @@ def _checked_before_anything_is_made(
     settings: Settings, processes: Processes, progress: Progress, *, resumed: bool, begun: bool
 ) -> IdentityData | None:
     """Weights, pretrained generator, batches, data and teachers fit; returns the data, None: they will be drawn."""
-    for plan in (settings.schedule, settings.teacher):
-        Share(processes.index, processes.count, plan.accumulation).rows(plan.batch_size, 0)
+    for section, plan in (("schedule", settings.schedule), ("teacher", settings.teacher)):
+        require_identities(plan, section, Share(processes.index, processes.count, plan.accumulation))
     if not resumed:
         create_backbone(settings.model.backbone, weights=settings.model.weights)
         pretrained_path(settings.model.start)

@@ -106,6 +106,11 @@ def one_picture(folder: Path) -> None:
     write_pictures(folder / "generated", (32, 64))
 
 
+def one_real(folder: Path) -> None:
+    write_pictures(folder / "generated", *[(32, 64)] * 9)
+    write_pictures(folder / "single", (32, 64))
+
+
 def two_sizes(folder: Path) -> None:
     write_pictures(folder / "generated", (32, 64), (32, 64), (48, 64))
 
@@ -144,6 +149,7 @@ def other_statistics(folder: Path) -> None:
 
 BAD = [
     (one_picture, "real", "frechet", "at least 2 pictures are needed to compare sets, found 1"),
+    (one_real, "single", "frechet", "single: at least 2 pictures are needed to compare sets, found 1"),
     (two_sizes, "real", "frechet", "of one size, found 64 x 32 (height x width) in 0.png and 64 x 48 in 2.png"),
     (damaged, "real", "frechet", "1.png: damaged picture"),
     (damaged_real, "real", "frechet", "2.png: damaged picture"),
@@ -175,3 +181,33 @@ def test_bad_input_is_one_line_and_no_figure(
     command = ("score-fid", tmp_path / "generated", "--real", tmp_path / real, "--metrics", metrics)
     assert message in dgaug(*command, "--encoder", encoder, "--out", tmp_path / "out").error()
     assert not (tmp_path / "out" / "scores.json").exists()
+
+
+@pytest.mark.parametrize(("metrics", "least", "real"), [("precision", 6, 5), ("kernel", 4, 3), ("frechet", 2, 1)])
+@pytest.mark.parametrize("small", ["real", "generated"])
+def test_the_side_with_too_few_images_is_named_with_its_count(
+    tmp_path: Path, dgaug: RunCommand, metrics: str, least: int, real: int, small: str
+) -> None:
+    for side in ("real", "generated"):
+        write_pictures(tmp_path / side, *[(32, 64)] * (real if side == small else 9))
+    save_file(timm.create_model(ENCODER, pretrained=False).state_dict(), tmp_path / "tiny.safetensors")
+    command = ("score-fid", tmp_path / "generated", "--real", tmp_path / "real", "--metrics", metrics)
+    said = dgaug(*command, "--encoder", f"{ENCODER}={tmp_path / 'tiny.safetensors'}", "--out", tmp_path / "out").error()
+    assert f"at least {least} pictures" in said
+    assert f"found {real}" in said
+    assert str(tmp_path / small) in said
+    assert str(tmp_path / ("generated" if small == "real" else "real")) not in said
+
+
+def test_results_of_earlier_versions_that_recorded_limits_are_still_complete(
+    tiny_run: Run, tmp_path: Path, dgaug: RunCommand
+) -> None:
+    command = ("score-fid", "--run", tiny_run.folder, "--metrics", "frechet", "--out", tmp_path / "out")
+    assert dgaug(*command).code == 0
+    path = tmp_path / "out" / "scores.json"
+    held = json.loads(path.read_text(encoding="utf-8"))
+    limits = {"features_kept": 10_000, "kernel_subset": 1000, "looked_at_one_by_one": 256, "judged": 1024}
+    held["protocol"] |= limits | {"block": [8, 8]}
+    path.write_text(json.dumps(held), encoding="utf-8")
+    again = dgaug(*command)
+    assert (again.code, "already complete" in again.err) == (0, True)

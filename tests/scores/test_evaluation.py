@@ -88,14 +88,48 @@ def test_a_network_with_one_head_has_no_weight_to_choose(tiny_run: Run) -> None:
     assert auto.protocol["fine_weight"] is auto.protocol["fine_weight_chosen_by"] is None
 
 
-def test_a_gallery_with_the_queries_in_it_is_ranked_perfectly(tiny_run: Run, tmp_path: Path) -> None:
+def with_queries_in_gallery(run: Run, data: Path, save: Callable[[Path, Path], object]) -> list[Path]:
+    """The data of a run and, under another camera, the gallery's copies of its first queries; the queries copied."""
+    shutil.copytree(run.data_root(), data)
+    queries = sorted((data / "query").iterdir())[:5]
+    for number, query in enumerate(queries):
+        save(query, data / "bounding_box_test" / f"{query.name.split('_')[0]}_c9s1_{number:06d}_01.png")
+    return queries
+
+
+def saved_again(source: Path, path: Path) -> None:
+    with Image.open(source) as image:
+        image.convert("RGB").save(path, "PNG")
+
+
+@pytest.mark.parametrize(("save", "kind"), [(shutil.copy, "same_file"), (saved_again, "same_features")])
+def test_queries_copied_into_the_gallery_never_rank_for_themselves(
+    tiny_run: Run, tmp_path: Path, dgaug: RunCommand, save: Callable[[Path, Path], object], kind: str
+) -> None:
+    with_queries_in_gallery(tiny_run, tmp_path / "people", save)
+    found = dgaug("eval-reid", tiny_run.teacher, "--data", tmp_path / "people", "--json")
+    said = json.loads(found.out)
+    assert said["protocol"]["copies_left_out"] == {"same_file": 0, "same_features": 0} | {kind: 5}
+    assert said["prim"]["copies"] == 5
+    words = "byte for byte a query's own" if kind == "same_file" else "features to the last bit"
+    assert "5 times a gallery" in found.err
+    assert words in found.err
+    # The first query alone: the gallery of the other queries' copies, and without its own.
+    plain = evaluate_reid(tiny_run.teacher, tiny_run.data_root())
+    copied = evaluate_reid(tiny_run.teacher, tmp_path / "people")
+    records = [picture.record.path for picture in copied.ranked(0, count=100)]
+    own = "bounding_box_test/" + copied.query.records[0].path.removeprefix("query/").split("_")[0] + "_c9s1_000000"
+    assert not [path for path in records if path.startswith(own)]
+    assert len(records) == len(plain.ranked(0, count=100)) + 4
+
+
+def test_a_gallery_of_nothing_but_copies_is_refused_before_it_is_ranked(tiny_run: Run, tmp_path: Path) -> None:
     for number, picture in enumerate(sorted((tiny_run.data_root() / "query").iterdir())[::3]):
         for folder, camera in (("query", 1), ("bounding_box_test", 2), ("bounding_box_train", 1)):
             (tmp_path / folder).mkdir(exist_ok=True)
             shutil.copy(picture, tmp_path / folder / f"{number + 1:04d}_c{camera}s1_000001_01.jpg")
-    table = single_query(tiny_run.teacher, tmp_path)["prim"]
-    assert table["sum_valid_queries/R1"] == 1
-    assert table["trapezoid_all_queries/mAP"] == pytest.approx(1)
+    with pytest.raises(DgaugError, match="are the query files themselves"):
+        evaluate_reid(tiny_run.teacher, tmp_path)
 
 
 def test_pictures_of_the_queries_own_camera_count_where_cameras_are_not_used(tiny_run: Run) -> None:

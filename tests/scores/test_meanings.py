@@ -20,5 +20,6 @@ def test_the_good_way_is_that_of_the_meaning() -> None:
     scores = {"frechet_teacher": 1.0, "frechet_teacher_floor": 0.5}
     assert (good("frechet_teacher", scores), good("precision_teacher", scores)) == ("low", "high")
     assert good("identity_rank1_structure", scores) == "low"
+    assert (good("ssim_self_reconstruction", scores), good("l1_self_reconstruction", scores)) == ("high", "low")
     assert good("frechet_teacher_floor", scores) == ""
     assert good("unheard_of", scores) == ""

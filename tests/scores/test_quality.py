@@ -63,6 +63,10 @@ def test_the_result_says_everything_that_moves_it(scored: tuple[Scores, Path], t
     assert protocol["image_size"] == [64, 32]
     assert protocol["encoders"]["teacher"]["sha256"] == load_reid(tiny_run.teacher).sha256
     assert protocol["generated"]["codec"] == "jpeg"
+    assert protocol["features_kept"] == {"generated": 24, "real": 24}
+    assert protocol["kernel_subset"] == 12
+    assert protocol["looked_at_one_by_one"] == 256
+    assert (protocol["judged"], protocol["block"]) == (None, [8, 8])
 
 
 def test_the_files_hold_what_was_returned(scored: tuple[Scores, Path]) -> None:

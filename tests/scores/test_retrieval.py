@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from dgaug.errors import DgaugError
 from dgaug.scores import retrieval
-from dgaug.scores.retrieval import evaluate_ranking
-from dgaug.scores.similarity import METRICS
+from dgaug.scores.retrieval import evaluate_ranking, read_retrieval
+from dgaug.scores.similarity import METRICS, WeightedScores
+from dgaug.scores.single_shot import single_shot
 
 FIXTURE = Path(__file__).parents[1] / "parity" / "ranking_seed1.npz"
 SIDES = ("query_feature", "query_id", "query_camera", "gallery_feature", "gallery_id", "gallery_camera")
@@ -100,6 +101,50 @@ def test_any_ranking_equals_the_protocol_said_again(seed, with_cameras, metric):
             evaluate_ranking(*sides, metric=metric)
     else:
         assert evaluate_ranking(*sides, metric=metric) == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_query_copied_into_the_gallery_never_ranks_for_itself():
+    chance = np.random.default_rng(0)
+    gallery, ids = chance.standard_normal((60, 8)), np.arange(60) % 15 + 1
+    copied = evaluate_ranking(gallery[:15], ids[:15], None, gallery, ids, None)
+    assert copied["copies"] == 15
+    assert "copies" not in evaluate_ranking(gallery[:15], ids[:15], None, gallery[15:], ids[15:], None)
+    counts = ("gallery", "copies")
+    for row in range(15):
+        query = gallery[[row]], ids[[row]], None
+        left = np.arange(60) != row
+        without = evaluate_ranking(*query, gallery[left], ids[left], None)
+        found = evaluate_ranking(*query, gallery, ids, None)
+        assert {name: found[name] for name in without if name not in counts} == {
+            name: without[name] for name in without if name not in counts
+        }
+
+
+def test_a_copy_under_another_name_leaves_the_ranking_too():
+    gallery = np.array([[1.5, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    found = evaluate_ranking(gallery[:1], [7], None, gallery, [9, 7, 8], None)
+    assert (found["sum_valid_queries/R1"], found["copies"]) == (1.0, 1)
+
+
+def test_features_that_tell_no_image_from_another_tie_as_ever():
+    gallery, ids = np.full((3, 2), 0.5), [8, 7, 9]
+    collapsed = evaluate_ranking(gallery[:1], [7], None, gallery, ids, None)
+    assert (collapsed["sum_valid_queries/R1"], collapsed["sum_valid_queries/R5"]) == (0, 1)
+    codes = np.array([[1, 0, 1], [1, 0, 1], [0, 0, 1]], np.float32)
+    assert evaluate_ranking(codes[:1], [7], None, codes, ids, None)["sum_valid_queries/mAP"] == 0.5
+    assert "copies" not in collapsed
+
+
+def test_a_copy_of_a_query_is_no_match_of_the_single_shot_protocol_nor_in_its_way():
+    chance = np.random.default_rng(0)
+    gallery = np.concatenate([chance.standard_normal((1, 4)), chance.standard_normal((3, 4)) * 0.01])
+    for copied_as in (7, 9):
+        retrieval = read_retrieval(gallery[:1], [7], None, gallery, [copied_as, 7, 8, 9], None)
+        scorer = WeightedScores(retrieval.query.features, retrieval.gallery.features, {"": (1.0,)})
+        table = single_shot(retrieval, scorer, repeats=20)[""]
+        best = int(np.argmax((gallery[:1] @ gallery[1:].T)[0])) == 0
+        assert table["sum_valid_queries/R1"] <= float(best)
+        assert table["valid_queries"] == 1
 
 
 def test_equal_pictures_tie_wherever_they_stand_in_the_gallery():

@@ -8,9 +8,10 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from tiny_run import tiny_settings
 
 from dgaug.errors import DgaugError
-from dgaug.training.sampling import WHOLE, Draw, OrderedBatches, Share, balanced, shuffled
+from dgaug.training.sampling import WHOLE, Draw, OrderedBatches, Share, balanced, require_identities, shuffled
 
 LABELS = torch.tensor([0] * 12 + [1] * 3 + [2] * 1 + [3] * 8)
 
@@ -62,3 +63,31 @@ def test_a_share_goes_on_anywhere() -> None:
 def test_a_batch_that_cannot_be_cut_is_refused(size: int, count: int, turns: int) -> None:
     with pytest.raises(DgaugError, match=f"a batch of {size} cannot be shared by {count} processes in {turns}"):
         Share(0, count, turns).rows(size, 0)
+
+
+ONE_IDENTITY = [
+    ({"batch_size": 4, "per_identity": 4}, "a batch of 4", 8),
+    ({"batch_size": 4, "per_identity": 16}, "a batch of 4", 32),
+    ({"batch_size": 8, "per_identity": 4, "accumulation": 2}, "a micro-batch of 4", 16),
+]
+
+
+@pytest.mark.parametrize("section", ["reid", "teacher", "schedule"])
+@pytest.mark.parametrize(("values", "part", "least"), ONE_IDENTITY)
+def test_a_batch_that_shows_one_identity_is_refused(
+    section: str, values: dict[str, object], part: str, least: int
+) -> None:
+    settings = getattr(tiny_settings(**{section: {"sampler": "balanced"} | values}), section)
+    with pytest.raises(DgaugError, match=part) as told:
+        require_identities(settings, section, Share(turns=settings.accumulation))
+    assert f"--set {section}.batch_size={least} " in str(told.value)
+    enough = settings.model_copy(update={"batch_size": least})
+    require_identities(enough, section, Share(turns=settings.accumulation))
+    require_identities(settings.model_copy(update={"sampler": "shuffled"}), section)
+
+
+def test_a_share_of_a_batch_counts_as_a_batch() -> None:
+    settings = tiny_settings(reid={"sampler": "balanced", "batch_size": 8, "per_identity": 4}).reid
+    require_identities(settings, "reid")
+    with pytest.raises(DgaugError, match="a micro-batch of 4"):
+        require_identities(settings, "reid", Share(0, 2, 1))
