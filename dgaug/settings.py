@@ -56,7 +56,7 @@ class DataSettings(Section):
     """Only so many pictures of each training identity, chosen by `subset_seed`."""
     subset_seed: int = Field(0, ge=0)
     workers: int | None = Field(None, ge=0)
-    """Loader processes; unset: none on CPU, up to 8 beside an accelerator."""
+    """Threads that read images beside the main one; unset: none on CPU, up to 8 beside an accelerator."""
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dgaug.data.loading import default_threads
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
@@ -34,7 +35,7 @@ from dgaug.scores.results import (
     finished_result,
     write_result,
 )
-from dgaug.scores.statistics import Encoding, Given, Statistics, loader_workers, statistics_of
+from dgaug.scores.statistics import Encoding, Given, Statistics, statistics_of
 from dgaug.scores.subject import find_subject
 
 STATISTICS = "statistics"
@@ -75,7 +76,7 @@ def score_fid(
         teacher: the re-id checkpoint whose opinion counts as the teacher's; None: the run's teacher.
         judge: an independent judge of identity: a re-id checkpoint, or `NAME=FILE`, a timm model and its weights.
         seed: of every sample that is drawn.
-        workers: processes that read pictures beside this one; None: 0 on the CPU, up to 8 beside a GPU.
+        workers: threads that read pictures beside this one; None: 0 on the CPU, up to 8 beside a GPU.
         out: folder for results and statistics; None: `scores/` in the run.
         force: throw away the results and statistics that are there.
 
@@ -100,7 +101,7 @@ def score_fid(
                 _log.info("already complete: %s", folder / SCORES)
                 return finished
         cache = None if folder is None else folder / STATISTICS
-        count = loader_workers(default_device()) if workers is None else workers
+        count = default_threads(default_device()) if workers is None else workers
         result = {"protocol": described, "scores": _scores(plan, Encoding(cache, count, stop, progress))}
         stop.leave()
         if folder is not None:

@@ -231,11 +231,13 @@ class StoreDataset(Dataset[StoreItem]):
         return label_pictures(tools.teacher, pixels, micro_batch=self.spec.micro_batch)
 
     def _opened(self) -> _Tools:
-        if self._tools is None or self._tools.process != os.getpid():
+        tools = self._tools
+        if tools is None or tools.process != os.getpid():
             # A forked worker lets go of its parent's handles before it opens the same files.
             self._tools = None
-            self._tools = self._open()
-        return self._tools
+            # Of two threads that come first at a time, each opens them, and one set is soon closed.
+            tools = self._tools = self._open()
+        return tools
 
     def _open(self) -> _Tools:
         device = self._device or (torch.device("cpu") if get_worker_info() else default_device())

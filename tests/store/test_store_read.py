@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -13,6 +15,7 @@ from forged import forged
 from small_store import SIZE, SPEC, picture_of, probabilities_of, sources_of, write_store
 from torch.utils.data import DataLoader
 
+from dgaug.data.loading import loaded
 from dgaug.errors import DgaugError
 from dgaug.store.index import begin_store
 from dgaug.store.read import StoreDataset, open_store
@@ -55,6 +58,22 @@ def test_a_batch_holds_what_the_items_hold(tmp_path: Path, codec: str, labels: s
     assert batch.appearance_identity.tolist() == [item.appearance_identity for item in items]
     assert batch.structure_identity.tolist() == [item.structure_identity for item in items]
     assert [item.structure for item in items] == [store[row].structure for row in rows]
+
+
+def test_threads_that_share_a_store_read_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BLOCK_ROWS": 3, "KEPT_BLOCKS": 2, "OPEN_SHARDS": 1}.items():
+        monkeypatch.setattr(f"dgaug.store.shard_files.{name}", value)
+    folder = write_store(tmp_path / "store", codec="png")
+    rows = np.random.default_rng(0).integers(SIZE * SIZE, size=2000).tolist()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with closing(loaded(open_store(folder).__getitem__, rows, threads=4)) as items:
+            for row, item in zip(rows, items, strict=True):
+                assert np.array_equal(item.picture, picture_of(row))
+                assert (item.appearance, item.structure) == divmod(row, SIZE)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_rows_beyond_a_block_are_read_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
