@@ -22,7 +22,7 @@ from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork
 from dgaug.store.codecs import decode
 from dgaug.store.drawing import PairDrawer, label_pictures
-from dgaug.store.hdf5 import own, reading, store_folder
+from dgaug.store.hdf5 import access_named, own, reading, store_folder
 from dgaug.store.index import StoredFile, file_list, file_size, listed_sizes, read_state, shard_list
 from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
 from dgaug.store.shard_files import Columns, ShardFiles
@@ -87,6 +87,10 @@ class StoreDataset(Dataset[StoreItem]):
         self, path: str | Path, *, device: str | torch.device | None = None, teacher: str | Path | None = None
     ) -> None:
         self.path = store_folder(Path(path))
+        with access_named(self.path):
+            self._describe(device, teacher)
+
+    def _describe(self, device: str | torch.device | None, teacher: str | Path | None) -> None:
         state = read_state(self.path)
         if state is None or not state.complete:
             raise DgaugError(
@@ -102,7 +106,8 @@ class StoreDataset(Dataset[StoreItem]):
         self._code_files = [file.path for file in files if file.holds_codes]
         self._decoder_file = next((file for file in files if not file.holds_codes), None)
         self._device = None if device is None else torch.device(device)
-        self._teacher = None if teacher is None else Path(teacher)
+        # Absolute as the store is: both may be opened only later, in another working directory.
+        self._teacher = None if teacher is None else Path(teacher).absolute()
         self.has_labels = self.spec.labels != "none" or teacher is not None
         self._tools: _Tools | None = None
         if self.spec.virtual or teacher is not None:
@@ -236,7 +241,8 @@ class StoreDataset(Dataset[StoreItem]):
             # A forked worker lets go of its parent's handles before it opens the same files.
             self._tools = None
             # Of two threads that come first at a time, each opens them, and one set is soon closed.
-            tools = self._tools = self._open()
+            with access_named(self.path):
+                tools = self._tools = self._open()
         return tools
 
     def _open(self) -> _Tools:
