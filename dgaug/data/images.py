@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dgaug.data.truncation import truncation_refused
 from dgaug.errors import DgaugError
 
 # Only these decoders: Pillow would otherwise run Ghostscript on an EPS file that calls itself .jpg.
@@ -78,7 +79,7 @@ def read_picture_bytes(path: Path) -> bytes:
 def decode_picture(content: bytes, path: Path) -> Image.Image:
     """Decode the bytes of a picture as `open_picture` does; `path` only names it in the error."""
     try:
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
+        with truncation_refused(), Image.open(io.BytesIO(content), formats=_FORMATS) as picture:
             most = Image.MAX_IMAGE_PIXELS
             if most is not None and picture.width * picture.height > most:
                 raise DamagedPicture(path, f"{picture.width} x {picture.height} is more than {most:,} pixels")
