@@ -288,6 +288,11 @@ def load_settings(
     return parse_settings(values, source=f"config {config}" if config else "settings")
 
 
+def setting_texts(*given: str | Iterable[str]) -> list[str]:
+    """All `section.name=value` texts of several arguments, of which each may be one text alone."""
+    return [text for texts in given for text in ([texts] if isinstance(texts, str) else texts)]
+
+
 def override(settings: Settings, overrides: Iterable[str]) -> dict[str, Any]:
     """The nested values of settings, changed by `section.name=value` texts; see `parse_settings`."""
     return _with(settings.model_dump(mode="json"), overrides)

@@ -13,6 +13,7 @@ from pathlib import Path
 from dgaug.memory import memory_limit
 from dgaug.runs import RUNS, Run, numbered_runs
 from dgaug.settings import load_settings, preset_names
+from dgaug.surroundings import as_found
 
 PACKAGES = ("dgaug", "torch", "torchvision", "timm", "accelerate", "numpy", "h5py", "pillow", "pytorch-fid")
 EXTRAS = {"ray": "ray", "onnx": "onnxruntime"}
@@ -62,6 +63,7 @@ class Examination:
     runs: list[FoundRun]
 
 
+@as_found
 def examine(runs: str | Path = RUNS) -> Examination:
     """Look at versions, device, cores, memory, disk, weights and the runs in a folder; changes and fetches nothing."""
     return Examination(

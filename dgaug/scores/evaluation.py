@@ -23,12 +23,14 @@ from dgaug.scores.reranking import Reranking
 from dgaug.scores.similarity import require_metric
 from dgaug.scores.weighting import FINE_WEIGHT, FineWeight, choose_fine_weight, weightings_of
 from dgaug.settings import parse_settings
+from dgaug.surroundings import as_found
 
 _log = logging.getLogger("dgaug")
 AUTO = "auto"
 TRAIN, QUERY, GALLERY = "train", "query", "gallery"
 
 
+@as_found
 def evaluate_reid(
     checkpoint: str | Path,
     data: str | Path,

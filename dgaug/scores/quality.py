@@ -37,6 +37,7 @@ from dgaug.scores.results import (
 )
 from dgaug.scores.statistics import Encoding, Given, Statistics, statistics_of
 from dgaug.scores.subject import find_subject
+from dgaug.surroundings import as_found
 
 STATISTICS = "statistics"
 EXTREMES, DUPLICATES_SHEET, PAIRS = "worst-and-best.png", "near-duplicates.png", "pairs.png"
@@ -45,6 +46,7 @@ SHOWN_DUPLICATES = 12
 _log = logging.getLogger("dgaug")
 
 
+@as_found
 def score_fid(
     target: str | Path | None = None,
     *,

@@ -27,6 +27,7 @@ from dgaug.store.index import StoredFile, file_list, file_size, listed_sizes, re
 from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
 from dgaug.store.shard_files import Columns, ShardFiles
 from dgaug.store.spec import columns
+from dgaug.surroundings import as_found, usual_arithmetic
 
 Pixels = NDArray[np.uint8]
 
@@ -227,13 +228,15 @@ class StoreDataset(Dataset[StoreItem]):
         appearance, structure = (
             np.array([row.donor(name) for row in rows], np.int32) for name in ("appearance", "structure")
         )
-        return tools.drawer.draw(appearance, structure)
+        with usual_arithmetic():
+            return tools.drawer.draw(appearance, structure)
 
     def _made_labels(self, pixels: Tensor) -> Tensor | None:
         tools = self._opened()
         if tools.teacher is None:
             return None
-        return label_pictures(tools.teacher, pixels, micro_batch=self.spec.micro_batch)
+        with usual_arithmetic():
+            return label_pictures(tools.teacher, pixels, micro_batch=self.spec.micro_batch)
 
     def _opened(self) -> _Tools:
         tools = self._tools
@@ -285,6 +288,7 @@ class _Tools:
     teacher: AnyReidNetwork | None
 
 
+@as_found
 def open_store(
     path: str | Path, *, device: str | torch.device | None = None, teacher: str | Path | None = None
 ) -> StoreDataset:

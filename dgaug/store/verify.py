@@ -21,6 +21,7 @@ from dgaug.store.schema import DATASET_FILE, LABEL_TOLERANCE
 from dgaug.store.sources import settings_digest
 from dgaug.store.spec import columns
 from dgaug.store.verify_codes import code_problems
+from dgaug.surroundings import as_found
 
 ROWS, VIRTUAL_ROWS = 256, 1 << 16
 
@@ -53,6 +54,7 @@ class VerifyReport:
         return not self.findings
 
 
+@as_found
 def verify(path: str | Path, *, on_progress: Callable[[int, int], None] | None = None) -> VerifyReport:
     """Check every file, picture, pair and label of a store; HDF5 opens no file before its hash was found right.
 

@@ -22,6 +22,7 @@ from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.pictures.sheet import nxn_sheet, save_sheet
 from dgaug.runs import find_run
 from dgaug.settings import DataSettings
+from dgaug.surroundings import as_found
 from dgaug.synthesis.codes import encode_pictures
 
 Pixels = NDArray[np.uint8]
@@ -39,6 +40,7 @@ class Donors(NamedTuple):
     structures: list[Path]
 
 
+@as_found
 def draw_grid(
     run: str | Path = "latest",
     *,
@@ -106,6 +108,7 @@ def grid_records(records: Sequence[Record], *, count: int, seed: int) -> list[Re
     return [by_name[name][int(rng.integers(len(by_name[name])))] for name in chosen]
 
 
+@as_found
 def swap(
     appearance: str | Path,
     structure: str | Path,

@@ -15,6 +15,7 @@ from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.pictures.interpolation import interpolation_sheet, save_animation
 from dgaug.pictures.sheet import save_sheet
 from dgaug.runs import find_run
+from dgaug.surroundings import as_found
 from dgaug.synthesis.drawing import pixels_of
 
 Pixels = NDArray[np.uint8]
@@ -22,6 +23,7 @@ WHAT = ("appearance", "structure")
 _SHEETS = (".png", ".jpg", ".jpeg")
 
 
+@as_found
 def interpolate(
     first: str | Path,
     second: str | Path,
