@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +15,15 @@ from rich.table import Table
 from dgaug.progress import Progress as Listener
 from dgaug.visible import visible
 
-PROCESSES = int(os.environ.get("WORLD_SIZE", "1"))
-RANK = int(os.environ.get("RANK", "0"))
-"""Of several processes under torchrun, the first one talks; the others only say what stops them."""
-RESULTS = Console(markup=False, emoji=False, quiet=RANK > 0)
-NOTES = Console(stderr=True, markup=False, emoji=False, quiet=RANK > 0)
+RESULTS = Console(markup=False, emoji=False)
+NOTES = Console(stderr=True, markup=False, emoji=False)
 _PLAIN_EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
+
+
+def speak_as(rank: int) -> None:
+    """Of several processes the first one talks; the others only say what stops them."""
+    RESULTS.quiet = NOTES.quiet = rank > 0
 
 
 @contextmanager

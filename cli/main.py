@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import io
 import logging
-import os
 import signal
 import sys
 import warnings
@@ -31,14 +29,16 @@ from dgaug_cli import (
     train_reid,
     verify,
 )
-from dgaug_cli.console import PROCESSES, RANK
+from dgaug_cli.console import speak_as
 from dgaug_cli.group import Group
 from dgaug_cli.memory import ran_out
 from dgaug_cli.quiet import with_quiet
 from dgaug_cli.remedies import with_remedies
+from dgaug_cli.streams import UNREAD, ReaderGone, watch_streams
 
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.interrupts import Stopped, stopping_at_once
+from dgaug.launched import launched, world_size
 from dgaug.memory import keep_freed_memory
 from dgaug.visible import visible
 
@@ -68,8 +68,12 @@ def cli(context: click.Context) -> None:
     and with your own:
         dgaug train --data ../Market-1501 --config market1501
     """
-    if PROCESSES > 1 and context.invoked_subcommand not in SHARED:
-        raise click.UsageError(f"dgaug {context.invoked_subcommand} runs in one process; start it without torchrun")
+    if context.invoked_subcommand not in SHARED and world_size() > 1:
+        raise click.UsageError(
+            f"dgaug {context.invoked_subcommand} runs in one process; start it without torchrun, or unset WORLD_SIZE, "
+            f"which says that this is one of {world_size()}"
+        )
+    speak_as(launched().rank)
 
 
 for command in (
@@ -105,9 +109,7 @@ def _prepare() -> None:
     # What is wrong with a picture is said in one line by whoever reads it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a sign that the terminal does not know stops nothing
+    watch_streams()
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -118,6 +120,7 @@ def _ended() -> int:
         with stopping_at_once():
             _prepare()
             code = cli.main(prog_name="dgaug", standalone_mode=False)
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except Interrupted as stopped:
         _say(str(stopped))
@@ -132,8 +135,8 @@ def _ended() -> int:
         _say(f"error: {error.format_message()}")
     except DgaugError as error:
         _say(f"error: {error}")
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except ReaderGone:
+        return UNREAD
     except OSError as error:
         full = " (free some space, then run the same command again)" if error.errno in _FULL else ""
         _say(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": ") + full)
@@ -145,8 +148,15 @@ def _ended() -> int:
     return WRONG
 
 
+def _rank() -> int:
+    try:
+        return launched().rank
+    except DgaugError:
+        return 0
+
+
 def _say(text: str) -> None:
-    rank = f"process {RANK}: " if RANK else ""
+    rank = f"process {_rank()}: " if _rank() else ""
     line = visible(" ".join(text.split()))
     if len(line) > LONGEST_LINE:
         line = f"{line[: LONGEST_LINE - 300]} ... {line[-300:]}"

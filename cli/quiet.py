@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from dgaug_cli.console import NOTES, RANK
+from dgaug_cli.console import NOTES
 
 
 def with_quiet(command: click.Command) -> click.Command:
@@ -26,4 +26,4 @@ def with_quiet(command: click.Command) -> click.Command:
 
 
 def _set(_context: click.Context, _option: click.Parameter, quiet: bool) -> None:
-    NOTES.quiet = quiet or RANK > 0
+    NOTES.quiet = NOTES.quiet or quiet

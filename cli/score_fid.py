@@ -34,7 +34,9 @@ TABLES = ("oracle", "structure")
     "--judge", metavar="FILE|NAME=FILE", help="Independent judge of identity: re-id checkpoint, or timm model."
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the samples.")
-@click.option("--workers", type=click.IntRange(min=0), metavar="N", help="Processes that read pictures.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), metavar="N", help="Threads that read images beside the main one."
+)
 @device_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: scores/ in the run.")
 @click.option("--force", is_flag=True, help="Throw away the results and statistics that are there.")

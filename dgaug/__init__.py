@@ -5,10 +5,12 @@ The functions below are what the commands call; each is imported when it is firs
 
 from __future__ import annotations
 
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
+
     from dgaug.memory import keep_freed_memory
     from dgaug.models.encoder import export_encoder
     from dgaug.models.outside import import_network
@@ -71,6 +73,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("dgaug")
     if name not in _HOME:
         raise AttributeError(f"module 'dgaug' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -1,12 +1,14 @@
-"""How a process treats the memory that it has freed."""
+"""Memory: how much is free, and how a process treats what it has freed."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from pathlib import Path
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _KEPT = 1 << 30
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def keep_freed_memory() -> None:
@@ -23,3 +25,26 @@ def keep_freed_memory() -> None:
         mallopt(_MMAP_THRESHOLD, _KEPT)
         mallopt(_TRIM_THRESHOLD, _KEPT)
         mallopt(_ARENA_MAX, 1)
+
+
+def memory_limit() -> float:
+    """Bytes that a container may use; infinite where there is no limit."""
+    try:
+        return float((_CGROUP / "memory.max").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return float("inf")
+
+
+def free_memory() -> int:
+    """Bytes that are free on the machine, or in the container where it has less."""
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    try:
+        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+        counts = dict(line.split() for line in (_CGROUP / "memory.stat").read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return free
+    # What the system keeps of files it gives back when it is asked.
+    left = memory_limit() - used + int(counts.get("inactive_file", 0))
+    return max(0, int(min(free, left)))

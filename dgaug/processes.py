@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
+from dgaug.launched import launched
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -38,18 +39,35 @@ class Processes:
 
     @classmethod
     def here(cls) -> Processes:
-        """The processes that torchrun started, or this one alone on the default device."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        """The processes that torchrun started, or this one alone on the default device.
+
+        Raises:
+            DgaugError: a variable of the group is wrong or missing, or the others are not to be found.
+        """
+        group = launched()
+        if group.size == 1:
             return cls(default_device())
         from accelerate import Accelerator
 
-        atexit.register(_leave_group)
         device = default_device()
+        if device.type != "cpu" and not os.environ.get("LOCAL_RANK"):
+            raise DgaugError(
+                f"WORLD_SIZE={group.size} says that this is one of {group.size} processes, and LOCAL_RANK is not set, "
+                "which chooses the GPU; start them with torchrun, which sets it"
+            )
+        atexit.register(_leave_group)
         if device != torch.device(device.type):
             raise DgaugError(
                 f"--device {device} under torchrun: each process takes the GPU of its LOCAL_RANK; use --device cuda"
             )
-        accelerator = Accelerator(cpu=device.type == "cpu")
+        try:
+            accelerator = Accelerator(cpu=device.type == "cpu")
+        except (torch.distributed.DistError, ValueError) as error:
+            where = ", ".join(f"{name}={os.environ[name]}" for name in ("MASTER_ADDR", "MASTER_PORT"))
+            raise DgaugError(
+                f"the {group.size} processes of WORLD_SIZE do not meet at {where}: {str(error).splitlines()[0]}; start "
+                "all of them with torchrun, or unset WORLD_SIZE to work in one process"
+            ) from error
         return cls(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
 
     @property

@@ -59,7 +59,7 @@ class DataSettings(Section):
     """Only so many pictures of each training identity, chosen by `subset_seed`."""
     subset_seed: int = Field(0, ge=0)
     workers: int | None = Field(None, ge=0)
-    """Loader processes; unset: none on CPU, up to 8 beside an accelerator."""
+    """Threads that read images beside the main one; unset: none on CPU, up to 8 beside an accelerator."""
 
     @field_validator("depth")
     @classmethod
@@ -302,6 +302,11 @@ def load_settings(
         if value is not None:
             _put(values, name, value)
     return parse_settings(values, source=f"config {config}" if config else "settings")
+
+
+def setting_texts(*given: str | Iterable[str]) -> list[str]:
+    """All `section.name=value` texts of several arguments, of which each may be one text alone."""
+    return [text for texts in given for text in ([texts] if isinstance(texts, str) else texts)]
 
 
 def override(settings: Settings, overrides: Iterable[str]) -> dict[str, Any]:

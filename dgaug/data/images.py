@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dgaug.data.depth import SIXTEEN_BIT, Levels, levels_of, to_eight_bits
 from dgaug.data.formats import formats_of
+from dgaug.data.truncation import truncation_refused
 from dgaug.errors import DgaugError
 
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
@@ -78,7 +79,7 @@ def read_picture_bytes(path: Path) -> bytes:
 def decode_picture(content: bytes, path: Path, levels: Levels | None = None) -> Image.Image:
     """Decode the bytes of a picture as `open_picture` does; `path` names it in the error and finds its levels."""
     try:
-        with Image.open(io.BytesIO(content), formats=formats_of(path.name)) as picture:
+        with truncation_refused(), Image.open(io.BytesIO(content), formats=formats_of(path.name)) as picture:
             most = Image.MAX_IMAGE_PIXELS
             if most is not None and picture.width * picture.height > most:
                 raise DamagedPicture(path, f"{picture.width} x {picture.height} is more than {most:,} pixels")

@@ -20,6 +20,7 @@ from dgaug.files import require_free, whole
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
 from dgaug.models.traced import TracedNetwork, read_program, save_program, trace
+from dgaug.surroundings import as_found
 
 KINDS = ("torchscript", "onnx")
 TOLERANCE = 1e-4
@@ -65,6 +66,7 @@ class EncoderExport:
     difference: float
 
 
+@as_found
 def export_encoder(
     checkpoint: str | Path, *, to: str = "torchscript", out: str | Path, flip: bool = True, force: bool = False
 ) -> EncoderExport:

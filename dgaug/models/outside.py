@@ -14,6 +14,7 @@ from dgaug.errors import DgaugError
 from dgaug.files import require_free
 from dgaug.models import checkpoints
 from dgaug.models.traced import TRACED, program_tensor, trace, trust
+from dgaug.surroundings import as_found
 
 _log = logging.getLogger("dgaug")
 
@@ -21,6 +22,7 @@ TOLERANCE = 1e-4
 """Of a class score or a feature, relative to the largest one, between a network and its traced form."""
 
 
+@as_found
 def import_network(
     network: nn.Module,
     out: str | Path,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
+from dgaug.pictures.figure_file import plain_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 REAL_COLOUR, GENERATED_COLOUR = "#0072B2", "#D55E00"
 """Blue and vermilion of Okabe and Ito: told apart by the colour-blind and in grey print."""
@@ -70,20 +73,21 @@ def clouds(real: NDArray[Any], generated: NDArray[Any], *, encoder: str) -> Figu
         DgaugError: see `Plane`.
     """
     plane = Plane.of(real)
-    figure = Figure(figsize=(7.0, 5.5), dpi=DPI, facecolor="white", layout="constrained")
-    axes = figure.add_subplot(facecolor="white")
-    _scatter(axes, plane.project(real), "real", REAL_COLOUR, "o")
-    _scatter(axes, plane.project(generated), "generated", GENERATED_COLOUR, "^")
-    first, second = (f"{share:.1%} of the real variance" for share in plane.explained)
-    axes.set_xlabel(f"principal component 1 ({first})", color=INK)
-    axes.set_ylabel(f"principal component 2 ({second})", color=INK)
-    axes.set_title(f"Features: {encoder}", color=INK)
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.grid(color="#E5E5E5", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=INK)
-    axes.legend(frameon=False, labelcolor=INK)
+    with plain_style() as new_figure:
+        figure = new_figure(figsize=(7.0, 5.5), dpi=DPI, facecolor="white", layout="constrained")
+        axes = figure.add_subplot(facecolor="white")
+        _scatter(axes, plane.project(real), "real", REAL_COLOUR, "o")
+        _scatter(axes, plane.project(generated), "generated", GENERATED_COLOUR, "^")
+        first, second = (f"{share:.1%} of the real variance" for share in plane.explained)
+        axes.set_xlabel(f"principal component 1 ({first})", color=INK)
+        axes.set_ylabel(f"principal component 2 ({second})", color=INK)
+        axes.set_title(f"Features: {encoder}", color=INK)
+        axes.set_aspect("equal", adjustable="datalim")
+        axes.grid(color="#E5E5E5", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=INK)
+        axes.legend(frameon=False, labelcolor=INK)
     return figure
 
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
+from dgaug.pictures.figure_file import plain_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 130
 INK, GOOD, BAD, FAINT = "#333333", "#1b7837", "#b2182b", "#999999"
@@ -30,7 +34,13 @@ class Interval:
 
 def intervals(lines: Sequence[Interval], *, title: str) -> Figure:
     """The chart: at the left each seed and their mean, at the right the difference to the twin."""
-    figure = Figure(figsize=(9, 1.3 + 0.4 * len(lines)), dpi=DPI, layout="constrained")
+    with plain_style() as new_figure:
+        figure = new_figure(figsize=(9, 1.3 + 0.4 * len(lines)), dpi=DPI, layout="constrained")
+        _fill(figure, lines, title)
+    return figure
+
+
+def _fill(figure: Figure, lines: Sequence[Interval], title: str) -> None:
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     places = _places(lines)
     for place, line in zip(places, lines, strict=True):
@@ -54,7 +64,6 @@ def intervals(lines: Sequence[Interval], *, title: str) -> Figure:
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(axis="y", length=0)
-    return figure
 
 
 def _places(lines: Sequence[Interval]) -> list[float]:

@@ -11,8 +11,10 @@ from importlib import metadata, resources, util
 from pathlib import Path
 
 from dgaug.device import usable_cuda, why_no_cuda
+from dgaug.memory import memory_limit
 from dgaug.runs import RUNS, Run, numbered_runs
 from dgaug.settings import load_settings, preset_names
+from dgaug.surroundings import as_found
 
 PACKAGES = ("dgaug", "torch", "torchvision", "timm", "accelerate", "numpy", "h5py", "pillow", "pytorch-fid")
 EXTRAS = {"ray": "ray", "onnx": "onnxruntime"}
@@ -62,6 +64,7 @@ class Examination:
     runs: list[FoundRun]
 
 
+@as_found
 def examine(runs: str | Path = RUNS) -> Examination:
     """Look at versions, device, cores, memory, disk, weights and the runs in a folder; changes and fetches nothing."""
     return Examination(
@@ -101,10 +104,10 @@ def _machine() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("cores", f"{cores} usable, torch computes with {torch.get_num_threads()} threads")
     memory = psutil.virtual_memory()
-    yield Finding("memory", f"{_size(memory.available)} free of {_size(min(memory.total, _memory_limit()))}")
+    yield Finding("memory", f"{_size(memory.available)} free of {_size(min(memory.total, memory_limit()))}")
     yield _room("disk", Path.cwd(), ENOUGH_DISK, "free some space, or give --out on another disk")
     if Path("/dev/shm").is_dir():
-        remedy = "start the container with more (docker run --shm-size 8g), or train with --set data.workers=0"
+        remedy = "start the container with more (docker run --shm-size 8g); several GPUs and --engine ray use it"
         yield _room("shared memory", Path("/dev/shm"), ENOUGH_SHARED, remedy)
 
 
@@ -112,14 +115,6 @@ def _room(name: str, path: Path, enough: int, remedy: str) -> Finding:
     usage = shutil.disk_usage(path)
     ok = usage.free >= enough
     return Finding(name, f"{_size(usage.free)} free of {_size(usage.total)} at {path}", ok, "" if ok else remedy)
-
-
-def _memory_limit() -> float:
-    """What a container may use; endless where nothing is said."""
-    try:
-        return float(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return float("inf")
 
 
 def _weights() -> Iterator[Finding]:

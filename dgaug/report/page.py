@@ -29,6 +29,7 @@ from dgaug.report.state import read_config, steps_of
 from dgaug.report.tables import figure, read_reid, read_scores
 from dgaug.runs import Run, find_run, newest_run
 from dgaug.settings import DataSettings
+from dgaug.surroundings import as_found
 from dgaug.synthesis.drawing import grid_records
 from dgaug.visible import visible
 
@@ -37,6 +38,7 @@ MOST_BYTES = 10_000_000
 """Of the file: every picture in it, and how many there are, is bounded so that it stays below."""
 
 
+@as_found
 @on_device
 def report_run(
     run: str | Path = "latest",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,8 @@ from dgaug.scores.retrieval import Ranking
 from dgaug.scores.sources import Labelling, open_source, seeded_feed
 from dgaug.scores.study import HEADLINE, Row, Study, Variant, flat, generated_per_step
 from dgaug.scores.twins import model_settings, twin_variants
-from dgaug.settings import load_settings
+from dgaug.settings import load_settings, setting_texts
+from dgaug.surroundings import as_found
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import require_policy
@@ -75,6 +76,7 @@ LINES = (
 """Generators are compared by the recipe of the settings, the rest by the losses that its name says."""
 
 
+@as_found
 @on_device
 def ablate(
     data: str | Path | None = None,
@@ -85,7 +87,8 @@ def ablate(
     identities_fraction: float | None = None,
     images_per_identity: int | None = None,
     pairs: str | None = None,
-    overrides: Sequence[str] = (),
+    set: str | Iterable[str] = (),
+    overrides: str | Iterable[str] = (),
     out: str | Path = "ablation",
     device: str = AUTO,
     force: bool = False,
@@ -104,7 +107,8 @@ def ablate(
         identities_fraction: everything, the generators too, sees only this share of the training identities.
         images_per_identity: everything sees only so many pictures of each.
         pairs: what a generator makes, see `synthesize`; None: 32 structures for each appearance.
-        overrides: `section.name=value` texts, for generators and re-id models alike.
+        set: `section.name=value` texts, as of `--set`, for generators and re-id models alike.
+        overrides: the same.
         out: folder of runs, models and results.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: start over.
@@ -114,7 +118,8 @@ def ablate(
     """
     folder = Path(out)
     limits = {"data.identities_fraction": identities_fraction, "data.images_per_identity": images_per_identity}
-    chosen = [*overrides, *(f"{name}={value}" for name, value in limits.items() if value is not None)]
+    limited = [f"{name}={value}" for name, value in limits.items() if value is not None]
+    chosen = setting_texts(overrides, set, limited)
     asked = load_settings(config or (None if data else "toy"), overrides=chosen)
     require_policy(asked.reid.labels)
     require_identities(asked.reid, "reid", Share(turns=asked.reid.accumulation))

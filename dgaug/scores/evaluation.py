@@ -32,11 +32,13 @@ from dgaug.scores.reranking import Reranking
 from dgaug.scores.similarity import require_metric
 from dgaug.scores.weighting import FINE_WEIGHT, FineWeight, choose_fine_weight, weightings_of
 from dgaug.settings import parse_settings
+from dgaug.surroundings import as_found
 
 CHOSEN = "auto"
 """The weight of fine that is chosen on the training split."""
 
 
+@as_found
 @on_device
 def evaluate_reid(
     checkpoint: str | Path,

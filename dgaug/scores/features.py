@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.loading import loaded
 from dgaug.data.pixels import normalise
 from dgaug.data.records import IdentityData, Record, Role
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
@@ -52,31 +53,23 @@ def features_of(
     """Re-id features float32 [N, D] of picture files, on CPU; `flip` and `unit` as in `ReidNetwork.features`."""
     network.eval()
     device = next(network.parameters()).device
-    downloads, found = Downloads(device), []
+    downloads, found, done = Downloads(device), [], 0
     before: Arriving | None = None
-    for start, pixels in _batches(paths, image_size):
-        coming = downloads.start([network.features(normalise(upload(pixels, device)), flip=flip, unit=unit)])
-        if before is not None:
-            found += before.wait()
-        before = coming
-        progress(title, start + len(pixels), len(paths))
+
+    def read(start: int) -> NDArray[np.uint8]:
+        return np.stack([to_pixels(open_picture(path), image_size) for path in paths[start : start + BATCH]])
+
+    with closing(loaded(read, range(0, len(paths), BATCH), threads=READERS)) as batches:
+        for pixels in batches:
+            coming = downloads.start([network.features(normalise(upload(pixels, device)), flip=flip, unit=unit)])
+            if before is not None:
+                found += before.wait()
+            before = coming
+            done += len(pixels)
+            progress(title, done, len(paths))
     if before is not None:
         found += before.wait()
     return torch.from_numpy(np.concatenate(found))
-
-
-def _batches(paths: Sequence[Path], size: tuple[int, int]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Pictures uint8 [B, H, W, 3]; the next ones are read while the network works on these."""
-
-    def read(path: Path) -> NDArray[np.uint8]:
-        return to_pixels(open_picture(path), size)
-
-    with ThreadPoolExecutor(READERS) as pool:
-        starts = range(0, len(paths), BATCH)
-        ahead = [pool.submit(read, path) for path in paths[:BATCH]]
-        for start in starts:
-            batch, ahead = ahead, [pool.submit(read, path) for path in paths[start + BATCH : start + 2 * BATCH]]
-            yield start, np.stack([picture.result() for picture in batch])
 
 
 @dataclass(frozen=True)

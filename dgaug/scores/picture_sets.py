@@ -16,6 +16,7 @@ from dgaug.data.images import open_picture, read_picture_bytes, to_pixels
 from dgaug.data.listing import list_pictures
 from dgaug.errors import DgaugError
 from dgaug.files import file_sha256
+from dgaug.store.hdf5 import is_store
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.schema import DATASET_FILE
 
@@ -151,11 +152,6 @@ class PictureSet:
         if self.store is None:
             raise DgaugError("a folder of pictures has no recorded donors; score a store")
         return self.store.pairs()
-
-
-def is_store(path: Path) -> bool:
-    """Whether a path is a store, by its folder or its `dataset.h5`."""
-    return path.name == DATASET_FILE or (path / DATASET_FILE).is_file()
 
 
 def resized(pictures: list[Pixels], size: tuple[int, int]) -> list[Pixels]:

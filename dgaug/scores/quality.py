@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dgaug.data.loading import default_threads
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
@@ -34,8 +35,9 @@ from dgaug.scores.results import (
     finished_result,
     write_result,
 )
-from dgaug.scores.statistics import Encoding, Given, Statistics, loader_workers, statistics_of
+from dgaug.scores.statistics import Encoding, Given, Statistics, statistics_of
 from dgaug.scores.subject import find_subject
+from dgaug.surroundings import as_found
 
 STATISTICS = "statistics"
 EXTREMES, DUPLICATES_SHEET, PAIRS = "worst-and-best.png", "near-duplicates.png", "pairs.png"
@@ -44,6 +46,7 @@ SHOWN_DUPLICATES = 12
 _log = logging.getLogger("dgaug")
 
 
+@as_found
 @on_device
 def score_fid(
     target: str | Path | None = None,
@@ -77,7 +80,7 @@ def score_fid(
         teacher: the re-id checkpoint whose opinion counts as the teacher's; None: the run's teacher.
         judge: an independent judge of identity: a re-id checkpoint, or `NAME=FILE`, a timm model and its weights.
         seed: of every sample that is drawn.
-        workers: processes that read pictures beside this one; None: 0 on the CPU, up to 8 beside a GPU.
+        workers: threads that read pictures beside this one; None: 0 on the CPU, up to 8 beside a GPU.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         out: folder for results and statistics; None: `scores/` in the run.
         force: throw away the results and statistics that are there.
@@ -103,7 +106,7 @@ def score_fid(
                 _log.info("already complete: %s", folder / SCORES)
                 return finished
         cache = None if folder is None else folder / STATISTICS
-        count = loader_workers(default_device()) if workers is None else workers
+        count = default_threads(default_device()) if workers is None else workers
         result = {"protocol": described, "scores": _scores(plan, Encoding(cache, count, stop, progress))}
         stop.leave()
         if folder is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from dgaug.data.loading import loaded
 from dgaug.errors import DgaugError
 from dgaug.files import file_sha256, whole
 from dgaug.interrupts import StopRequest
@@ -112,7 +112,7 @@ class Encoding:
 
     Attributes:
         folder: the cache; None: nothing is kept.
-        workers: processes that read and decode pictures beside this one.
+        workers: threads that read and decode pictures beside this one.
         stop: a signal that arrived: what is done is saved.
     """
 
@@ -157,64 +157,36 @@ def statistics_of(
         found = _cached(partial, key, None)
     saved = time.monotonic()
     done = -(-found.moments.count // BATCH)
-    for batch in _batches(pictures, rows, preparation, start=done, workers=encoding.workers):
-        features = _encoded(encoder, batch)
-        found.moments.update(features)
-        missing = keep - len(found.features)
-        found.features = torch.cat((found.features, features[:missing])) if missing > 0 else found.features
-        encoding.progress(f"{title}: {encoder.name}", found.moments.count, len(rows))
-        stopped = bool(encoding.stop)
-        if partial is not None and (stopped or time.monotonic() - saved > SAVE_EVERY):
-            found.save(partial, complete=False)
-            saved = time.monotonic()
-        if stopped and encoding.stop is not None:
-            encoding.stop.leave()
+    with closing(_batches(pictures, rows, preparation, start=done, workers=encoding.workers)) as batches:
+        for batch in batches:
+            features = _encoded(encoder, batch)
+            found.moments.update(features)
+            missing = keep - len(found.features)
+            found.features = torch.cat((found.features, features[:missing])) if missing > 0 else found.features
+            encoding.progress(f"{title}: {encoder.name}", found.moments.count, len(rows))
+            stopped = bool(encoding.stop)
+            if partial is not None and (stopped or time.monotonic() - saved > SAVE_EVERY):
+                found.save(partial, complete=False)
+                saved = time.monotonic()
+            if stopped and encoding.stop is not None:
+                encoding.stop.leave()
     if path is not None and partial is not None:
         found.save(path, complete=True)
         partial.unlink(missing_ok=True)
     return found
 
 
-def loader_workers(device: torch.device) -> int:
-    """Workers that keep a device busy: none beside a CPU that computes on all its cores."""
-    return 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
-
-
-class _Read(Dataset[tuple[list[Pixels], str]]):
-    """Batches of prepared pictures; an error is text, for a worker cannot raise ours as it is."""
-
-    def __init__(self, pictures: PictureSet, rows: Rows, preparation: Preparation) -> None:
-        self.pictures, self.rows, self.preparation = pictures, rows, preparation
-
-    def __getitem__(self, number: int) -> tuple[list[Pixels], str]:
-        try:
-            rows = self.rows[number * BATCH : (number + 1) * BATCH]
-            return self.preparation(self.pictures.pictures(rows)), ""
-        except DgaugError as error:
-            return [], str(error)
-
-
 def _batches(
     pictures: PictureSet, rows: Rows, preparation: Preparation, *, start: int, workers: int
-) -> Iterator[list[Pixels]]:
+) -> Generator[list[Pixels], None, None]:
+    """Prepared pictures, so many at a time."""
+
+    def read(number: int) -> list[Pixels]:
+        return preparation(pictures.pictures(rows[number * BATCH : (number + 1) * BATCH]))
+
+    # Pictures that are drawn on demand are drawn by the device that encodes them.
     drawn = pictures.store is not None and pictures.store.spec.virtual
-    loader: DataLoader[tuple[list[Pixels], str]] = DataLoader(
-        _Read(pictures, rows, preparation),
-        batch_size=None,
-        sampler=range(start, -(-len(rows) // BATCH)),
-        # Pictures that are drawn on demand are drawn on this process's device.
-        num_workers=0 if drawn else workers,
-        collate_fn=_as_it_is,
-    )
-    for batch, error in loader:
-        if error:
-            raise DgaugError(error)
-        yield batch
-
-
-def _as_it_is(item: Any) -> Any:
-    """Instead of the loader's own collation, which would make tensors of one size."""
-    return item
+    return loaded(read, range(start, -(-len(rows) // BATCH)), threads=0 if drawn else workers)
 
 
 def _encoded(encoder: Encoder, batch: list[Pixels]) -> Tensor:

@@ -16,9 +16,10 @@ from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import ReidModel, load_reid
 from dgaug.progress import Progress
 from dgaug.runs import Run, find_run
-from dgaug.scores.picture_sets import PictureSet, is_store
+from dgaug.scores.picture_sets import PictureSet
 from dgaug.scores.statistics import Given
 from dgaug.settings import DataSettings
+from dgaug.store.hdf5 import is_store, store_folder
 
 _log = logging.getLogger("dgaug")
 
@@ -81,7 +82,8 @@ def find_subject(
 def _run_of(target: str | Path | None, run: str | Path, *, needed: bool) -> Run | None:
     if target is None:
         return find_run(str(run))
-    inside = Run(Path(target).resolve().parent)
+    path = Path(target)
+    inside = Run((store_folder(path) if is_store(path) else path).resolve().parent)
     if inside.config.is_file():
         return inside
     if needed and run == "latest":

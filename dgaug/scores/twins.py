@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from dgaug.scores.held_out import HeldOut, held_out, require_evaluation, warn_of
 from dgaug.scores.paired import Figure, over_seeds, paired_difference
 from dgaug.scores.sources import FEEDS, Labelling, open_sources, seeded_feed
 from dgaug.scores.study import HEADLINE, Row, Study, Variant, flat, generated_per_step
-from dgaug.settings import FeedSettings, Settings, load_settings, override, parse_settings
+from dgaug.settings import FeedSettings, Settings, load_settings, override, parse_settings, setting_texts
+from dgaug.surroundings import as_found
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.feed import require_policy
 from dgaug.training.recipes import RECIPES
@@ -36,6 +37,7 @@ FEWER = "real only, as many real"
 """The twin that sees the real pictures of the augmented model and nothing else: smaller batches."""
 
 
+@as_found
 @on_device
 def train_reid(
     run: str | Path = "latest",
@@ -52,7 +54,8 @@ def train_reid(
     twin: bool = True,
     identities_fraction: float | None = None,
     images_per_identity: int | None = None,
-    overrides: Sequence[str] = (),
+    set: str | Iterable[str] = (),
+    overrides: str | Iterable[str] = (),
     out: str | Path | None = None,
     device: str = AUTO,
     force: bool = False,
@@ -79,7 +82,8 @@ def train_reid(
         twin: train the real-only twins too.
         identities_fraction: use only this share of the training identities.
         images_per_identity: use only so many pictures of each.
-        overrides: `section.name=value` texts.
+        set: `section.name=value` texts, as of `--set`.
+        overrides: the same.
         out: folder for models and results; None: `reid/` in the run.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: train again what is there.
@@ -96,7 +100,7 @@ def train_reid(
         "data.identities_fraction": identities_fraction,
         "data.images_per_identity": images_per_identity,
     }
-    settings = model_settings(base, model, overrides, flags)
+    settings = model_settings(base, model, setting_texts(overrides, set), flags)
     reid = settings.reid
     require_policy(reid.labels)
     require_identities(reid, "reid", Share(turns=reid.accumulation))

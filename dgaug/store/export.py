@@ -20,6 +20,7 @@ from dgaug.store.export_out import ExportSpec, begin_export, finish_export, requ
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.rows import label_policy, store_shards
 from dgaug.store.sources import settings_digest
+from dgaug.surroundings import as_found
 
 KINDS = ("folders", "webdataset", "csv")
 SHARD_SIZE = 10_000
@@ -46,6 +47,7 @@ class Export:
     notes: list[str]
 
 
+@as_found
 @on_device
 def export_store(
     store: str | Path,

@@ -22,12 +22,13 @@ from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork
 from dgaug.store.codecs import decode
 from dgaug.store.drawing import PairDrawer, label_pictures
-from dgaug.store.hdf5 import own, reading, store_folder
+from dgaug.store.hdf5 import access_named, own, reading, store_folder
 from dgaug.store.index import StoredFile, file_list, file_size, listed_sizes, read_state, shard_list
 from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
 from dgaug.store.micro_batch import on_demand
 from dgaug.store.shard_files import Columns, ShardFiles
 from dgaug.store.spec import columns
+from dgaug.surroundings import as_found, usual_arithmetic
 from dgaug.transfer import upload
 
 Pixels = NDArray[np.uint8]
@@ -90,6 +91,10 @@ class StoreDataset(Dataset[StoreItem]):
         self, path: str | Path, *, device: str | torch.device | None = None, teacher: str | Path | None = None
     ) -> None:
         self.path = store_folder(Path(path))
+        with access_named(self.path):
+            self._describe(device, teacher)
+
+    def _describe(self, device: str | torch.device | None, teacher: str | Path | None) -> None:
         state = read_state(self.path)
         if state is None or not state.complete:
             raise DgaugError(
@@ -105,7 +110,8 @@ class StoreDataset(Dataset[StoreItem]):
         self._code_files = [file.path for file in files if file.holds_codes]
         self._decoder_file = next((file for file in files if not file.holds_codes), None)
         self._device = named_device(device) if isinstance(device, str) else device
-        self._teacher = None if teacher is None else Path(teacher)
+        # Absolute as the store is: both may be opened only later, in another working directory.
+        self._teacher = None if teacher is None else Path(teacher).absolute()
         self.has_labels = self.spec.labels != "none" or teacher is not None
         self._tools: _Tools | None = None
         if self.spec.virtual or teacher is not None:
@@ -232,21 +238,26 @@ class StoreDataset(Dataset[StoreItem]):
         appearance, structure = (
             np.array([row.donor(name) for row in rows], np.int32) for name in ("appearance", "structure")
         )
-        return tools.drawer.draw(appearance, structure)
+        with usual_arithmetic():
+            return tools.drawer.draw(appearance, structure)
 
     def _made_labels(self, pixels: Tensor) -> Tensor | None:
         tools = self._opened()
         if tools.teacher is None:
             return None
         size = on_demand(tools.device, self.spec.micro_batch, asked=len(pixels), image_size=self.spec.image_size)
-        return label_pictures(tools.teacher, pixels, micro_batch=size)
+        with usual_arithmetic():
+            return label_pictures(tools.teacher, pixels, micro_batch=size)
 
     def _opened(self) -> _Tools:
-        if self._tools is None or self._tools.process != os.getpid():
+        tools = self._tools
+        if tools is None or tools.process != os.getpid():
             # A forked worker lets go of its parent's handles before it opens the same files.
             self._tools = None
-            self._tools = self._open()
-        return self._tools
+            # Of two threads that come first at a time, each opens them, and one set is soon closed.
+            with access_named(self.path):
+                tools = self._tools = self._open()
+        return tools
 
     def _open(self) -> _Tools:
         device = self._device or (torch.device("cpu") if get_worker_info() else default_device())
@@ -288,6 +299,7 @@ class _Tools:
     teacher: AnyReidNetwork | None
 
 
+@as_found
 def open_store(
     path: str | Path, *, device: str | torch.device | None = None, teacher: str | Path | None = None
 ) -> StoreDataset:

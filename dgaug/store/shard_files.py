@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import zlib
 from collections import OrderedDict
 from pathlib import Path
@@ -31,7 +32,8 @@ Columns = dict[str, NDArray[Any]]
 class ShardFiles:
     """Rows and pictures of a store's shards; each file is opened when it is first needed.
 
-    `process` is the one that may use it: handles do not survive a fork.
+    `process` is the one that may use it: handles do not survive a fork. Its threads may read side by side; HDF5 itself
+    serves one at a time.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class ShardFiles:
         self._offsets = ["image/offset"] if spec.encoded else []
         width = sum(layout[name].dtype.itemsize * int(np.prod(layout[name].tail)) for name in self._names)
         self._block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // width))
-        self._crc32 = None if spec.virtual else own(h5py.File(store / DATASET_FILE, "r"), "image/crc32")
+        with damage_named(store / DATASET_FILE):
+            self._crc32 = None if spec.virtual else own(h5py.File(store / DATASET_FILE, "r"), "image/crc32")
+        self._lock = threading.RLock()
         self._open: OrderedDict[int, dict[str, h5py.Dataset]] = OrderedDict()
         self._blocks: OrderedDict[tuple[int, int], Columns] = OrderedDict()
 
@@ -52,18 +56,19 @@ class ShardFiles:
         """A block of a shard's columns in which a row is, and its place there; DgaugError for a damaged shard."""
         block, place = divmod(row, self._block_rows)
         key = (number, block)
-        if key not in self._blocks:
-            self._blocks[key] = self._read(number, block * self._block_rows)
-            if len(self._blocks) > KEPT_BLOCKS:
-                self._blocks.popitem(last=False)
-        else:
-            self._blocks.move_to_end(key)
-        return self._blocks[key], place
+        with self._lock:
+            if key not in self._blocks:
+                self._blocks[key] = self._read(number, block * self._block_rows)
+                if len(self._blocks) > KEPT_BLOCKS:
+                    self._blocks.popitem(last=False)
+            else:
+                self._blocks.move_to_end(key)
+            return self._blocks[key], place
 
     def picture(self, number: int, row: int) -> bytes:
         """The bytes of a stored picture; DgaugError where they are not those that were written."""
         columns, place = self.columns(number, row)
-        with damage_named(self._path(number)):
+        with self._lock, damage_named(self._path(number)):
             shard = self._shard(number)
             if self._spec.encoded:
                 start, stop = columns["image/offset"][place : place + 2].tolist()

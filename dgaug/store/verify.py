@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from dgaug.errors import DgaugError
 from dgaug.store.aside import seal_holds
 from dgaug.store.codecs import decode
-from dgaug.store.hdf5 import NewerSchemaError, damage_named, own, reading, store_folder
+from dgaug.store.hdf5 import NewerSchemaError, access_named, damage_named, own, reading, store_folder
 from dgaug.store.index import ShardList, StoredFile, StoreState, file_list, read_state, shard_list
 from dgaug.store.schema import DATASET_FILE, LABEL_TOLERANCE
 from dgaug.store.sources import settings_digest
 from dgaug.store.spec import columns
 from dgaug.store.verify_codes import code_problems
+from dgaug.surroundings import as_found
 
 ROWS, VIRTUAL_ROWS = 256, 1 << 16
 
@@ -53,6 +54,7 @@ class VerifyReport:
         return not self.findings
 
 
+@as_found
 def verify(path: str | Path, *, on_progress: Callable[[int, int], None] | None = None) -> VerifyReport:
     """Check every file, picture, pair and label of a store; HDF5 opens no file before its hash was found right.
 
@@ -60,6 +62,11 @@ def verify(path: str | Path, *, on_progress: Callable[[int, int], None] | None =
     damage is not raised but reported.
     """
     store = store_folder(Path(path))
+    with access_named(store):
+        return _verified(store, on_progress)
+
+
+def _verified(store: Path, on_progress: Callable[[int, int], None] | None) -> VerifyReport:
     with damage_named(store / DATASET_FILE):
         sealed = seal_holds(store / DATASET_FILE)
     if not sealed:

@@ -23,6 +23,7 @@ from dgaug.files import require_free
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.pictures.sheet import nxn_sheet, save_sheet
 from dgaug.runs import find_run
+from dgaug.surroundings import as_found
 from dgaug.synthesis.codes import encode_pictures
 
 Pixels = NDArray[np.uint8]
@@ -40,6 +41,7 @@ class Donors(NamedTuple):
     structures: list[Path]
 
 
+@as_found
 @on_device
 def draw_grid(
     run: str | Path = "latest",
@@ -112,6 +114,7 @@ def grid_records(records: Sequence[Record], *, count: int, seed: int) -> list[Re
     return [by_name[name][int(rng.integers(len(by_name[name])))] for name in chosen]
 
 
+@as_found
 @on_device
 def swap(
     appearance: str | Path,

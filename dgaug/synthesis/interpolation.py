@@ -16,6 +16,7 @@ from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.pictures.interpolation import interpolation_sheet, save_animation
 from dgaug.pictures.sheet import save_sheet
 from dgaug.runs import find_run
+from dgaug.surroundings import as_found
 from dgaug.synthesis.drawing import here, pixels_of
 
 Pixels = NDArray[np.uint8]
@@ -23,6 +24,7 @@ WHAT = ("appearance", "structure")
 _SHEETS = (".png", ".jpg", ".jpeg")
 
 
+@as_found
 @on_device
 def interpolate(
     first: str | Path,

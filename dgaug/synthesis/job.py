@@ -28,6 +28,7 @@ from dgaug.store.schema import DATASET_FILE
 from dgaug.store.shards import finished_shards
 from dgaug.store.sources import Sources
 from dgaug.store.spec import StoreSpec
+from dgaug.surroundings import as_found
 from dgaug.synthesis.engines import make_here, wait_until_finished
 from dgaug.synthesis.pairs import Pairs, parse_pairs
 from dgaug.synthesis.parts import designs_of, parts_of
@@ -99,6 +100,7 @@ class _Engine:
     ray_address: str | None
 
 
+@as_found
 @on_device
 def synthesize(
     run: str | Path = "latest",

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.loading import default_threads, loaded
 from dgaug.data.pixels import normalise
 from dgaug.data.records import IdentityData, class_names
+from dgaug.data.resized import ResizedImages
+from dgaug.launched import launched
 from dgaug.training.sampling import Draw, OrderedBatches
-
-CACHE_LIMIT = 1 << 29
-"""Bytes of resized pictures that a process keeps; a larger data set is read from disk each time."""
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
@@ -43,8 +42,13 @@ class LabelledPictures:
         paths = [data.picture_path(record) for record in records]
         return cls(paths, labels, names, image_size, [record.path for record in records])
 
+    @cached_property
+    def resized(self) -> ResizedImages:
+        """The images at `image_size`, kept in memory for every phase that trains on them."""
+        return ResizedImages(self.paths, self.image_size, sharing=launched().local_size)
 
-class TrainingPictures(Dataset[tuple[Pixels, int]]):
+
+class TrainingPictures:
     """Items ([V, H, W, 3], label): one picture, or two of the same identity, augmented apart from each other."""
 
     def __init__(self, pictures: LabelledPictures, *, pad: int, positives: bool) -> None:
@@ -53,16 +57,31 @@ class TrainingPictures(Dataset[tuple[Pixels, int]]):
         self.positives = positives
         labels = pictures.labels.numpy()
         self._rows_of = [np.flatnonzero(labels == label) for label in range(len(pictures.class_names))]
-        height, width = pictures.image_size
-        self._cache: dict[int, Pixels] | None = {} if len(labels) * height * width * 3 <= CACHE_LIMIT else None
+        self._labels: list[int] = labels.tolist()
 
     def __len__(self) -> int:
         return len(self.pictures.paths)
 
     def __getitem__(self, draw: Draw) -> tuple[Pixels, int]:
-        rng = np.random.default_rng(draw.key)
-        rows = self._rows(draw.row, rng)
-        return np.stack([self._augmented(row, rng) for row in rows]), int(self.pictures.labels[draw.row])
+        views, labels = self.batch([draw])
+        return views[:, 0].numpy(), int(labels[0])
+
+    def batch(self, draws: Sequence[Draw], *, pinned: bool = False) -> tuple[Tensor, Tensor]:
+        """Views uint8 [V, B, H, W, 3] and labels int64 [B], on the CPU; `pinned`: in page-locked memory.
+
+        Raises:
+            DamagedPicture: a file cannot be read.
+        """
+        shape = (2 if self.positives else 1, len(draws), *self.pictures.image_size, 3)
+        views = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
+        labels = torch.empty(len(draws), dtype=torch.int64, pin_memory=pinned)
+        pixels, classes = views.numpy(), labels.numpy()
+        for place, draw in enumerate(draws):
+            rng = np.random.default_rng(draw.key)
+            for view, row in enumerate(self._rows(draw.row, rng)):
+                self._augment(row, rng, pixels[view, place])
+            classes[place] = self._labels[draw.row]
+        return views, labels
 
     def rows(self, draw: Draw) -> list[int]:
         """The images of an item."""
@@ -70,35 +89,42 @@ class TrainingPictures(Dataset[tuple[Pixels, int]]):
 
     def contrast(self, row: int) -> float:
         """Standard deviation of an image's grey levels."""
-        return float(self._pixels(row).std())
+        return float(self.pictures.resized[row].std())
 
     def _rows(self, row: int, rng: np.random.Generator) -> list[int]:
         return [row, self._positive(row, rng)] if self.positives else [row]
 
     def _positive(self, row: int, rng: np.random.Generator) -> int:
-        rows = self._rows_of[int(self.pictures.labels[row])]
+        rows = self._rows_of[self._labels[row]]
         if len(rows) == 1:
             return row
         position = int(rng.integers(len(rows) - 1))
         return int(rows[position] if rows[position] < row else rows[position + 1])
 
-    def _pixels(self, row: int) -> Pixels:
-        if self._cache is not None and row in self._cache:
-            return self._cache[row]
-        pixels = to_pixels(open_picture(self.pictures.paths[row]), self.pictures.image_size)
-        if self._cache is not None:
-            self._cache[row] = pixels
-        return pixels
-
-    def _augmented(self, row: int, rng: np.random.Generator) -> Pixels:
-        pixels = self._pixels(row)
+    def _augment(self, row: int, rng: np.random.Generator, out: Pixels) -> None:
+        """Write the image, mirrored or not, cropped at random out of itself with `pad` more at each edge."""
+        pixels = self.pictures.resized[row]
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
-        pad = self.pad
-        top, left = rng.integers(2 * pad + 1, size=2)
-        height, width = self.pictures.image_size
-        padded = np.pad(pixels, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
-        return np.ascontiguousarray(padded[top : top + height, left : left + width])
+        down, right = (rng.integers(2 * self.pad + 1, size=2) - self.pad).tolist()
+        _shift(pixels, out, down=down, right=right)
+
+
+def _shift(pixels: Pixels, out: Pixels, *, down: int, right: int) -> None:
+    """Write pixels [H, W, 3] moved up and left by so many, their edges repeated where they leave a gap.
+
+    The same as a crop of `np.pad(pixels, mode="edge")`, in a fifth of the time under the interpreter's lock.
+    """
+    height, width = pixels.shape[:2]
+    # Moved by more than all but one row, the edge is all there is to see.
+    down, right = max(1 - height, min(down, height - 1)), max(1 - width, min(right, width - 1))
+    top, bottom = max(0, -down), min(height, height - down)
+    left, end = max(0, -right), min(width, width - right)
+    out[top:bottom, left:end] = pixels[top + down : bottom + down, left + right : end + right]
+    out[top:bottom, :left] = out[top:bottom, left : left + 1]
+    out[top:bottom, end:] = out[top:bottom, end - 1 : end]
+    out[:top] = out[top]
+    out[bottom:] = out[bottom - 1]
 
 
 def endless_batches(
@@ -106,18 +132,20 @@ def endless_batches(
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Views [V, B, 3, H, W], normalised, and labels [B], in the sampler's order, on `device`.
 
-    Close it when it is no longer needed: that ends the workers.
+    `workers`: threads that read beside this one, see the setting `data.workers`. Close it when it is no longer needed:
+    that ends them.
     """
-    if workers is None:
-        workers = 0 if device.type == "cpu" else min(8, os.cpu_count() or 1)
-    loader = DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=workers,
-        pin_memory=device.type == "cuda",
-        persistent_workers=workers > 0,
-        multiprocessing_context="spawn" if workers else None,
-    )
-    for views, labels in loader:
-        pixels = views.to(device, non_blocking=True).transpose(0, 1)
-        yield torch.stack([normalise(view) for view in pixels]), labels.to(device, non_blocking=True)
+    pinned = device.type == "cuda" and torch.cuda.is_available()
+    index = torch.cuda.current_device() if pinned and device.index is None else device.index
+
+    def read(draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
+        # A thread starts on the first device, whichever the process computes on.
+        with torch.cuda.device(index) if pinned else nullcontext():
+            return dataset.batch(draws, pinned=pinned)
+
+    threads = default_threads(device) if workers is None else workers
+    with closing(loaded(read, sampler, threads=threads)) as batches:
+        for views, labels in batches:
+            pixels = views.to(device, non_blocking=True)
+            pictures = normalise(pixels.flatten(0, 1)).view(*pixels.shape[:2], 3, *pixels.shape[2:4])
+            yield pictures, labels.to(device, non_blocking=True)

@@ -36,6 +36,7 @@ from dgaug.models.reid import ReidNetwork
 from dgaug.progress import Progress, silent
 from dgaug.runs import PARTS, Run, environment, locked
 from dgaug.settings import Settings, load_settings
+from dgaug.surroundings import as_found
 
 PRESET = "dgnet-published"
 
@@ -43,6 +44,7 @@ _log = logging.getLogger("dgaug")
 _Network = TypeVar("_Network", bound=nn.Module)
 
 
+@as_found
 def import_published(
     directory: str | Path,
     out: str | Path,

@@ -7,7 +7,6 @@ import torch
 from PIL import Image
 
 from dgaug.chance import draws
-from dgaug.data.images import open_picture, to_pixels
 from dgaug.data.pixels import denormalise, normalise
 from dgaug.pictures.sheet import nxn_sheet
 from dgaug.training.batches import LabelledPictures
@@ -19,7 +18,7 @@ DONORS = 6
 def preview(networks: Networks, pictures: LabelledPictures, *, seed: int) -> Image.Image:
     """The N x N sheet of a few identities, one picture each, drawn by the averaged generator."""
     rows = _donors(pictures, seed)
-    pixels = np.stack([to_pixels(open_picture(pictures.paths[row]), pictures.image_size) for row in rows])
+    pixels = np.stack([pictures.resized[row] for row in rows])
     device = next(networks.generator.parameters()).device
     donors = normalise(torch.from_numpy(pixels).to(device))
     networks.appearance.eval()

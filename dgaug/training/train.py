@@ -23,7 +23,8 @@ from dgaug.models.reid import ReidNetwork
 from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.runs import PARTS, Run, locked, new_run, newest_run
-from dgaug.settings import Settings, differing, load_settings, parse_settings
+from dgaug.settings import Settings, differing, load_settings, parse_settings, setting_texts
+from dgaug.surroundings import as_found
 from dgaug.training.batches import LabelledPictures
 from dgaug.training.log import TrainingLog
 from dgaug.training.loop import Training, train_dgnet
@@ -39,12 +40,14 @@ _BEFORE_CONFIG = {"data", "data.part", "environment.json"}
 _log = logging.getLogger("dgaug")
 
 
+@as_found
 @on_device
 def train(
     data: str | Path | None = None,
     config: str | Path | None = None,
     *,
-    overrides: Iterable[str] = (),
+    set: str | Iterable[str] = (),
+    overrides: str | Iterable[str] = (),
     out: str | Path | None = None,
     teacher: str | Path | Sequence[str | Path] | None = None,
     resume: bool = False,
@@ -62,7 +65,8 @@ def train(
     Args:
         data: a data set in any known layout; None writes and uses the embedded one.
         config: preset or YAML file; None: the preset `toy` without data, else the defaults.
-        overrides: `section.name=value` texts.
+        set: `section.name=value` texts, as of `--set`.
+        overrides: the same.
         out: the run folder; None opens the next number under `runs/`.
         teacher: a re-id checkpoint of dgaug to use instead of training one; of several, the soft labels are averaged.
         resume: go on with the run at `out` (or the newest one) with its own settings.
@@ -92,7 +96,7 @@ def train(
     base = config or (None if data else "toy")
     if run is not None and run.config.is_file() and resume and config is None and not force:
         base = run.config
-    settings = load_settings(base, overrides=overrides, flags=flags)
+    settings = load_settings(base, overrides=setting_texts(overrides, set), flags=flags)
     require_precision(settings.behaviour.precision, processes.device, option="--set behaviour.precision=")
     resumed = run is not None and run.checkpoint.is_file() and not force
     begun = run.settings() if run is not None and run.config.is_file() and not force else None

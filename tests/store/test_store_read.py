@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -13,9 +15,11 @@ from forged import forged
 from small_store import SIZE, SPEC, picture_of, probabilities_of, sources_of, write_store
 from torch.utils.data import DataLoader
 
+from dgaug.data.loading import loaded
 from dgaug.errors import DgaugError
 from dgaug.store.index import begin_store
 from dgaug.store.read import StoreDataset, open_store
+from dgaug.store.verify import verify
 
 
 @pytest.mark.parametrize(("codec", "tolerance"), [("jpeg", 4), ("png", 0), ("raw", 0)])
@@ -38,6 +42,74 @@ def test_a_store_opens_by_its_folder_or_its_file(tmp_path: Path) -> None:
     assert open_store(str(store)).sources.path == open_store(store / "dataset.h5").sources.path
 
 
+def test_an_open_store_outlives_a_change_of_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_store(tmp_path / "store", codec="png")
+    monkeypatch.chdir(tmp_path)
+    store = open_store("store")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for found in (store, pickle.loads(pickle.dumps(store))):
+        assert np.array_equal(found[7].picture, picture_of(7))
+        assert len(found.pairs()) == SIZE * SIZE
+
+
+@pytest.mark.parametrize("name", ["only-the-file.h5", "dataset.h5"])
+def test_a_link_to_the_file_alone_is_followed(tmp_path: Path, name: str) -> None:
+    store = write_store(tmp_path / "store", codec="png")
+    link = tmp_path / "links" / name
+    link.parent.mkdir()
+    link.symlink_to(Path("../store/dataset.h5"))
+    again = tmp_path / "again.h5"
+    again.symlink_to(link)
+    for path in (link, again, *([link.parent] if name == "dataset.h5" else [])):
+        assert open_store(path).path == store
+        assert np.array_equal(open_store(path)[7].picture, picture_of(7))
+        assert verify(path).ok
+
+
+def test_a_folder_of_links_to_every_file_keeps_its_names(tmp_path: Path) -> None:
+    """As content-addressed caches lay them out: what a link points to has another name."""
+    store, farm = write_store(tmp_path / "store", codec="png"), tmp_path / "farm"
+    for number, file in enumerate(sorted(store.rglob("*.h5"))):
+        blob = file.rename(tmp_path / f"blob{number}")
+        (farm / file.relative_to(store)).parent.mkdir(parents=True, exist_ok=True)
+        (farm / file.relative_to(store)).symlink_to(blob)
+    assert np.array_equal(open_store(farm)[7].picture, picture_of(7))
+
+
+@pytest.mark.parametrize("what", ["a loop of links", "a folder", "a very long name", "a file in the way"])
+def test_what_is_no_store_is_told_in_one_line(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "store"
+    if what == "a loop of links":
+        path.symlink_to(path)
+    elif what == "a folder":
+        (path / "dataset.h5").mkdir(parents=True)
+    elif what == "a very long name":
+        path = tmp_path / ("x" * 5000)
+    else:
+        path.write_bytes(b"")
+        path = path / "dataset.h5"
+    for read in (open_store, verify):
+        with pytest.raises(DgaugError, match=r"expected a store|cannot read .*name too long"):
+            read(path)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(24, "Too many open files")])
+@pytest.mark.parametrize("moment", ["opening", "reading"])
+def test_what_the_system_refuses_is_told_as_that_and_not_as_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, moment: str
+) -> None:
+    folder = write_store(tmp_path / "store")
+    store = open_store(folder) if moment == "reading" else None
+
+    def refused(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("h5py.File", refused)
+    with pytest.raises(DgaugError, match=f"cannot read {folder}.*: {error.strerror.lower()}"):
+        open_store(folder) if store is None else store[0]
+
+
 def test_all_pairs_are_read_at_once(tmp_path: Path) -> None:
     pairs = open_store(write_store(tmp_path / "store")).pairs()
     assert pairs.tolist() == [[i, j] for i in range(SIZE) for j in range(SIZE)]
@@ -55,6 +127,22 @@ def test_a_batch_holds_what_the_items_hold(tmp_path: Path, codec: str, labels: s
     assert batch.appearance_identity.tolist() == [item.appearance_identity for item in items]
     assert batch.structure_identity.tolist() == [item.structure_identity for item in items]
     assert [item.structure for item in items] == [store[row].structure for row in rows]
+
+
+def test_threads_that_share_a_store_read_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"BLOCK_ROWS": 3, "KEPT_BLOCKS": 2, "OPEN_SHARDS": 1}.items():
+        monkeypatch.setattr(f"dgaug.store.shard_files.{name}", value)
+    folder = write_store(tmp_path / "store", codec="png")
+    rows = np.random.default_rng(0).integers(SIZE * SIZE, size=2000).tolist()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with closing(loaded(open_store(folder).__getitem__, rows, threads=4)) as items:
+            for row, item in zip(rows, items, strict=True):
+                assert np.array_equal(item.picture, picture_of(row))
+                assert (item.appearance, item.structure) == divmod(row, SIZE)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_rows_beyond_a_block_are_read_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from dgaug.data import resized
+from dgaug.data.images import DamagedPicture, open_picture
 from dgaug.data.pixels import normalise
 from dgaug.data.records import IdentityData, Record
 from dgaug.training.batches import (
@@ -142,16 +144,61 @@ def test_pictures_of_another_size_are_resized(tmp_path: Path) -> None:
     assert (views == [255, 0, 0]).all()
 
 
-def test_worker_processes_change_nothing(pictures: LabelledPictures) -> None:
+def test_threads_that_read_ahead_change_nothing(pictures: LabelledPictures) -> None:
     def first_batches(workers: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
         dataset = TrainingPictures(pictures, pad=2, positives=True)
         sampler = OrderedBatches(shuffled(len(dataset)), 4, phase="test", seed=1, streams=2, start=3)
         with closing(endless_batches(dataset, workers, sampler, torch.device("cpu"))) as batches:
             return list(itertools.islice(batches, 4))
 
-    alone, helped = first_batches(0), first_batches(2)
-    for (views, labels), (other_views, other_labels) in zip(alone, helped, strict=True):
-        assert views.shape == (2, 8, 3, *SIZE)
-        assert torch.equal(views, other_views)
-        assert torch.equal(labels, other_labels)
-        assert pictures.labels[rows_of(views[0])].tolist() == labels.tolist()
+    alone = first_batches(0)
+    for workers in (1, 2, 5):
+        for (views, labels), (other_views, other_labels) in zip(alone, first_batches(workers), strict=True):
+            assert views.shape == (2, 8, 3, *SIZE)
+            assert torch.equal(views, other_views)
+            assert torch.equal(labels, other_labels)
+            assert pictures.labels[rows_of(views[0])].tolist() == labels.tolist()
+
+
+@pytest.mark.parametrize("pad", [0, 1, 10, 40, 100])
+def test_a_view_is_the_crop_of_the_padded_image_that_numpy_makes(tmp_path: Path, pad: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    data = IdentityData(tmp_path, "test", {"train": [Record("a.png", "anna")]})
+    dataset = TrainingPictures(LabelledPictures.of(data, SIZE), pad=pad, positives=False)
+    for position in range(50):
+        rng = np.random.default_rng((7, position))
+        source = pixels[:, ::-1] if rng.random() < 0.5 else pixels
+        top, left = rng.integers(2 * pad + 1, size=2)
+        padded = np.pad(source, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
+        (view,), _ = dataset[Draw(0, (7, position))]
+        assert np.array_equal(view, padded[top : top + SIZE[0], left : left + SIZE[1]])
+
+
+def test_phases_of_a_run_decode_each_image_once(monkeypatch: pytest.MonkeyPatch, pictures: LabelledPictures) -> None:
+    decoded = []
+
+    def counted(path: Path) -> Image.Image:
+        decoded.append(path.name)
+        return open_picture(path)
+
+    monkeypatch.setattr(resized, "open_picture", counted)
+    for positives, phase in ((False, "teacher"), (True, "dgnet")):
+        dataset = TrainingPictures(pictures, pad=2, positives=positives)
+        sampler = OrderedBatches(shuffled(len(dataset)), 4, phase=phase, seed=1)
+        with closing(endless_batches(dataset, 0, sampler, torch.device("cpu"))) as batches:
+            for _ in range(10):
+                next(batches)
+    assert sorted(decoded) == sorted(path.name for path in pictures.paths)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_damaged_on_the_way_is_named(pictures: LabelledPictures, workers: int) -> None:
+    pictures.paths[5].write_bytes(b"no image")
+    dataset = TrainingPictures(pictures, pad=2, positives=False)
+    sampler = OrderedBatches(shuffled(len(dataset)), 8, phase="test", seed=1)
+    with (
+        closing(endless_batches(dataset, workers, sampler, torch.device("cpu"))) as batches,
+        pytest.raises(DamagedPicture, match=r"5\.png: damaged picture"),
+    ):
+        next(batches)
