@@ -14,7 +14,6 @@ from torch.profiler import ProfilerActivity, profile
 from training_iteration import Step, make_batch, make_networks, make_step, settings_of
 
 from dgaug.cuda_math import training_math
-from dgaug.settings import BehaviourSettings
 from dgaug.training.terms import Batch
 
 STEP = "iteration"
@@ -40,9 +39,6 @@ def time_iterations(record: Record, device: torch.device, *, size: tuple[int, in
     for name, (contender, tf32, more) in WAYS.items():
         if short and contender == "compiled":
             record.note(f"{STEP}: {name}: left out of a rehearsal, a compilation takes minutes on a CPU")
-            continue
-        if more and "graphs" not in BehaviourSettings.model_fields:
-            record.note(f"{STEP}: {name}: left out, there is no setting behaviour.graphs")
             continue
         work = partial(way, contender, device, tf32=tf32, more=more, size=size, batch=batch, rate=rate, short=short)
         record.measure(STEP, name, work, needs=10 if short else 120 if contender == "compiled" else 30)

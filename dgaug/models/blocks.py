@@ -42,8 +42,6 @@ def plain(maps: Tensor) -> bool:
 def reflect(maps: Tensor, width: int) -> Tensor:
     """Pad height and width by reflection; autocast would widen to float32 for what only copies."""
     with torch.autocast(maps.device.type, enabled=False):
-        if maps.is_cuda and torch.are_deterministic_algorithms_enabled():
-            return _reflect_by_slices(maps, width)
         if maps.is_cuda and maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous():
             return _reflect_channels_last(maps, width)
         return functional.pad(maps, (width,) * 4, mode="reflect")
@@ -56,15 +54,6 @@ def _reflect_channels_last(maps: Tensor, width: int) -> Tensor:
     """
     padded = functional.pad(maps.permute(0, 2, 3, 1), (0, 0, width, width, width, width), mode="reflect")
     return padded.permute(0, 3, 1, 2)
-
-
-def _reflect_by_slices(maps: Tensor, width: int) -> Tensor:
-    """Like PyTorch's reflection pad, whose backward pass on a GPU adds in no particular order."""
-    for axis in (2, 3):
-        before = maps.narrow(axis, 1, width).flip(axis)
-        after = maps.narrow(axis, maps.shape[axis] - 1 - width, width).flip(axis)
-        maps = torch.cat((before, maps, after), dim=axis)
-    return maps
 
 
 class Conv(nn.Module):
@@ -91,9 +80,10 @@ def instance_norm(maps: Tensor) -> Tensor:
     No gradient passes a constant channel. Its norm would multiply gradients by 316, stacked norms by more than float32
     holds; and what lies behind it gets zero from a constant channel by exact arithmetic too.
     """
-    if plain(maps):
+    if as_published():
         return functional.instance_norm(_constant_cut(maps), eps=EPSILON)
-    normalised: Tensor = _InstanceNorm.apply(maps, None, None)
+    norm = _PlaneNorm if maps.is_cuda else _InstanceNorm
+    normalised: Tensor = norm.apply(maps, None, None)
     return normalised
 
 
@@ -102,11 +92,12 @@ def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor
 
     No gradient passes a constant channel to `maps`, as in `instance_norm`.
     """
-    if plain(maps):  # batch norm of one "picture" that has the channels of all
+    if as_published():  # batch norm of one "picture" that has the channels of all
         planes = _constant_cut(maps).reshape(1, -1, *maps.shape[2:])
         adapted = functional.batch_norm(planes, None, None, scale.flatten(), shift.flatten(), True, eps=EPSILON)
         return adapted.view(maps.shape)
-    changed: Tensor = _InstanceNorm.apply(maps, scale, shift)
+    norm = _PlaneNorm if maps.is_cuda else _InstanceNorm
+    changed: Tensor = norm.apply(maps, scale, shift)
     return changed
 
 
@@ -114,6 +105,39 @@ def _constant_cut(maps: Tensor) -> Tensor:
     """The same maps, without the graph behind constant channels."""
     variance = maps.detach().var(dim=(2, 3), correction=0, keepdim=True)
     return torch.where(variance < FLAT, maps.detach(), maps)
+
+
+def _zero_where_constant(factor: Tensor) -> Tensor:
+    """Reciprocal deviations for a backward pass, see `instance_norm`."""
+    return factor.masked_fill(factor > (EPSILON + FLAT) ** -0.5, 0)
+
+
+class _PlaneNorm(torch.autograd.Function):
+    """Instance norm with an optional scale and shift per picture and channel [B, C], in one kernel of a GPU.
+
+    It is batch norm of one "picture" that has the channels of all.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+        """Normalise; the result has channels outermost."""
+        planes = maps.reshape(1, -1, *maps.shape[2:])
+        weight, bias = (None if rows is None else rows.reshape(-1) for rows in (scale, shift))
+        normalised, mean, factor = torch.native_batch_norm(planes, weight, bias, None, None, True, 0.0, EPSILON)
+        ctx.save_for_backward(planes, weight, mean, _zero_where_constant(factor))
+        return normalised.view(maps.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Gradients of maps, scale and shift."""
+        planes, weight, mean, factor = ctx.saved_tensors
+        wanted = [True, weight is not None, weight is not None]
+        maps, *rows = torch.ops.aten.native_batch_norm_backward(
+            slope.reshape(planes.shape), planes, weight, None, None, mean, factor, True, EPSILON, wanted
+        )
+        scale, shift = (None if weight is None else one.view(slope.shape[:2]) for one in rows)
+        return maps.view(slope.shape), scale, shift
 
 
 class _InstanceNorm(torch.autograd.Function):
@@ -132,7 +156,7 @@ class _InstanceNorm(torch.autograd.Function):
         normalised, _, factor = torch.native_group_norm(
             centred, None, None, pictures, channels, height * width, channels, EPSILON
         )
-        factor = factor.masked_fill(factor > (EPSILON + FLAT) ** -0.5, 0)[:, :, None, None]  # see `instance_norm`
+        factor = _zero_where_constant(factor)[:, :, None, None]
         if scale is None or shift is None:
             ctx.save_for_backward(normalised, factor)
             return normalised

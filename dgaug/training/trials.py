@@ -11,7 +11,7 @@ import torch
 
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
 from dgaug.processes import Processes
-from dgaug.settings import BehaviourSettings, ReidSettings, Settings
+from dgaug.settings import ReidSettings, Settings
 from dgaug.training.dgnet import DGNet
 from dgaug.training.networks import build_networks
 from dgaug.training.objectives import SIDES
@@ -19,15 +19,14 @@ from dgaug.training.reid_terms import Feed, ReidTerms
 from dgaug.training.room import Trial
 from dgaug.training.terms import Batch
 
-_SLOW_TO_START = ("compile", "graphs")
-"""Of `behaviour`: what takes minutes to begin and is left out of a trial."""
+_QUICK = {"compile": False, "graphs": False}
+"""Of `behaviour`: what takes long to begin and is left out of a trial."""
 
 
 def dgnet_trial(settings: Settings, classes: int, teacher: AnyReidNetwork, processes: Processes) -> Trial:
     """An iteration of DG-Net at the end of its schedule, with every term on, in both branches of the structure term."""
     plan, device = settings.schedule, processes.device
     size = plan.batch_size // processes.count
-    quick = {name: False for name in _SLOW_TO_START if name in BehaviourSettings.model_fields}
 
     def trial(turns: int) -> None:
         networks = build_networks(settings, classes, weights="none")
@@ -36,7 +35,7 @@ def dgnet_trial(settings: Settings, classes: int, teacher: AnyReidNetwork, proce
         for branch in (1.0, 0.0):
             changed = {
                 "schedule": plan.model_copy(update={"batch_size": size, "accumulation": turns}),
-                "behaviour": settings.behaviour.model_copy(update=quick),
+                "behaviour": settings.behaviour.model_copy(update=_QUICK),
                 "loss": settings.loss.model_copy(update={"structure_branch": branch}),
             }
             model = DGNet(networks, settings.model_copy(update=changed), Processes(device))

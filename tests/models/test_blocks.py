@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dgaug.models.blocks import _reflect_by_slices, _reflect_channels_last, adaptive_instance_norm, instance_norm
+from dgaug.models.blocks import _reflect_channels_last, adaptive_instance_norm, instance_norm
 from dgaug.models.upsampling import UpsampledConv
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -20,8 +18,13 @@ def maps_of(*shape: int, layout: torch.memory_format = torch.contiguous_format) 
     return torch.randn(shape, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
 
 
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_instance_norms_have_the_right_values_and_gradients(layout: torch.memory_format) -> None:
+def test_instance_norms_have_the_right_values_and_gradients(
+    layout: torch.memory_format, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if device == "gpu":
+        monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda _: True))
     maps, scale, shift = maps_of(2, 3, 4, 5, layout=layout), maps_of(2, 3), maps_of(2, 3)
     assert torch.allclose(instance_norm(maps), functional.instance_norm(maps))
     assert torch.autograd.gradcheck(instance_norm, (maps,))
@@ -37,20 +40,13 @@ def test_instance_norm_keeps_its_precision_where_the_mean_is_large(layout: torch
 
 @pytest.mark.parametrize("width", [1, 2, 3])
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("pad", [_reflect_channels_last, _reflect_by_slices])
-def test_the_ways_to_reflect_on_a_gpu_are_pytorchs_reflection(
-    pad: Callable[[Tensor, int], Tensor], layout: torch.memory_format, width: int
-) -> None:
+def test_reflection_by_channels_is_pytorchs_and_keeps_them_innermost(layout: torch.memory_format, width: int) -> None:
     maps = maps_of(2, 3, 5, 4, layout=layout)
-    assert torch.equal(pad(maps, width), functional.pad(maps, (width,) * 4, mode="reflect"))
-    assert torch.autograd.gradcheck(pad, (maps, width))
-    assert torch.autograd.gradgradcheck(pad, (maps, width)), "the discriminator's penalty is differentiated twice"
-
-
-def test_reflection_by_channels_keeps_them_innermost() -> None:
-    maps = maps_of(2, 3, 5, 4, layout=torch.channels_last)
-    assert _reflect_channels_last(maps, 1).is_contiguous(memory_format=torch.channels_last)
-    assert _reflect_by_slices(maps, 1).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(_reflect_channels_last(maps, width), functional.pad(maps, (width,) * 4, mode="reflect"))
+    assert torch.autograd.gradcheck(_reflect_channels_last, (maps, width))
+    assert torch.autograd.gradgradcheck(_reflect_channels_last, (maps, width)), "the penalty is differentiated twice"
+    inner = maps.contiguous(memory_format=torch.channels_last)
+    assert _reflect_channels_last(inner, width).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_on_a_gpu_layers_are_computed_in_pytorchs_own_steps(monkeypatch: pytest.MonkeyPatch) -> None:
