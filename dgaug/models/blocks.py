@@ -124,7 +124,7 @@ class _PlaneNorm(torch.autograd.Function):
         planes = maps.reshape(1, -1, *maps.shape[2:])
         weight, bias = (None if rows is None else rows.reshape(-1) for rows in (scale, shift))
         normalised, mean, factor = torch.native_batch_norm(planes, weight, bias, None, None, True, 0.0, EPSILON)
-        ctx.save_for_backward(planes, weight, mean, _zero_where_constant(factor))
+        ctx.save_for_backward(planes, weight, mean, factor)
         return normalised.view(maps.shape)
 
     @staticmethod
@@ -132,6 +132,7 @@ class _PlaneNorm(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Gradients of maps, scale and shift."""
         planes, weight, mean, factor = ctx.saved_tensors
+        factor = _zero_where_constant(factor)
         wanted = [True, weight is not None, weight is not None]
         maps, *rows = torch.ops.aten.native_batch_norm_backward(
             slope.reshape(planes.shape), planes, weight, None, None, mean, factor, True, EPSILON, wanted

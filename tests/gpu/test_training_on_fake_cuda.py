@@ -23,10 +23,10 @@ EVERYTHING_RAMPED = 50_000
 @pytest.mark.parametrize(
     ("settings", "kernels"),
     [
-        (("precision=fp32",), 3087),
-        (("precision=bf16",), 3655),
+        (("precision=fp32",), 2943),
+        (("precision=bf16",), 3511),
         (("precision=bf16", "arithmetic=published"), 3737),
-        (("code_statistics=batch", "teacher_statistics=batch"), 4817),
+        (("code_statistics=batch", "teacher_statistics=batch"), 4673),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
 )
