@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tiny_run import RunCommand, signal_when, start_process
 
+from dgaug.files import read_json, write_figures
 from dgaug.runs import Run, locked
 from dgaug.scores.weights import INCEPTION_FILE
 
@@ -205,9 +206,9 @@ def test_results_of_earlier_versions_that_recorded_limits_are_still_complete(
     command = ("score-fid", "--run", tiny_run.folder, "--metrics", "frechet", "--out", tmp_path / "out")
     assert dgaug(*command).code == 0
     path = tmp_path / "out" / "scores.json"
-    held = json.loads(path.read_text(encoding="utf-8"))
+    held = read_json(path)
     limits = {"features_kept": 10_000, "kernel_subset": 1000, "looked_at_one_by_one": 256, "judged": 1024}
     held["protocol"] |= limits | {"block": [8, 8]}
-    path.write_text(json.dumps(held), encoding="utf-8")
+    write_figures(path, held)
     again = dgaug(*command)
     assert (again.code, "already complete" in again.err) == (0, True)
