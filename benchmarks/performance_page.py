@@ -47,7 +47,7 @@ The first line runs where there is a network and fills `build/carried` (wheels, 
 half precision; 44 MB in all). Call 1 compares the GPU with the CPU, then times an iteration and synthesis against the
 published way; call 2 trains with the real loader, with and without an online feed, and on real images. Results appear,
 line by line, in `benchmarks/results/gpu/call-1.md` and `call-2.md` (and as JSON), with card, versions and command.
-`--rehearse` runs all of it tiny on a CPU; `make test-gpu` tests what only a card can show.
+`run.py 1 --rehearse` runs all of it tiny on a CPU; `make test-gpu` tests what only a card can show.
 """
 COLD = "../benchmarks/results/cold_start-cpu.md"
 SIZES = (100, 1_000, 12_936, 100_000)

@@ -152,7 +152,9 @@ def test_a_call_inside_another_keeps_its_device() -> None:
 
 @pytest.mark.usefixtures("cards")
 def test_a_numbered_card_under_torchrun_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    group = {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    for name, value in group.items():
+        monkeypatch.setenv(name, value)
     with use_device("cuda:1"), pytest.raises(DgaugError, match="its LOCAL_RANK; use --device cuda"):
         Processes.here()
 

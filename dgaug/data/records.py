@@ -49,7 +49,7 @@ class IdentityData:
     root: Path
     layout: str
     splits: dict[str, list[Record]] = field(default_factory=dict)
-    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     listed: dict[str, list[Record]] = field(default_factory=dict, compare=False)
     manifest: Path | None = field(default=None, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)

@@ -50,7 +50,7 @@ def one_step(processes: Processes, accumulation: int) -> dict[str, Any]:
     whole = Batch(pictures, positives, torch.arange(2 * SIDE) % CLASSES)
     places = [model.share.rows(SIDE, turn) for turn in range(accumulation)]
     batches = [Batch(*(rows_of(rows, place) for rows in whole)) for place in places]
-    terms = model.step(batches, ITERATION)
+    terms = dict(model.step(batches, ITERATION))
     parts = {name: getattr(model.networks, name) for name in ("generator", "appearance", "discriminator")}
     gradients = {
         f"{part}.{name}": parameter.grad

@@ -18,7 +18,7 @@ from dgaug.data.records import IdentityData, Record
 from dgaug.errors import DgaugError
 from dgaug.training import loop
 from dgaug.training.batches import LabelledPictures, TrainingPictures
-from dgaug.training.dgnet import DGNet
+from dgaug.training.dgnet import DGNet, Report
 from dgaug.training.divergence import broken_weights, divergence, shown_images
 from dgaug.training.sampling import OrderedBatches, Share, shuffled
 from dgaug.training.terms import Batch
@@ -113,11 +113,13 @@ def test_a_divergence_names_the_images_and_keeps_the_last_checkpoint(
         path.rename(folder / path.name)
     whole = DGNet.step
 
-    def step(model: DGNet, batches: list[Batch], iteration: int) -> dict[str, float]:
+    def step(model: DGNet, batches: list[Batch], iteration: int) -> Report:
         terms = whole(model, batches, iteration)
         if iteration == 2 and broken == "weights":
             next(model.networks.generator.parameters()).data.fill_(float("nan"))
-        return terms | ({"total": 823_931.0, "cycle": 80_000.0} if iteration == 2 and broken == "terms" else {})
+        changed = {"total": 823_931.0, "cycle": 80_000.0} if iteration == 2 and broken == "terms" else {}
+        values = dict(terms) | changed
+        return Report(list(values), torch.tensor(list(values.values())))
 
     monkeypatch.setattr(loop.DGNet, "step", step)
     settings = tiny_settings(teacher={"iterations": 2}, schedule={"iterations": 4})

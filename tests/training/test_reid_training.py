@@ -128,10 +128,10 @@ def test_losses_that_are_read_late_name_the_iteration_that_diverged(job: ReidJob
         reid._Terms(7, ["identification", "total"], torch.tensor([1.0, 1.0])),
         reid._Terms(8, ["identification", "teacher", "total"], torch.tensor([1.0, 2.0, 3.0])),
     ]
-    assert reid._read(waiting, "model")[1] == {"identification": 1.0, "teacher": 2.0, "total": 3.0}
+    assert reid._read(waiting, job)[1] == {"identification": 1.0, "teacher": 2.0, "total": 3.0}
     waiting += [reid._Terms(number, ["total"], torch.tensor([torch.nan])) for number in (9, 10)]
-    with pytest.raises(DgaugError, match="training of model diverged at iteration 9; lower the learning rate"):
-        reid._read(waiting, "model")
+    with pytest.raises(DgaugError, match="training of teacher diverged at iteration 9; lower the learning rate"):
+        reid._read(waiting, job)
 
 
 def test_a_gpu_is_waited_for_now_and_then_and_every_iteration_is_logged(
@@ -141,9 +141,9 @@ def test_a_gpu_is_waited_for_now_and_then_and_every_iteration_is_logged(
     reads: list[int] = []
     read = reid._read
 
-    def counted(waiting: list[reid._Terms], title: str) -> list[dict[str, float]]:
+    def counted(waiting: list[reid._Terms], job: ReidJob) -> list[dict[str, float]]:
         reads.append(len(waiting))
-        return read(waiting, title)
+        return read(waiting, job)
 
     monkeypatch.setattr(reid, "_read", counted)
     monkeypatch.setattr(reid, "_read_every", lambda device: 3)
