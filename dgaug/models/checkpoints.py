@@ -263,7 +263,7 @@ def _require_filled(classes: int, embedding: int, state: Mapping[str, Any], *, h
 
 
 def load_generator(path: Path) -> TrainedGenerator:
-    """The averaged generator, computing as its run did, and the appearance encoder of a DG-Net checkpoint; eval mode."""
+    """The averaged generator, computing as its run did, and the appearance encoder of a checkpoint, in eval mode."""
     content = load(path, DGNET)
     try:
         settings = parse_settings(content["settings"], source=str(path))

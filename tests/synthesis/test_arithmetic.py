@@ -55,8 +55,8 @@ def model(published: Run) -> TrainedGenerator:
 
 @pytest.fixture(scope="module")
 def store(published: Run, tmp_path_factory: pytest.TempPathFactory) -> StoreDataset:
-    """Some pairs of the run, as pixels."""
-    return made(published, tmp_path_factory.mktemp("stores") / "png", codec="png")
+    """Some pairs of the run, decoded as they are read."""
+    return made(published, tmp_path_factory.mktemp("stores") / "codes", codec="codes")
 
 
 def made(run: Run, folder: Path, *, codec: str, **options: str) -> StoreDataset:
