@@ -263,7 +263,7 @@ def _require_filled(classes: int, embedding: int, state: Mapping[str, Any], *, h
 
 
 def load_generator(path: Path) -> TrainedGenerator:
-    """The averaged generator and the appearance encoder of a DG-Net checkpoint, in eval mode."""
+    """The averaged generator, computing as its run did, and the appearance encoder of a checkpoint, in eval mode."""
     content = load(path, DGNET)
     try:
         settings = parse_settings(content["settings"], source=str(path))
@@ -273,6 +273,7 @@ def load_generator(path: Path) -> TrainedGenerator:
         generator = Generator(settings.data.image_size, appearance.code_length, settings.model.width)
         load_state(generator, networks["averaged"], source=path)
         load_state(appearance, networks["appearance"], source=path)
+        generator.compute_as(settings.behaviour.arithmetic)
         iteration = int(content["iteration"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DgaugError(f"{path}: not a whole DG-Net checkpoint ({error})") from error

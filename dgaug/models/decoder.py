@@ -7,6 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
+from dgaug.models.arithmetic import NetworkWithArithmetic
 from dgaug.models.blocks import (
     Conv,
     LayerNorm,
@@ -67,7 +68,7 @@ class AdaptiveBlock(nn.Module):
         return maps + adaptive_instance_norm(self.second(hidden), scale[1], shift[1])
 
 
-class Decoder(nn.Module):
+class Decoder(NetworkWithArithmetic):
     """Structure codes [B, C, H / 4, W / 4] and AdaIN parameters to pictures [B, 3, H, W], unbounded."""
 
     def __init__(self, channels: int) -> None:

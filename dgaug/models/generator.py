@@ -23,6 +23,10 @@ class Generator(nn.Module):
         self.adain = AdaINParameters(code_length, self.structure_encoder.channels, width)
         self.decoder = Decoder(self.structure_encoder.channels)
 
+    def compute_as(self, arithmetic: str) -> None:
+        """Have both networks of pictures compute as `published` or `fast`, whoever calls them."""
+        self.structure_encoder.arithmetic = self.decoder.arithmetic = arithmetic
+
     def structure(self, pictures: Tensor) -> Tensor:
         """Structure codes [B, C, H / 4, W / 4] of normalised pictures [B, 3, H, W]."""
         code: Tensor = self.structure_encoder(grey(pictures))

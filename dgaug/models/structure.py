@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dgaug.models.arithmetic import NetworkWithArithmetic
 from dgaug.models.blocks import Conv, ResidualBlock, initialise_kaiming, instance_norm, leaky, scaled
 
 DILATIONS = (3, 6, 9)
@@ -39,7 +40,7 @@ class MultiScaleBlock(nn.Module):
         return instance_norm(self.fuse(torch.cat(branches, dim=1)))
 
 
-class StructureEncoder(nn.Module):
+class StructureEncoder(NetworkWithArithmetic):
     """Structure encoder for pictures of `image_size` [H, W], both multiples of 16.
 
     The code is [B, 128 * width, H / 4, W / 4] with zero mean and unit variance per channel and picture.

@@ -18,6 +18,7 @@ from dgaug.models.checkpoints import TrainedGenerator, load_reid
 from dgaug.pictures.sheet import Pixels
 from dgaug.report.embedding import picture_uri
 from dgaug.scores.ssim import ssim
+from dgaug.scores.structure import grey_ssim
 from dgaug.store.drawing import label_pictures
 from dgaug.synthesis.drawing import draw_all, pixels_of
 
@@ -25,7 +26,6 @@ LARGEST = 12
 """Identities: the page keeps its size."""
 LABELS = 3
 MICRO_BATCH = 32
-_GREY = np.array([0.299, 0.587, 0.114])
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _scores(
     flat: Pixels, pictures: GridPictures, pairs: list[tuple[int, int]], true: Pixels | None
 ) -> list[list[tuple[str, str]]]:
     columns = [column for _, column in pairs]
-    tables = [("grey SSIM to the structure donor", _ssim(_grey(flat), _grey(pictures.donors)[columns]), ".3f")]
+    tables = [("grey SSIM to the structure donor", grey_ssim(flat, pictures.donors[columns]), ".3f")]
     if true is not None:
         error = np.abs(flat.astype(np.float32) - true).mean(axis=(1, 2, 3))
         tables += [
@@ -161,10 +161,5 @@ def _scores(
     return found
 
 
-def _grey(pixels: Pixels) -> Pixels:
-    grey: Pixels = (pixels @ _GREY).round().astype(np.uint8)[..., None]
-    return grey
-
-
-def _ssim(first: Pixels, second: Pixels) -> NDArray[np.float32]:
+def _ssim(first: Pixels, second: Pixels) -> NDArray[np.float64]:
     return ssim(torch.from_numpy(first), torch.from_numpy(second)).numpy()

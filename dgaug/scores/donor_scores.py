@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ SAMPLE = 256
 """Pictures of a store that are looked at one by one (similarity, structure, identity, oracle)."""
 BLOCK = 8
 """Appearances and structures of the block whose variance is taken."""
+ONE_BY_ONE = ("ssim", "structure", "identity", "teacher", "oracle")
+"""The scores that are taken over `SAMPLE`."""
 OF_DONORS = ("ssim", "diversity", "structure", "variance", "identity", "teacher", "oracle")
 
 Compute = Callable[[], dict[str, Any]]
@@ -66,6 +69,11 @@ class Donors:
         crossed = np.flatnonzero(identity[pairs[:, 0]] != identity[pairs[:, 1]])
         return cls(pictures, pictures.store, root, pairs, crossed, seed)
 
+    @cached_property
+    def block(self) -> Rows | None:
+        """Rows [8, 8] of appearances that all stand on the same structures; None where there are not as many."""
+        return full_block(self.pairs, appearances=BLOCK, structures=BLOCK, seed=self.seed)
+
     def sample(self, among: Rows) -> Sample:
         """At most `SAMPLE` of these rows."""
         return self.pictures.at(self.pictures.choice(SAMPLE, self.seed, among=among))
@@ -76,17 +84,18 @@ class Donors:
 
 
 def donor_scores(
-    donors: Donors | str, teacher: ReidModel | None, *, judged: Compute | None
+    donors: Donors | str, teacher: ReidModel | None, *, judged: Compute | None, wanted: Sequence[str]
 ) -> dict[str, Compute | str]:
-    """How to take each score that needs the donors, or why it cannot be taken.
+    """How to take each wanted score that needs the donors, or why it cannot be taken.
 
     Args:
         donors: or why they are not known.
         teacher: the model that made the labels.
         judged: takes the score of an independent judge; None where there is none.
+        wanted: some of `OF_DONORS`; no block is searched for the others.
     """
     if isinstance(donors, str):
-        return dict.fromkeys(OF_DONORS, donors)
+        return dict.fromkeys(wanted, donors)
     store, pairs, seed = donors.store, donors.pairs, donors.seed
     own = np.flatnonzero(pairs[:, 0] == pairs[:, 1])
     _, counts = np.unique(store.sources.identity[pairs[:, 0]], return_counts=True)
@@ -94,7 +103,6 @@ def donor_scores(
         "ssim": lambda: self_reconstruction(donors.sample(own), store.sources, donors.root),
         "diversity": lambda: {"diversity_dssim": diversity(donors.pictures, seed)},
         "structure": lambda: {"structure": _structure(donors)},
-        "variance": _variance(donors),
         "identity": _identity(donors, teacher, judged),
         "teacher": (lambda: _teacher(donors)) if store.has_labels else "the store has no soft labels",
         "oracle": lambda: {"oracle": oracle_error(donors.sample(donors.crossed), store.sources, donors.root)},
@@ -107,7 +115,9 @@ def donor_scores(
         found |= dict.fromkeys(("structure", "identity", "oracle"), "the store has no pair of two identities")
     if not is_toy(donors.root):
         found["oracle"] = "only the embedded data have true pictures"
-    return found
+    if "variance" in wanted:
+        found["variance"] = _variance(donors)
+    return {name: found[name] for name in wanted}
 
 
 def judged_scores(seen: SeenIdentity, ceiling: SeenIdentity) -> dict[str, float]:
@@ -130,13 +140,8 @@ def _structure(donors: Donors) -> dict[str, dict[str, float]]:
     return found
 
 
-def block_of(donors: Donors) -> Rows | None:
-    """Rows [8, 8] of appearances that all stand on the same structures; None where there are not as many."""
-    return full_block(donors.pairs, appearances=BLOCK, structures=BLOCK, seed=donors.seed)
-
-
 def _variance(donors: Donors) -> Compute | str:
-    rows = block_of(donors)
+    rows = donors.block
     if rows is None:
         return f"the store has no {BLOCK} appearances that all stand on the same {BLOCK} structures"
 

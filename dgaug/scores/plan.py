@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
-from dgaug.scores.distances import KERNEL, KERNEL_LEAST, kernel_subset
-from dgaug.scores.donor_scores import BLOCK, OF_DONORS, SAMPLE, Donors, block_of
+from dgaug.scores.distances import DUPLICATES, KERNEL, KERNEL_LEAST, kernel_subset
+from dgaug.scores.donor_scores import BLOCK, OF_DONORS, ONE_BY_ONE, SAMPLE, Donors
 from dgaug.scores.encoders import Encoder, fid_inception
 from dgaug.scores.judges import encoder_named, judge_named, reid_encoder, require_independent
 from dgaug.scores.manifold import DENSITY_NEIGHBOURS
@@ -75,9 +76,19 @@ class Plan:
         names = INCEPTION_METRICS if encoder.frechet_key == "fid" else {}
         return lambda name: self.wants(names.get(name, name))
 
+    @property
+    def of_donors(self) -> list[str]:
+        """The scores asked for that need the donors."""
+        return [name for name in OF_DONORS if self.wants(name)]
+
+    @cached_property
+    def donors(self) -> Donors | str:
+        """The donors of the generated pictures, or why they are not known; all pairs of a store are read for it."""
+        return Donors.of(self.subject.generated, self.subject.donors, self.protocol.seed)
+
     def no_reconstructions(self) -> Tensor | None:
-        """Of the kept generated pictures of a store those with two donors; None: all."""
-        if isinstance(self.generated, Given) or self.generated.pictures.store is None:
+        """Of the kept generated pictures of a store those with two donors; None: all, or duplicates are not wanted."""
+        if isinstance(self.generated, Given) or self.generated.pictures.store is None or not self.wants(DUPLICATES):
             return None
         pairs = self.generated.pictures.pairs()[self.generated.rows[:KEPT]]
         return torch.from_numpy(np.flatnonzero(pairs[:, 0] != pairs[:, 1]))
@@ -114,19 +125,22 @@ class Plan:
         }
         fewer = min((count or 0 for count in kept.values()), default=0)
         kernel = any(self.wanted_of(encoder)(KERNEL) for encoder in self.encoders)
-        donors = Donors.of(self.subject.generated, self.subject.donors, self.protocol.seed)
-        known = isinstance(donors, Donors)
-        crossed = len(donors.crossed) if isinstance(donors, Donors) else 0
-        sources = len(donors.store.sources) if isinstance(donors, Donors) else 0
-        judged = {"generated": min(JUDGED, crossed), "real": min(JUDGED, sources)}
         return {
             "features_kept": kept or None,
             "kernel_subset": kernel_subset(fewer) if kernel else None,
-            "looked_at_one_by_one": min(SAMPLE, crossed) if known else None,
+            **self._used_of_donors(),
+        }
+
+    def _used_of_donors(self) -> dict[str, Any]:
+        donors = self.donors if self.of_donors else ""
+        if isinstance(donors, str):
+            return dict.fromkeys(("looked_at_one_by_one", "judged", "block"))
+        crossed = len(donors.crossed)
+        judged = {"generated": min(JUDGED, crossed), "real": min(JUDGED, len(donors.store.sources))}
+        return {
+            "looked_at_one_by_one": min(SAMPLE, crossed) if any(map(self.wants, ONE_BY_ONE)) else None,
             "judged": judged if self.judge is not None and crossed and self.wants("identity") else None,
-            "block": [BLOCK, BLOCK]
-            if isinstance(donors, Donors) and self.wants("variance") and block_of(donors) is not None
-            else None,
+            "block": [BLOCK, BLOCK] if self.wants("variance") and donors.block is not None else None,
         }
 
 

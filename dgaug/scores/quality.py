@@ -117,27 +117,27 @@ def score_fid(
 
 def _scores(plan: Plan, encoding: Encoding) -> dict[str, Any]:
     """All scores that are wanted and can be taken; pictures are drawn on the way."""
-    subject, seed, folder = plan.subject, plan.protocol.seed, plan.subject.folder
-    donors = Donors.of(subject.generated, subject.donors, seed)
+    folder, wanted = plan.subject.folder, plan.of_donors
+    donors = plan.donors if wanted else ""
     scores: dict[str, Any] = {}
-    takeable = donor_scores(donors, subject.teacher, judged=_judging(plan, donors, encoding))
+    takeable = donor_scores(donors, plan.subject.teacher, judged=_judging(plan, donors, encoding), wanted=wanted)
     for name, compute in takeable.items():
-        if isinstance(compute, str) and plan.metrics is not None and plan.wants(name):
+        if isinstance(compute, str) and plan.metrics is not None:
             raise DgaugError(f"--metrics {name}: {compute}")
     for number, encoder in enumerate(plan.encoders):
         features = _features(plan, encoder, encoding)
-        scores |= feature_scores(features, plan.wanted_of(encoder), seed=seed)
+        scores |= feature_scores(features, plan.wanted_of(encoder), seed=plan.protocol.seed)
         if folder is not None and number == 0:
             _draw_features(plan, features, folder)
-    for name, compute in takeable.items():
-        if plan.wants(name) and not isinstance(compute, str):
+    for compute in takeable.values():
+        if not isinstance(compute, str):
             scores |= compute()
             if encoding.stop is not None:
                 encoding.stop.leave()
     if folder is not None and isinstance(donors, Donors):
         draw_pairs(donors, folder / PAIRS)
         if plan.judge is None:
-            draw_unjudged_extremes(donors, folder / EXTREMES)
+            draw_unjudged_extremes(donors, folder / EXTREMES, wants=plan.wants)
     return scores
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -97,19 +98,19 @@ def draw_extremes(
     save_sheet(sheet, path)
 
 
-def draw_unjudged_extremes(donors: Donors, path: Path) -> None:
-    """The worst and the best of a sample by what there is without a judge; nothing where there is nothing.
+def draw_unjudged_extremes(donors: Donors, path: Path, *, wants: Callable[[str], bool]) -> None:
+    """The worst and the best of a sample by a wanted score that needs no judge; nothing where there is none.
 
     On embedded data the error against the true picture, else how sure the teacher is of the appearance donor.
     """
     rows = donors.pictures.choice(SAMPLE, donors.seed, among=donors.crossed)
     if len(rows) < 2:
         return
-    if is_toy(donors.root):
+    if wants("oracle") and is_toy(donors.root):
         errors = clothed_body_errors(donors.pictures.at(rows), donors.store.sources, donors.root)
         what = "error on the clothed body (grey levels)"
         draw_extremes(donors, rows, errors, path, what=what, low_is_good=True)
-    elif donors.store.has_labels:
+    elif wants("teacher") and donors.store.has_labels:
         worn = donors.store.sources.identity[donors.pairs[rows, 0]]
         sure = np.array([donors.store.dense_label(int(row))[who] for row, who in zip(rows, worn, strict=True)])
         draw_extremes(donors, rows, sure, path, what="the teacher's probability of the appearance donor")

@@ -51,6 +51,11 @@ def structure_consistency(generated: Pixels, structure: Pixels, appearance: Pixe
     return {name: _likeness(seen, donor) for name, donor in donors.items()}
 
 
+def grey_ssim(first: Pixels, second: Pixels) -> NDArray[np.float64]:
+    """Structural similarity [M] (-1..1) of the grey images of each pair, both uint8 [M, H, W, 3]."""
+    return _similarity(_grey(first), _grey(second)).numpy()
+
+
 def sobel_magnitude(pictures: Tensor) -> Tensor:
     """Length of the Sobel gradient of [N, 1, H, W], where its window fits: [N, 1, H - 2, W - 2]."""
     across = pictures.new_tensor(SOBEL)
@@ -71,10 +76,13 @@ def _grey(pixels: Pixels) -> Tensor:
     return grey(torch.from_numpy(pixels).permute(0, 3, 1, 2).double()) / 255
 
 
+def _similarity(seen: Tensor, donor: Tensor) -> Tensor:
+    return ssim(seen.permute(0, 2, 3, 1), donor.permute(0, 2, 3, 1), data_range=1.0)
+
+
 def _likeness(seen: Tensor, donor: Tensor) -> dict[str, float]:
-    similarity = ssim(seen.permute(0, 2, 3, 1), donor.permute(0, 2, 3, 1), data_range=1.0)
     return {
-        "grey_ssim": float(similarity.mean()),
+        "grey_ssim": float(_similarity(seen, donor).mean()),
         "grey_correlation": float(correlation(seen, donor).mean()),
         "edge_correlation": float(correlation(sobel_magnitude(seen), sobel_magnitude(donor)).mean()),
     }

@@ -12,7 +12,6 @@ from safetensors.torch import save
 
 from dgaug.errors import DgaugError
 from dgaug.files import whole
-from dgaug.models.arithmetic import arithmetic
 from dgaug.models.checkpoints import TrainedGenerator
 from dgaug.models.decoder import Decoder
 
@@ -22,18 +21,16 @@ KEY = "dgaug"
 
 @dataclass(frozen=True)
 class StoredDecoder:
-    """A decoder in eval mode and how it computes; `channels` are those of the structure codes it takes."""
+    """A decoder in eval mode and its run's arithmetic; `channels` are those of the structure codes it takes."""
 
     network: Decoder
     channels: int
     image_size: tuple[int, int]
-    arithmetic: str
 
     def __call__(self, structure: torch.Tensor, adain: torch.Tensor) -> torch.Tensor:
         """Pictures [B, 3, H, W] in the ImageNet-normalised space."""
-        with arithmetic(self.arithmetic):
-            pictures: torch.Tensor = self.network(structure, adain)
-            return pictures
+        pictures: torch.Tensor = self.network(structure, adain)
+        return pictures
 
 
 def write_decoder(path: Path, model: TrainedGenerator) -> None:
@@ -64,6 +61,7 @@ def read_decoder(path: Path, device: torch.device) -> StoredDecoder:
             raise ValueError(f"it holds {about['format']} version {about['version']}")
         network = Decoder(about["channels"])
         network.load_state_dict(state)
+        network.arithmetic = str(about["arithmetic"])
         height, width = map(int, about["image_size"])
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as problem:
         raise DgaugError(
@@ -71,4 +69,4 @@ def read_decoder(path: Path, device: torch.device) -> StoredDecoder:
             "delete it and run the same `dgaug synthesize` command again"
         ) from problem
     network.to(device).eval().requires_grad_(False)
-    return StoredDecoder(network, int(about["channels"]), (height, width), str(about["arithmetic"]))
+    return StoredDecoder(network, int(about["channels"]), (height, width))

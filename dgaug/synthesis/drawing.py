@@ -22,7 +22,7 @@ from dgaug.errors import DgaugError
 from dgaug.files import require_free
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.pictures.sheet import nxn_sheet, save_sheet
-from dgaug.runs import find_run
+from dgaug.runs import Run, find_run
 from dgaug.surroundings import as_found
 from dgaug.synthesis.codes import encode_pictures
 
@@ -41,8 +41,13 @@ class Donors(NamedTuple):
     structures: list[Path]
 
 
-@as_found
-@on_device
+class DrawnGrid(NamedTuple):
+    """Where the sheet of a grid was written, and the files that it was drawn with."""
+
+    path: Path
+    donors: Donors
+
+
 def draw_grid(
     run: str | Path = "latest",
     *,
@@ -63,14 +68,43 @@ def draw_grid(
     Raises:
         DgaugError: no such run, data or picture, fewer identities than asked for, or a file that is there.
     """
-    found = find_run(str(run))
+    return drawn_grid(
+        run,
+        appearances=appearances,
+        structures=structures,
+        data=data,
+        count=count,
+        seed=seed,
+        out=out,
+        device=device,
+        force=force,
+    ).path
+
+
+@as_found
+@on_device
+def drawn_grid(
+    run: str | Path = "latest",
+    *,
+    appearances: Files = (),
+    structures: Files = (),
+    data: str | Path | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = AUTO,
+    force: bool = False,
+) -> DrawnGrid:
+    """The same as `draw_grid`; returns the donors too, which are looked for once."""
     if out is not None:
         require_free(Path(out), force=force)
+    found = find_run(str(run))
     model = here(load_generator(found.checkpoint))
-    files = grid_donors(run, appearances=appearances, structures=structures, data=data, count=count, seed=seed)
-    rows, columns = pixels_of(files.appearances, model), pixels_of(files.structures, model)
+    donors = _completed(_named(appearances, structures), found, data, count, seed)
+    rows, columns = pixels_of(donors.appearances, model), pixels_of(donors.structures, model)
     sheet = nxn_sheet(draw_all(model, rows, columns), rows, columns)
-    return save_sheet(sheet, Path(out) if out else found.samples / f"grid-{len(rows)}x{len(columns)}.png")
+    path = Path(out) if out else found.samples / f"grid-{len(rows)}x{len(columns)}.png"
+    return DrawnGrid(save_sheet(sheet, path), donors)
 
 
 def grid_donors(
@@ -95,10 +129,20 @@ def grid_donors(
     Raises:
         DgaugError: no such run or data, or fewer identities than asked for.
     """
-    named = Donors([Path(file) for file in appearances], [Path(file) for file in structures])
+    named = _named(appearances, structures)
     if named.appearances and named.structures:
         return named
-    found = find_run(str(run))
+    return _completed(named, find_run(str(run)), data, count, seed)
+
+
+def _named(appearances: Files, structures: Files) -> Donors:
+    return Donors([Path(file) for file in appearances], [Path(file) for file in structures])
+
+
+def _completed(named: Donors, found: Run, data: str | Path | None, count: int | None, seed: int) -> Donors:
+    """The files, and images of the data for the side that names none."""
+    if named.appearances and named.structures:
+        return named
     settings = found.settings().data
     content = read_data(Path(data), settings) if data else read_run_data(found, settings)
     chosen = _chosen(content, count, seed)

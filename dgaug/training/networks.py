@@ -55,6 +55,7 @@ def build_networks(settings: Settings, classes: int, *, weights: str | None = No
     appearance = appearance_network(settings, classes, weights=weights)
     generator = Generator(size, appearance.code_length, model.width)
     averaged = copy.deepcopy(generator).requires_grad_(False)
+    averaged.compute_as(settings.behaviour.arithmetic)
     return Networks(generator, averaged, appearance, Discriminator(size, model.width))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -16,6 +17,7 @@ from dgaug.store.codecs import encode
 from dgaug.store.export import export_store
 from dgaug.store.read import open_store
 from dgaug.store.rows import QUALITY
+from dgaug.synthesis import drawing
 from dgaug.synthesis.job import synthesize
 
 
@@ -131,6 +133,15 @@ def test_pictures_of_anybody_are_drawn_and_named_for_machines(
     assert all(Path(made["picture"]).is_file() for made in (drawn, swapped, between))
     assert dgaug("swap", "anna.png", "ben.png", "--run", tiny_run.folder).code == 2
     assert dgaug("swap", "anna.png", "ben.png", "--run", tiny_run.folder, "--force").code == 0
+
+
+def test_a_grid_is_that_of_one_run_whatever_is_begun_meanwhile(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dgaug: RunCommand
+) -> None:
+    found = Mock(side_effect=[tiny_run, Run(tmp_path / "begun-meanwhile")])
+    monkeypatch.setattr(drawing, "find_run", found)
+    ended = dgaug("grid", "--count", "2", "--out", tmp_path / "grid.png")
+    assert (ended.code, found.call_count) == (0, 1), ended.err
 
 
 def test_the_donors_of_a_grid_are_readable_as_data(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:

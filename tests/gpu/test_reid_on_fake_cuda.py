@@ -133,7 +133,7 @@ def store(tmp_path: Path) -> Path:
 def opened(store: Path, patch: pytest.MonkeyPatch, *, backbone: str = "resnet50") -> StoreDataset:
     """The store on the GPU, with a teacher; weights are made there, because files hold real ones."""
     decoder = Decoder(128).to(GPU).eval().requires_grad_(False)
-    patch.setattr("dgaug.store.drawing.read_decoder", lambda *_: StoredDecoder(decoder, 128, SIZE, "fast"))
+    patch.setattr("dgaug.store.drawing.read_decoder", lambda *_: StoredDecoder(decoder, 128, SIZE))
     teacher = ReidModel(network(backbone=backbone).eval().requires_grad_(False), None, SIZE, "ab" * 32)
     patch.setattr("dgaug.store.read.load_reid", lambda _: teacher)
     return open_store(store, device=GPU, teacher="teacher.pt")

@@ -12,10 +12,13 @@ from pages import HOSTILE, ReadPage, copy_of
 from PIL import Image
 from tiny_run import IDENTITIES, RunCommand
 
+from dgaug.data.recorded import read_run_data
 from dgaug.errors import DgaugError
+from dgaug.models.checkpoints import load_generator
 from dgaug.report import between, embedding, figures, grid, page, ranked
 from dgaug.report.page import report_run
 from dgaug.runs import Run
+from dgaug.scores.structure import STRUCTURE_DONOR, structure_consistency
 
 SECTIONS = ("pictures", "between", "curves", "previews", "scores", "reid", "ranked", "settings")
 
@@ -34,6 +37,19 @@ def test_the_page_has_a_cell_for_every_pair_with_donors_label_and_scores(whole_p
     said = whole_page.sections["pictures"]
     for words in ("Soft label of the teacher", "SSIM to the true picture", "teacher: appearance donor's identity"):
         assert said.count(words) == IDENTITIES**2, words
+
+
+def test_the_grey_ssim_of_a_cell_is_that_of_the_scores(tiny_run: Run) -> None:
+    model, data = load_generator(tiny_run.checkpoint), read_run_data(tiny_run)
+    pictures = grid.draw_grid_pictures(model, data, data.splits["train"][:9:4])
+    described = grid.described_grid(pictures, data, teacher=tiny_run.teacher, iteration=0)
+    for row, cells in enumerate(described.cells):
+        for column, cell in enumerate(cells):
+            of_scores = structure_consistency(
+                pictures.cells[row, column][None], pictures.donors[column][None], pictures.donors[row][None]
+            )
+            shown = dict(cell.scores)["grey SSIM to the structure donor"]
+            assert shown == f"{of_scores[STRUCTURE_DONOR]['grey_ssim']:.3f}"
 
 
 def test_the_page_needs_nothing_but_itself(whole_page: ReadPage) -> None:

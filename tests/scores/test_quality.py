@@ -15,6 +15,7 @@ from dgaug.errors import DgaugError
 from dgaug.files import read_json
 from dgaug.models.checkpoints import load_reid
 from dgaug.runs import Run
+from dgaug.scores import donor_scores
 from dgaug.scores.consistency import donor_pictures, identity_consistency, self_reconstruction
 from dgaug.scores.oracle import (
     COPY_APPEARANCE,
@@ -27,7 +28,7 @@ from dgaug.scores.oracle import (
 from dgaug.scores.picture_sets import Sample
 from dgaug.scores.quality import score_fid
 from dgaug.scores.results import flat
-from dgaug.store.read import open_store
+from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.sources import Sources
 
 Scores = dict[str, Any]
@@ -84,6 +85,40 @@ def test_equal_seeds_give_equal_scores(scored: tuple[Scores, Path], tiny_run: Ru
     frechet = {"frechet_teacher", "frechet_teacher_floor", "frechet_teacher_by_count"}
     assert again["scores"].keys() == {*frechet, "diversity_dssim"}
     assert again["scores"].items() <= scored[0]["scores"].items()
+
+
+def must_not_run(*_: object, **__: object) -> None:
+    raise AssertionError("nobody asked for it")
+
+
+def test_only_what_the_metrics_need_is_read_searched_and_drawn(
+    scored: tuple[Scores, Path], tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(donor_scores, "full_block", must_not_run)
+    result = score_fid(tiny_run.store, metrics=["structure"], out=tmp_path / "structure")
+    assert result["scores"] == {"structure": scored[0]["scores"]["structure"]}
+    assert made_in(tmp_path / "structure") == {"pairs.png"}
+    monkeypatch.setattr(StoreDataset, "pairs", must_not_run)
+    result = score_fid(tiny_run.store, metrics=["frechet", "kernel", "precision"], out=tmp_path / "features")
+    assert result["scores"].items() <= scored[0]["scores"].items()
+    assert made_in(tmp_path / "features") == {"clouds-teacher.png"}
+    assert result["protocol"]["looked_at_one_by_one"] is None
+
+
+@pytest.mark.parametrize(("metric", "sheets"), [("duplicates", {"near-duplicates.png", "clouds-teacher.png"})])
+def test_a_metric_leaves_the_sheets_that_show_it(
+    scored: tuple[Scores, Path], tiny_run: Run, tmp_path: Path, metric: str, sheets: set[str]
+) -> None:
+    result = score_fid(tiny_run.store, metrics=[metric], out=tmp_path)
+    assert result["scores"].items() <= scored[0]["scores"].items()
+    assert made_in(tmp_path) == sheets
+    every = {"clouds-teacher.png", "pairs.png", "worst-and-best.png", "near-duplicates.png"}
+    assert made_in(scored[1]) == every
+
+
+def made_in(folder: Path) -> set[str]:
+    """The image files of a scoring."""
+    return {path.name for path in folder.glob("*.png")}
 
 
 def test_the_published_protocol_takes_one_picture_per_appearance(tiny_run: Run, tmp_path: Path) -> None:

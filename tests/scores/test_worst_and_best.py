@@ -36,7 +36,7 @@ def test_on_drawn_people_the_error_decides_and_low_is_good(
     donors = donors_of(tiny_run, tiny_run.data_root())
     drawn = Mock(wraps=results.extremes_sheet)
     monkeypatch.setattr(results, "extremes_sheet", drawn)
-    draw_unjudged_extremes(donors, tmp_path / "sheet.png")
+    draw_unjudged_extremes(donors, tmp_path / "sheet.png", wants={"oracle", "teacher"}.__contains__)
     worst, best = drawn.call_args.args[3]
     assert min(worst) > max(best)
     assert worst == sorted(worst, reverse=True)
@@ -56,7 +56,7 @@ def test_elsewhere_the_teacher_decides(tiny_run: Run, tmp_path: Path, monkeypatc
     donors = donors_of(tiny_run, data)
     drawn = Mock(wraps=results.extremes_sheet)
     monkeypatch.setattr(results, "extremes_sheet", drawn)
-    draw_unjudged_extremes(donors, tmp_path / "sheet.png")
+    draw_unjudged_extremes(donors, tmp_path / "sheet.png", wants={"oracle", "teacher"}.__contains__)
     worst, best = drawn.call_args.args[3]
     assert 0 <= max(worst) <= min(best) <= 1
     assert "teacher" in drawn.call_args.kwargs["what"]
