@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from dgaug_cli.console import note, show_json
-from dgaug_cli.device import device_option
+from dgaug_cli.options import (
+    FILE,
+    PATH,
+    data_option,
+    device_option,
+    force_option,
+    json_option,
+    out_option,
+    run_option,
+    seed_option,
+)
 
 
 @click.command("grid")
-@click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
+@run_option
+@click.option("--appearance", "appearances", multiple=True, type=PATH, help="Appearance image of a row; repeatable.")
+@click.option("--structure", "structures", multiple=True, type=PATH, help="Structure image of a column; repeatable.")
+@data_option("Data set of the donors (default: that of the run).")
 @click.option(
-    "--appearance", "appearances", multiple=True, type=click.Path(path_type=Path), help="Picture of a row; repeat."
+    "--count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of identities, one image each (default: 8, or all if there are fewer).",
 )
-@click.option(
-    "--structure", "structures", multiple=True, type=click.Path(path_type=Path), help="Picture of a column; repeat."
-)
-@click.option("--data", type=click.Path(path_type=Path), help="Data set of the donors; default: the run's.")
-@click.option("--count", type=click.IntRange(min=1), help="Identities, one picture each; default: 8, or all if fewer.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which identities and pictures.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="PNG, PDF, ...; default: samples/ in the run."
-)
+@seed_option("Random seed of the choice of identities and images.")
+@out_option("Output file: PNG, PDF, ... (default: a PNG in samples/ of the run).", kind=FILE, metavar="FILE")
 @device_option
-@click.option("--force", is_flag=True, help="Replace the file that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    run: str,
-    appearances: tuple[Path, ...],
-    structures: tuple[Path, ...],
-    data: Path | None,
-    count: int | None,
-    seed: int,
-    out: Path | None,
-    device: str,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Draw the N x N picture of a run: row i wears appearance i, column j stands in structure j.
+@force_option("Overwrite an existing output file.")
+@json_option
+def command(run: str, out: Path | None, device: str, force: bool, as_json: bool, **choice: Any) -> None:
+    """Generate a grid: every appearance on every structure.
 
-    Rows and columns that are not named are pictures of the data set, chosen by --count and --seed.
+    Row i has appearance i, column j has structure j. Rows or columns that are not given are images
+    sampled from the data set (--count, --seed).
 
     \b
     Examples:
@@ -54,7 +54,7 @@ def command(
     if out is not None:
         require_free(out, force=force)
     with use_device(device):
-        donors = grid_donors(run, appearances=appearances, structures=structures, data=data, count=count, seed=seed)
+        donors = grid_donors(run, **choice)
         path = draw_grid(run, appearances=donors.appearances, structures=donors.structures, out=out, force=force)
     if as_json:
         named = {name: [str(file) for file in files] for name, files in donors._asdict().items()}

@@ -7,33 +7,42 @@ from typing import Any
 
 import click
 from dgaug_cli.console import note, show_json
-from dgaug_cli.device import device_option
+from dgaug_cli.options import FILE, PATH, device_option, force_option, json_option, out_option, run_option
 
 
 @click.command("interpolate")
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
+@run_option
 @click.option(
     "--what",
     default="appearance",
     show_default=True,
     type=click.Choice(["appearance", "structure"]),
-    help="The code that changes; the other is kept from each of the two pictures.",
+    help="Code to interpolate; the other code is that of each image.",
 )
-@click.option("--steps", default=11, show_default=True, type=click.IntRange(2, 200), help="From 0 to 1, both included.")
 @click.option(
-    "--out",
-    default="interpolation.png",
+    "--steps",
+    default=11,
     show_default=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="PNG: all steps; GIF: there and back.",
+    type=click.IntRange(2, 200),
+    metavar="N",
+    help="Number of steps, including both ends.",
+)
+@out_option(
+    "Output file. PNG: all steps; GIF: an animation, forwards and backwards.",
+    default="interpolation.png",
+    kind=FILE,
+    metavar="FILE",
 )
 @device_option
-@click.option("--force", is_flag=True, help="Replace the file that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@force_option("Overwrite an existing output file.")
+@json_option
 def command(first: Path, second: Path, what: str, steps: int, as_json: bool, **options: Any) -> None:
-    """Draw the way from one picture's appearance (or structure) to another's, on both of them.
+    """Interpolate between the codes of two images.
+
+    The appearance (or structure) changes in steps from that of FIRST to that of SECOND, once with the other code of
+    each image.
 
     \b
     Examples:
