@@ -5,36 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.options import (
-    config_option,
-    data_option,
-    device_option,
-    force_option,
-    identities_fraction_option,
-    images_per_identity_option,
-    json_option,
-    out_option,
-    seed_option,
-    seeds_option,
-    set_option,
-)
 from dgaug_cli.train_reid import difference, percent, seeds_text
 
 
 @click.command("ablate")
-@data_option("Data set with query and gallery (default: the embedded data).")
-@config_option("Preset or YAML file (default: toy if --data is not given).")
-@seeds_option(default=3)
-@seed_option("Random seed of the generators and of the first re-id model.", default=None)
-@identities_fraction_option
-@images_per_identity_option
+@shared.data("Data set with query and gallery (default: the embedded data).")
+@shared.config("Preset or YAML file (default: toy if --data is not given).")
+@shared.seeds(default=3)
+@shared.seed("Random seed of the generators and of the first re-id model.", default=None)
+@shared.identities_fraction
+@shared.images_per_identity
 @click.option("--pairs", metavar="DESIGN", help="Pairs to generate (default: 32 structures per appearance).")
-@set_option
-@device_option
-@out_option("Output directory.", default="ablation")
-@force_option("Start over; discard the results in --out.")
-@json_option
+@shared.overrides
+@shared.device
+@shared.out("Output directory.", default="ablation")
+@shared.force("Start over; discard the results in --out.")
+@shared.as_json
 def command(as_json: bool, **options: Any) -> None:
     """Measure what each part of the method contributes.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import click
-from dgaug_cli.options import Group, set_option
+from dgaug_cli import options as shared
 
 
-@click.group("config", cls=Group)
+@click.group("config", cls=shared.Group)
 def command() -> None:
     """List the presets, or show the settings of one.
 
@@ -34,7 +34,7 @@ def list_presets() -> None:
 
 @command.command("show")
 @click.argument("config")
-@set_option
+@shared.overrides
 def show(config: str, overrides: tuple[str, ...]) -> None:
     """Print all settings of a preset or file as YAML.
 

@@ -6,23 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.options import (
-    FILE,
-    PATH,
-    Group,
-    cameras_option,
-    depth_option,
-    force_option,
-    json_option,
-    layout_option,
-    out_option,
-    pattern_option,
-    seed_option,
-)
 
 
-@click.group("data", cls=Group)
+@click.group("data", cls=shared.Group)
 def command() -> None:
     """Create, check or convert a data set.
 
@@ -33,7 +21,7 @@ def command() -> None:
 
 
 @command.command("toy")
-@click.argument("out", type=PATH)
+@click.argument("out", type=shared.PATH)
 @click.option(
     "--identities",
     default=32,
@@ -47,7 +35,7 @@ def command() -> None:
 )
 @click.option("--cameras", default=6, show_default=True, type=int, metavar="N", help="Number of cameras.")
 @click.option("--size", default="128x64", show_default=True, metavar="HxW", help="Image height x width in pixels.")
-@seed_option("Random seed.")
+@shared.seed("Random seed.")
 def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size: str, seed: int) -> None:
     """Render procedural pedestrians in Market-1501 layout.
 
@@ -74,12 +62,12 @@ def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size
 
 
 @command.command("check")
-@click.argument("folder", type=PATH, metavar="DIR")
-@layout_option
-@pattern_option
-@cameras_option
-@depth_option()
-@json_option
+@click.argument("folder", type=shared.PATH, metavar="DIR")
+@shared.layout
+@shared.pattern
+@shared.cameras
+@shared.depth()
+@shared.as_json
 @click.pass_context
 def check(context: click.Context, folder: Path, depth: str, as_json: bool, **reading: Any) -> None:
     """Report counts, cameras and damaged files of a data set.
@@ -114,10 +102,10 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
 
 
 @command.command("pack")
-@click.argument("folder", type=PATH, metavar="DIR")
-@out_option("Manifest file (default: manifest.csv in DIR).", kind=FILE, metavar="FILE")
-@pattern_option
-@force_option("Overwrite an existing manifest.")
+@click.argument("folder", type=shared.PATH, metavar="DIR")
+@shared.out("Manifest file (default: manifest.csv in DIR).", kind=shared.FILE)
+@shared.pattern
+@shared.force("Overwrite an existing manifest.")
 def pack(folder: Path, out: Path | None, pattern: str | None, force: bool) -> None:
     """Write a CSV manifest of a data set.
 

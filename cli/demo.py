@@ -6,27 +6,19 @@ import time
 from pathlib import Path
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.options import (
-    device_option,
-    force_option,
-    from_scratch_option,
-    json_option,
-    out_option,
-    run_seed_option,
-    set_option,
-)
 from dgaug_cli.train_reid import show_reid
 
 
 @click.command("demo")
-@out_option("Run folder.", default="demo")
-@set_option
-@run_seed_option
-@from_scratch_option
-@device_option
-@force_option("Start over; discard the run in --out.")
-@json_option
+@shared.out("Run folder.", default="demo")
+@shared.overrides
+@shared.run_seed
+@shared.from_scratch
+@shared.device
+@shared.force("Start over; discard the run in --out.")
+@shared.as_json
 def command(
     out: Path, overrides: tuple[str, ...], seed: int | None, from_scratch: bool, device: str, force: bool, as_json: bool
 ) -> None:

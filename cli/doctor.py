@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import show_json, show_table
-from dgaug_cli.options import PATH, json_option
 
 from dgaug.visible import visible
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor")
-@click.option("--runs", default="runs", show_default=True, type=PATH, help="Directory that holds the runs.")
-@json_option
+@click.option("--runs", default="runs", show_default=True, type=shared.PATH, help="Directory that holds the runs.")
+@shared.as_json
 def command(runs: Path, as_json: bool) -> None:
     """Check this machine: versions, device, weights, runs.
 

@@ -7,28 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.options import (
-    PATH,
-    cameras_option,
-    data_option,
-    depth_option,
-    device_option,
-    force_option,
-    json_option,
-    layout_option,
-    pattern_option,
-    seed_option,
-)
 
 
 @click.command("eval-reid")
-@click.argument("checkpoint", type=PATH)
-@data_option("Data set with query and gallery.", required=True)
-@layout_option
-@pattern_option
-@cameras_option
-@depth_option()
+@click.argument("checkpoint", type=shared.PATH)
+@shared.data("Data set with query and gallery.", required=True)
+@shared.layout
+@shared.pattern
+@shared.cameras
+@shared.depth()
 @click.option(
     "--damaged", default="refuse", show_default=True, metavar="POLICY", help="Damaged images: refuse or skip."
 )
@@ -61,12 +50,14 @@ from dgaug_cli.options import (
     metavar="N",
     help="Also report the CUHK03 protocol: N random galleries with one image per identity (its authors use 10).",
 )
-@seed_option("Random seed.")
-@click.option("--features", type=PATH, metavar="FILE", help="Write the features to a .h5 or .npz file.")
-@click.option("--ranked-lists", type=PATH, metavar="PNG", help="Plot queries with their top-ranked gallery images.")
-@device_option
-@force_option("Overwrite the files of --features and --ranked-lists.")
-@json_option
+@shared.seed("Random seed.")
+@click.option("--features", type=shared.PATH, metavar="FILE", help="Write the features to a .h5 or .npz file.")
+@click.option(
+    "--ranked-lists", type=shared.PATH, metavar="PNG", help="Plot queries with their top-ranked gallery images."
+)
+@shared.device
+@shared.force("Overwrite the files of --features and --ranked-lists.")
+@shared.as_json
 def command(checkpoint: Path, data: Path, as_json: bool, **options: Any) -> None:
     """Evaluate a re-id checkpoint: CMC, both mAPs, mINP.
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
-from dgaug_cli.options import PATH, device_option, force_option, json_option, out_option
 
 OF_STORES = ("folders", "webdataset", "csv")
 OF_CHECKPOINTS = ("torchscript", "onnx")
 
 
 @click.command("export")
-@click.argument("source", metavar="STORE|CHECKPOINT", type=PATH)
+@click.argument("source", metavar="STORE|CHECKPOINT", type=shared.PATH)
 @click.option("--to", required=True, type=click.Choice([*OF_STORES, *OF_CHECKPOINTS]), help="Output format.")
-@out_option("Output directory, new or empty; for an encoder, a new file.", required=True)
+@shared.out("Output directory, new or empty; for an encoder, a new file.", required=True)
 @click.option(
     "--labels",
     metavar="POLICY",
@@ -51,9 +51,9 @@ OF_CHECKPOINTS = ("torchscript", "onnx")
     show_default=True,
     help="Encoder: average the features of each image and its mirror image inside the network.",
 )
-@device_option
-@force_option("Start over; removes only files that an earlier export wrote.")
-@json_option
+@shared.device
+@shared.force("Start over; removes only files that an earlier export wrote.")
+@shared.as_json
 @click.pass_context
 def command(context: click.Context, source: Path, to: str, *, as_json: bool, **options: Any) -> None:
     """Export a store or an encoder for other programs.

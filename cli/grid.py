@@ -6,36 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, show_json
-from dgaug_cli.options import (
-    FILE,
-    PATH,
-    data_option,
-    device_option,
-    force_option,
-    json_option,
-    out_option,
-    run_option,
-    seed_option,
-)
 
 
 @click.command("grid")
-@run_option
-@click.option("--appearance", "appearances", multiple=True, type=PATH, help="Appearance image of a row; repeatable.")
-@click.option("--structure", "structures", multiple=True, type=PATH, help="Structure image of a column; repeatable.")
-@data_option("Data set of the donors (default: that of the run).")
+@shared.run
+@click.option("--appearance", "appearances", multiple=True, type=shared.PATH, help="Appearance of a row; repeatable.")
+@click.option("--structure", "structures", multiple=True, type=shared.PATH, help="Structure of a column; repeatable.")
+@shared.data("Data set of the donors (default: that of the run).")
 @click.option(
     "--count",
     type=click.IntRange(min=1),
     metavar="N",
     help="Number of identities, one image each (default: 8, or all if there are fewer).",
 )
-@seed_option("Random seed of the choice of identities and images.")
-@out_option("Output file: PNG, PDF, ... (default: a PNG in samples/ of the run).", kind=FILE, metavar="FILE")
-@device_option
-@force_option("Overwrite an existing output file.")
-@json_option
+@shared.seed("Random seed of the choice of identities and images.")
+@shared.out("Output file: PNG, PDF, ... (default: a PNG in samples/ of the run).", kind=shared.FILE)
+@shared.device
+@shared.force("Overwrite an existing output file.")
+@shared.as_json
 def command(run: str, out: Path | None, device: str, force: bool, as_json: bool, **choice: Any) -> None:
     """Generate a grid: every appearance on every structure.
 

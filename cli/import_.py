@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
-from dgaug_cli.options import PATH, data_option, force_option, json_option, out_option
 
 
 @click.command("import")
-@click.argument("directory", type=PATH)
-@out_option("Run folder to create.", required=True, metavar="RUN")
-@click.option("--teacher", type=PATH, help="Teacher checkpoint (default: DIRECTORY/teacher/net_last.pth).")
+@click.argument("directory", type=shared.PATH)
+@shared.out("Run folder to create.", required=True, metavar="RUN")
+@click.option("--teacher", type=shared.PATH, help="Teacher checkpoint (default: DIRECTORY/teacher/net_last.pth).")
 @click.option(
     "--teacher-stride",
     type=click.IntRange(1, 2),
     help="Last stride of the teacher (default: as in the opts.yaml beside it, else 1).",
 )
-@data_option("Data set on which the networks were trained.")
-@force_option("Replace the run in --out.")
-@json_option
+@shared.data("Data set on which the networks were trained.")
+@shared.force("Replace the run in --out.")
+@shared.as_json
 def command(directory: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Import checkpoints in the published DG-Net file format.
 

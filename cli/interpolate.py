@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, show_json
-from dgaug_cli.options import FILE, PATH, device_option, force_option, json_option, out_option, run_option
 
 
 @click.command("interpolate")
-@click.argument("first", type=PATH)
-@click.argument("second", type=PATH)
-@run_option
+@click.argument("first", type=shared.PATH)
+@click.argument("second", type=shared.PATH)
+@shared.run
 @click.option(
     "--what",
     default="appearance",
@@ -29,15 +29,14 @@ from dgaug_cli.options import FILE, PATH, device_option, force_option, json_opti
     metavar="N",
     help="Number of steps, including both ends.",
 )
-@out_option(
+@shared.out(
     "Output file. PNG: all steps; GIF: an animation, forwards and backwards.",
     default="interpolation.png",
-    kind=FILE,
-    metavar="FILE",
+    kind=shared.FILE,
 )
-@device_option
-@force_option("Overwrite an existing output file.")
-@json_option
+@shared.device
+@shared.force("Overwrite an existing output file.")
+@shared.as_json
 def command(first: Path, second: Path, what: str, steps: int, as_json: bool, **options: Any) -> None:
     """Interpolate between the codes of two images.
 

@@ -19,75 +19,72 @@ SUMMARY_WIDTH = 60
 
 # Which run, data and settings.
 
-run_option = click.option(
+run = click.option(
     "--run", default="latest", show_default=True, metavar="RUN", help="Run folder, run number, or latest."
 )
-set_option = click.option(
+overrides = click.option(
     "--set", "overrides", multiple=True, metavar="section.name=value", help="Change a setting; repeatable."
 )
-pattern_option = click.option(
+pattern = click.option(
     "--pattern",
     metavar="REGEX",
     help="Regular expression for file names, e.g. '(?P<identity>[a-z]+)_cam(?P<camera>[0-9]+)'.",
 )
-layout_option = click.option(
+layout = click.option(
     "--layout", default="auto", show_default=True, help="Layout of the data set, if it is not detected."
 )
-cameras_option = click.option(
+cameras = click.option(
     "--cameras", default="auto", show_default=True, metavar="POLICY", help="Camera labels: auto, none or required."
 )
-identities_fraction_option = click.option(
+identities_fraction = click.option(
     "--identities-fraction", type=float, metavar="F", help="Use only this fraction of the training identities."
 )
-images_per_identity_option = click.option(
+images_per_identity = click.option(
     "--images-per-identity", type=int, metavar="N", help="Use at most N training images per identity."
 )
-from_scratch_option = click.option(
+from_scratch = click.option(
     "--from-scratch", is_flag=True, help="Ignore the pretrained generator of the embedded data."
 )
 
 
-def data_option(text: str, *, required: bool = False) -> Decorator:
+def data(text: str, *, required: bool = False) -> Decorator:
     """`--data DIR`."""
     return click.option("--data", type=PATH, required=required, help=text)
 
 
-def config_option(text: str) -> Decorator:
+def config(text: str) -> Decorator:
     """`--config NAME|FILE`."""
     return click.option("--config", metavar="NAME|FILE", help=text)
 
 
-def depth_option(default: str | None = "auto") -> Decorator:
+def depth(default: str | None = "auto") -> Decorator:
     """`--depth`; without a default the setting holds."""
     return click.option(
         "--depth",
-        default=default,
-        show_default=default is not None,
         type=click.Choice(["auto", "full"]),
         help="16-bit images: scale by the range of the data set (auto) or by all 16 bits (full).",
+        **_default(default),
     )
 
 
 # How it is computed.
 
-device_option = click.option(
+device = click.option(
     "--device",
     default="auto",
     show_default=True,
     metavar="NAME",
     help="Device: auto (the first GPU, else the CPU), cpu, cuda or cuda:N.",
 )
-run_seed_option = click.option("--seed", type=int, metavar="N", help="Random seed of the run.")
+run_seed = click.option("--seed", type=int, metavar="N", help="Random seed of the run.")
 
 
-def seed_option(text: str, *, default: int | None = 0) -> Decorator:
+def seed(text: str, *, default: int | None = 0) -> Decorator:
     """`--seed N` of a command that samples."""
-    return click.option(
-        "--seed", default=default, show_default=default is not None, type=NOT_NEGATIVE, metavar="N", help=text
-    )
+    return click.option("--seed", type=NOT_NEGATIVE, metavar="N", help=text, **_default(default))
 
 
-def seeds_option(default: int) -> Decorator:
+def seeds(default: int) -> Decorator:
     """`--seeds N`."""
     return click.option(
         "--seeds",
@@ -101,22 +98,30 @@ def seeds_option(default: int) -> Decorator:
 
 # What it writes and prints.
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 
 
-def out_option(
-    text: str, *, default: str | None = None, kind: click.Path = PATH, required: bool = False, metavar: str = "PATH"
+def out(
+    text: str,
+    *,
+    default: str | None = None,
+    kind: click.Path = PATH,
+    required: bool = False,
+    metavar: str | None = None,
 ) -> Decorator:
     """`--out PATH`."""
-    shown = default is not None
-    return click.option(
-        "--out", default=default, show_default=shown, type=kind, required=required, metavar=metavar, help=text
-    )
+    metavar = metavar or ("PATH" if kind.dir_okay else "FILE")
+    return click.option("--out", type=kind, required=required, metavar=metavar, help=text, **_default(default))
 
 
-def force_option(text: str) -> Decorator:
+def force(text: str) -> Decorator:
     """`--force`."""
     return click.option("--force", is_flag=True, help=text)
+
+
+def _default(value: object) -> dict[str, Any]:
+    # An explicit default of None would satisfy a required option.
+    return {} if value is None else {"default": value, "show_default": True}
 
 
 def with_quiet(command: click.Command) -> click.Command:

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
-from dgaug_cli.options import FILE, data_option, device_option, force_option, json_option, out_option, seed_option
 
 
 @click.command("report")
 @click.argument("run", default="latest", metavar="[RUN]")
-@data_option("Data set of the donors and ranked lists (default: that of the run).")
+@shared.data("Data set of the donors and ranked lists (default: that of the run).")
 @click.option(
     "--count", default=8, show_default=True, type=click.IntRange(2, 12), metavar="N", help="Identities in the grid."
 )
-@seed_option("Random seed of the choice of identities and images.")
-@device_option
-@out_option("Output HTML file (default: report.html in the run).", kind=FILE, metavar="FILE")
-@force_option("Overwrite an existing file given by --out.")
-@json_option
+@shared.seed("Random seed of the choice of identities and images.")
+@shared.device
+@shared.out("Output HTML file (default: report.html in the run).", kind=shared.FILE)
+@shared.force("Overwrite an existing file given by --out.")
+@shared.as_json
 def command(run: str, as_json: bool, **options: Any) -> None:
     """Write one HTML page about a run: images, curves, scores.
 

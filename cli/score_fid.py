@@ -6,17 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.options import (
-    NOT_NEGATIVE,
-    PATH,
-    device_option,
-    force_option,
-    json_option,
-    out_option,
-    run_option,
-    seed_option,
-)
 
 METRICS = (
     "fid, kid (FID Inception); frechet, kernel (another encoder); precision, duplicates (any encoder); ssim, "
@@ -27,11 +18,11 @@ TABLES = ("oracle", "structure")
 
 
 @click.command("score-fid")
-@click.argument("target", required=False, type=PATH, metavar="[STORE|FOLDER]")
-@run_option
+@click.argument("target", required=False, type=shared.PATH, metavar="[STORE|FOLDER]")
+@shared.run
 @click.option(
     "--real",
-    type=PATH,
+    type=shared.PATH,
     help="Real images: data set, folder, manifest, store or npz (default: the data of the run).",
 )
 @click.option("--metrics", metavar="fid,kid,...", help=METRICS)
@@ -42,16 +33,16 @@ TABLES = ("oracle", "structure")
 @click.option(
     "--encoder", metavar="NAME=FILE", help="timm model and its weights, for a Fréchet distance named after it."
 )
-@click.option("--teacher", type=PATH, help="Teacher of the labels (default: that of the run).")
+@click.option("--teacher", type=shared.PATH, help="Teacher of the labels (default: that of the run).")
 @click.option(
     "--judge", metavar="FILE|NAME=FILE", help="Independent judge of identity: re-id checkpoint or timm model."
 )
-@seed_option("Random seed of the samples.")
-@click.option("--workers", type=NOT_NEGATIVE, metavar="N", help="Number of additional threads that read images.")
-@device_option
-@out_option("Output directory (default: scores/ in the run).")
-@force_option("Start over; discard the results and cached statistics.")
-@json_option
+@shared.seed("Random seed of the samples.")
+@click.option("--workers", type=shared.NOT_NEGATIVE, metavar="N", help="Number of additional threads that read images.")
+@shared.device
+@shared.out("Output directory (default: scores/ in the run).")
+@shared.force("Start over; discard the results and cached statistics.")
+@shared.as_json
 def command(target: Path | None, metrics: str | None, protocol: str, as_json: bool, **options: object) -> None:
     """Measure generated images against real training images.
 

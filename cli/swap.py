@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, show_json
-from dgaug_cli.options import FILE, PATH, device_option, force_option, json_option, out_option, run_option
 
 
 @click.command("swap")
-@click.argument("appearance", type=PATH)
-@click.argument("structure", type=PATH)
-@run_option
-@out_option("Output file.", default="swap.png", kind=FILE, metavar="FILE")
-@device_option
-@force_option("Overwrite an existing output file.")
-@json_option
+@click.argument("appearance", type=shared.PATH)
+@click.argument("structure", type=shared.PATH)
+@shared.run
+@shared.out("Output file.", default="swap.png", kind=shared.FILE)
+@shared.device
+@shared.force("Overwrite an existing output file.")
+@shared.as_json
 def command(appearance: Path, structure: Path, as_json: bool, **options: Any) -> None:
     """Generate one image's appearance on another's structure.
 

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.options import (
-    PATH,
-    data_option,
-    device_option,
-    force_option,
-    json_option,
-    out_option,
-    run_option,
-    seed_option,
-)
 
 
 @click.command("synthesize")
-@run_option
-@click.option("--checkpoint", type=PATH, help="DG-Net checkpoint to use instead of that of a run.")
-@data_option("Data set whose training images are the donors (default: that of the run).")
+@shared.run
+@click.option("--checkpoint", type=shared.PATH, help="DG-Net checkpoint to use instead of that of a run.")
+@shared.data("Data set whose training images are the donors (default: that of the run).")
 @click.option(
     "--teacher",
     metavar="PATH|none",
@@ -51,7 +42,7 @@ from dgaug_cli.options import (
     help="Leave out images whose highest class probability is below P.",
 )
 @click.option("--shard-size", type=click.IntRange(min=1), metavar="N", help="Images per shard.")
-@seed_option("Random seed of the pair designs that sample.")
+@shared.seed("Random seed of the pair designs that sample.")
 @click.option(
     "--precision",
     default="fp32",
@@ -59,7 +50,7 @@ from dgaug_cli.options import (
     type=click.Choice(["fp32", "bf16", "bf16-labels"]),
     help="bf16: decoder in bfloat16; bf16-labels: teacher too.",
 )
-@out_option("Store folder (default: store/ in the run).")
+@shared.out("Store folder (default: store/ in the run).")
 @click.option(
     "--engine",
     default="local",
@@ -72,12 +63,12 @@ from dgaug_cli.options import (
     metavar="HOST:PORT",
     help="Running Ray cluster (default: RAY_ADDRESS, else a local cluster is started).",
 )
-@device_option
+@shared.device
 @click.option("--add", is_flag=True, help="Add these pairs to the existing store.")
 @click.option("--dry-run", is_flag=True, help="Only estimate the number of images, size and time.")
 @click.option("--yes", is_flag=True, help="Proceed even if the estimated size exceeds free disk space.")
-@force_option("Start over; discard the existing store.")
-@json_option
+@shared.force("Start over; discard the existing store.")
+@shared.as_json
 def command(dry_run: bool, as_json: bool, **options: object) -> None:
     """Write the N x N images and soft labels to an HDF5 store.
 

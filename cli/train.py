@@ -6,42 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
-from dgaug_cli.options import (
-    PATH,
-    config_option,
-    data_option,
-    depth_option,
-    device_option,
-    force_option,
-    from_scratch_option,
-    json_option,
-    out_option,
-    run_seed_option,
-    set_option,
-)
 
 
 @click.command("train")
-@data_option("Data set in any supported layout (default: the embedded data).")
-@config_option("Preset (dgaug config list) or YAML file (default: toy without --data, else the market1501 settings).")
-@set_option
-@out_option("Run folder (default: the next number under runs/).")
+@shared.data("Data set in any supported layout (default: the embedded data).")
+@shared.config("Preset (dgaug config list) or YAML file (default: toy without --data, else the market1501 settings).")
+@shared.overrides
+@shared.out("Run folder (default: the next number under runs/).")
 @click.option(
     "--teacher",
     multiple=True,
-    type=PATH,
+    type=shared.PATH,
     help="Re-id checkpoint to use as teacher; repeat to average the soft labels of several.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run in --out, or the newest run.")
-@run_seed_option
+@shared.run_seed
 @click.option("--limit-identities", type=int, metavar="N", help="Use only the first N training identities.")
-@depth_option(default=None)
-@device_option
+@shared.depth(default=None)
+@shared.device
 @click.option("--compile", is_flag=True, help="Compile the networks with torch.compile.")
-@from_scratch_option
-@force_option("Start over; discard the run in --out.")
-@json_option
+@shared.from_scratch
+@shared.force("Start over; discard the run in --out.")
+@shared.as_json
 def command(teacher: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Train a teacher, then DG-Net.
 

@@ -5,34 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.options import (
-    PATH,
-    config_option,
-    data_option,
-    device_option,
-    force_option,
-    identities_fraction_option,
-    images_per_identity_option,
-    json_option,
-    out_option,
-    run_option,
-    seed_option,
-    seeds_option,
-    set_option,
-)
 
 
 @click.command("train-reid")
-@run_option
-@data_option("Data set with query and gallery, used instead of a run.")
-@click.option("--store", type=PATH, help="Store generated from the training images of the data set.")
+@shared.run
+@shared.data("Data set with query and gallery, used instead of a run.")
+@click.option("--store", type=shared.PATH, help="Store generated from the training images of the data set.")
 @click.option(
     "--teacher",
-    type=PATH,
+    type=shared.PATH,
     help="Re-id checkpoint that produces the soft labels (default: the stored labels, else the run's teacher).",
 )
-@config_option("Preset or YAML file (default: the settings of the run).")
+@shared.config("Preset or YAML file (default: the settings of the run).")
 @click.option(
     "--feed",
     default="stored",
@@ -52,16 +38,16 @@ from dgaug_cli.options import (
     metavar="NAME",
     help="dgnet (two heads), baseline (one head), pcb or bot; --set model.backbone=NAME for any timm backbone.",
 )
-@seeds_option(default=1)
-@seed_option("Random seed of the first model (default: that of the settings).", default=None)
+@shared.seeds(default=1)
+@shared.seed("Random seed of the first model (default: that of the settings).", default=None)
 @click.option("--twin/--no-twin", default=True, show_default=True, help="Also train the twins, on real images only.")
-@identities_fraction_option
-@images_per_identity_option
-@set_option
-@device_option
-@out_option("Output directory (default: reid/ in the run).")
-@force_option("Start over; discard the models and results in --out.")
-@json_option
+@shared.identities_fraction
+@shared.images_per_identity
+@shared.overrides
+@shared.device
+@shared.out("Output directory (default: reid/ in the run).")
+@shared.force("Start over; discard the models and results in --out.")
+@shared.as_json
 def command(as_json: bool, **options: Any) -> None:
     """Train and evaluate a re-id model and its real-only twins.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
-from dgaug_cli.options import PATH, json_option
 
 
 @click.command("verify")
-@click.argument("store", required=False, type=PATH, metavar="[STORE]")
-@json_option
+@click.argument("store", required=False, type=shared.PATH, metavar="[STORE]")
+@shared.as_json
 @click.pass_context
 def command(context: click.Context, store: Path | None, as_json: bool) -> None:
     """Check the hashes, counts, images and labels of a store.
