@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.device import device_option
 from dgaug_cli.train_reid import difference, percent, seeds_text
 
 
 @click.command("ablate")
-@click.option("--data", type=click.Path(path_type=Path), help="Data set with query and gallery; default: embedded.")
-@click.option("--config", metavar="NAME|FILE", help="Preset or YAML file; default: toy without --data.")
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(min=1), metavar="N", help="Re-id models.")
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of generators and first models.")
-@click.option("--identities-fraction", type=float, metavar="F", help="Only this share of the training identities.")
-@click.option("--images-per-identity", type=int, metavar="N", help="Only so many training pictures of each.")
-@click.option("--pairs", metavar="DESIGN", help="What a generator makes; default: 32 structures for each appearance.")
-@click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
-@device_option
-@click.option("--out", default="ablation", show_default=True, type=click.Path(path_type=Path), help="Folder of all.")
-@click.option("--force", is_flag=True, help="Start over.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@shared.data("Data set with query and gallery (default: the embedded data).")
+@shared.config("Preset or YAML file (default: toy if --data is not given).")
+@shared.seeds(default=3)
+@shared.seed("Random seed of the generators and of the first re-id model.", default=None)
+@shared.identities_fraction
+@shared.images_per_identity
+@click.option("--pairs", metavar="DESIGN", help="Pairs to generate (default: 32 structures per appearance).")
+@shared.overrides
+@shared.device
+@shared.out("Output directory.", default="ablation")
+@shared.force("Start over; discard the results in --out.")
+@shared.as_json
 def command(as_json: bool, **options: Any) -> None:
-    """What each part gives: baseline, prim, fine, both; and generators trained without feeding or identity.
+    """Measure what each part of the method contributes.
 
-    Every line stands beside its twin on real pictures, with as many seeds, and goes on where it stopped.
+    Trains re-id models with the baseline, prim, fine or both, and with generators trained without feeding or without
+    the identity loss. Each is compared with its twins: the same recipe trained on real images only, with the same
+    seeds. Run the same command again to resume.
 
     \b
     Examples:
@@ -50,5 +51,9 @@ def command(as_json: bool, **options: Any) -> None:
         for line in results["table"]
         for twin, figures in line["minus"].items()
     ]
-    show_table("minus its twin, seed by seed (points, 95 % interval)", ("trained with", "twin", *names), rows)
-    note(f"figures by seed, encoders trained along and the chart: {options['out']}")
+    show_table(
+        "difference to the twin, paired by seed (percentage points, 95 % interval)",
+        ("trained with", "twin", *names),
+        rows,
+    )
+    note(f"metrics per seed, jointly trained encoders and the chart: {options['out']}")

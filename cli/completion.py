@@ -12,18 +12,20 @@ SHELLS = ("bash", "zsh", "fish")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    """Print the script that completes commands, options and their values in a shell.
+    """Print the shell completion script.
+
+    It completes commands, options and their values.
 
     \b
-    Examples, each for one line of the shell's start file:
+    Examples, one line for the start-up file of each shell:
         eval "$(dgaug completion bash)"          in ~/.bashrc
         eval "$(dgaug completion zsh)"           in ~/.zshrc
         dgaug completion fish | source           in ~/.config/fish/config.fish
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"this click completes in no {shell}")
+        raise click.UsageError(f"the installed click has no completion for {shell}")
     name = context.find_root().info_name or "dgaug"
-    # Its `source` would start bash to ask for its version.
+    # `kind.source` would start bash to ask for its version.
     script = kind(context.find_root().command, {}, name, "_DGAUG_COMPLETE")
     click.echo(script.source_template % script.source_vars())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import click
-from dgaug_cli.group import Group
+from dgaug_cli import options as shared
 
 
-@click.group("config", cls=Group)
+@click.group("config", cls=shared.Group)
 def command() -> None:
-    """List the presets, or show one whole.
+    """List the presets, or show the settings of one.
 
     \b
     Example:
@@ -18,7 +18,7 @@ def command() -> None:
 
 @command.command("list")
 def list_presets() -> None:
-    """The presets, what each is for, and a command that uses it.
+    """List the presets, each with its purpose and an example.
 
     \b
     Example:
@@ -34,9 +34,9 @@ def list_presets() -> None:
 
 @command.command("show")
 @click.argument("config")
-@click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
+@shared.overrides
 def show(config: str, overrides: tuple[str, ...]) -> None:
-    """Every setting of a preset or file, resolved, as YAML.
+    """Print all settings of a preset or file as YAML.
 
     \b
     Example:

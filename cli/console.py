@@ -1,4 +1,4 @@
-"""What the person sees: results on stdout, everything else on stderr."""
+"""Output to the terminal: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _PLAIN_EVERY = 10.0
 
 
 def speak_as(rank: int) -> None:
-    """Of several processes the first one talks; the others only say what stops them."""
+    """Print results and notes on rank 0 only; the other ranks print only errors."""
     RESULTS.quiet = NOTES.quiet = rank > 0
 
 
 @contextmanager
 def progress_shown() -> Iterator[Listener]:
-    """A listener that draws bars on a terminal and writes a line now and then elsewhere."""
+    """A progress listener: bars on a terminal, a line every few seconds elsewhere."""
     log = logging.getLogger("dgaug")
     log.setLevel(logging.INFO)
     if not any(isinstance(handler, NoteHandler) for handler in log.handlers):
@@ -51,7 +51,7 @@ def progress_shown() -> Iterator[Listener]:
 
 
 class NoteHandler(logging.Handler):
-    """What the library logs, as notes."""
+    """Prints the log messages of the library as notes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message as one line."""
@@ -94,7 +94,7 @@ class PlainProgress:
 
 
 def note(*lines: str) -> None:
-    """Lines for the person, on stderr; no name in them can make a line of its own or move the cursor."""
+    """Print lines on stderr; control characters in names are escaped."""
     NOTES.print("\n".join(map(visible, lines)), highlight=False, soft_wrap=True)
 
 

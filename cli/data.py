@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.group import Group
 
 
-@click.group("data", cls=Group)
+@click.group("data", cls=shared.Group)
 def command() -> None:
-    """Write the embedded data set, check any data set, or convert it to a manifest.
+    """Create, check or convert a data set.
 
     \b
     Example:
@@ -21,14 +21,23 @@ def command() -> None:
 
 
 @command.command("toy")
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--identities", default=32, show_default=True, type=int, help="Training identities; as many for testing.")
-@click.option("--images-per-identity", default=8, show_default=True, type=int, help="Training pictures of each.")
-@click.option("--cameras", default=6, show_default=True, type=int)
-@click.option("--size", default="128x64", show_default=True, metavar="HxW", help="Height x width in pixels.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.argument("out", type=shared.PATH)
+@click.option(
+    "--identities",
+    default=32,
+    show_default=True,
+    type=int,
+    metavar="N",
+    help="Training identities; the test split has the same number of others.",
+)
+@click.option(
+    "--images-per-identity", default=8, show_default=True, type=int, metavar="N", help="Training images per identity."
+)
+@click.option("--cameras", default=6, show_default=True, type=int, metavar="N", help="Number of cameras.")
+@click.option("--size", default="128x64", show_default=True, metavar="HxW", help="Image height x width in pixels.")
+@shared.seed("Random seed.")
 def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size: str, seed: int) -> None:
-    """Draw procedural pedestrians in Market-1501 layout.
+    """Render procedural pedestrians in Market-1501 layout.
 
     \b
     Example:
@@ -47,27 +56,23 @@ def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size
             cameras=cameras,
             size=(int(height), int(width)),
             seed=seed,
-            on_picture=lambda done, total: progress("drawing", done, total),
+            on_picture=lambda done, total: progress("rendering images", done, total),
         )
     note(f"wrote {out}")
 
 
 @command.command("check")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--layout", default="auto", show_default=True, help="Layout, if it is not recognised.")
-@click.option("--pattern", metavar="REGEX", help="Your own names, e.g. '(?P<identity>[a-z]+)_cam(?P<camera>[0-9]+)'.")
-@click.option("--cameras", default="auto", show_default=True, metavar="POLICY", help="auto, none or required.")
-@click.option(
-    "--depth",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "full"]),
-    help="16-bit images: the range of the data set, or all bits.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.argument("folder", type=shared.PATH, metavar="DIR")
+@shared.layout
+@shared.pattern
+@shared.cameras
+@shared.depth()
+@shared.as_json
 @click.pass_context
 def check(context: click.Context, folder: Path, depth: str, as_json: bool, **reading: Any) -> None:
-    """Report on a data set: counts, cameras, damaged files. Exit code 1: damage found.
+    """Report counts, cameras and damaged files of a data set.
+
+    Exit code 1: at least one image is damaged.
 
     \b
     Examples:
@@ -82,7 +87,7 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
     data = with_levels(open_data(folder, **reading), depth)
     note(summary(data), *data.notes)
     with progress_shown() as progress:
-        report = check_data(data, on_progress=lambda done, total: progress("decoding pictures", done, total))
+        report = check_data(data, on_progress=lambda done, total: progress("decoding images", done, total))
     content = report.to_json()
     if as_json:
         show_json(content)
@@ -97,12 +102,14 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
 
 
 @command.command("pack")
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Default: manifest.csv in DIR.")
-@click.option("--pattern", metavar="REGEX", help="Your own names, see dgaug data check.")
-@click.option("--force", is_flag=True, help="Overwrite the manifest that is there.")
+@click.argument("folder", type=shared.PATH, metavar="DIR")
+@shared.out("Manifest file (default: manifest.csv in DIR).", kind=shared.FILE)
+@shared.pattern
+@shared.force("Overwrite an existing manifest.")
 def pack(folder: Path, out: Path | None, pattern: str | None, force: bool) -> None:
-    """Write what was read as a CSV manifest (path, identity, camera, split).
+    """Write a CSV manifest of a data set.
+
+    Its columns are path, identity, camera and split.
 
     \b
     Example:

@@ -6,23 +6,26 @@ import time
 from pathlib import Path
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.device import device_option
 from dgaug_cli.train_reid import show_reid
 
 
 @click.command("demo")
-@click.option("--out", default="demo", show_default=True, type=click.Path(path_type=Path), help="The run folder.")
-@click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
-@click.option("--seed", type=int, help="Seed of the run.")
-@click.option("--from-scratch", is_flag=True, help="Ignore the pretrained generator that ships.")
-@device_option
-@click.option("--force", is_flag=True, help="Start over.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@shared.out("Run folder.", default="demo")
+@shared.overrides
+@shared.run_seed
+@shared.from_scratch
+@shared.device
+@shared.force("Start over; discard the run in --out.")
+@shared.as_json
 def command(
     out: Path, overrides: tuple[str, ...], seed: int | None, from_scratch: bool, device: str, force: bool, as_json: bool
 ) -> None:
-    """Run the main job on the embedded data: train, synthesize, score, re-id with and without.
+    """Run the whole job on the embedded data.
+
+    Trains DG-Net, synthesizes N x N images, scores them, and trains re-id models with and without them. Run the same
+    command again to resume.
 
     \b
     Examples:
@@ -51,20 +54,26 @@ def command(
             results = train_reid(run.folder, progress=progress)
             grid = draw_grid(run.folder)
     except Interrupted as stopped:
-        raise Interrupted(stopped.signal_number, f"the same command goes on: dgaug demo --out {out}") from None
-    pictures = {"N x N picture": grid, "pairs beside their true pictures": run.scores / "pairs.png"}
+        raise Interrupted(
+            stopped.signal_number, f"run the same command again to resume: dgaug demo --out {out}"
+        ) from None
+    images = {"N x N grid": grid, "generated beside true images": run.scores / "pairs.png"}
     if as_json:
-        paths = {name: str(path) for name, path in pictures.items()}
+        paths = {name: str(path) for name, path in images.items()}
         show_json({"run": str(run.folder), "scores": scores, "reid": results, "pictures": paths})
         return
     quality = scores["scores"]
     oracle = [(name, errors["clothed_body"], errors["ssim"]) for name, errors in quality["oracle"].items()]
-    columns = ("picture of a pair", "error on the clothed body (grey levels)", "SSIM to the true picture")
-    show_table("quality against the true pictures", columns, oracle)
+    columns = ("image of a pair", "error on the clothed body (grey levels)", "SSIM to the true image")
+    show_table("quality, measured against the true images", columns, oracle)
     names = ("frechet_teacher", "identity_is_appearance", "identity_is_structure", "ssim_self_reconstruction")
-    show_table("quality without them", ("score", "clean"), [(name, quality[name]) for name in names if name in quality])
+    show_table(
+        "quality, measured without them",
+        ("score", "clean"),
+        [(name, quality[name]) for name in names if name in quality],
+    )
     show_reid(results)
-    note(f"{made.count:,} pictures in {made.store / 'dataset.h5'}; {time.monotonic() - began:,.0f} s")
-    for name, path in pictures.items():
+    note(f"{made.count:,} images in {made.store / 'dataset.h5'}; {time.monotonic() - began:,.0f} s")
+    for name, path in images.items():
         note(f"{name}: {path}")
     note(f"next: dgaug report {out}")

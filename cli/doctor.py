@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import show_json, show_table
 
 from dgaug.visible import visible
@@ -17,14 +18,12 @@ if TYPE_CHECKING:
 
 
 @click.command("doctor")
-@click.option(
-    "--runs", default="runs", show_default=True, type=click.Path(path_type=Path), help="Folder in which runs are."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--runs", default="runs", show_default=True, type=shared.PATH, help="Directory that holds the runs.")
+@shared.as_json
 def command(runs: Path, as_json: bool) -> None:
-    """Show what this machine has for making runs, and what is missing with the remedy.
+    """Check this machine: versions, device, weights, runs.
 
-    Nothing is fetched or changed; the exit code is 0 whatever is found.
+    For each missing item it prints how to get it. Nothing is downloaded or changed, and the exit code is always 0.
 
     \b
     Examples:
@@ -49,7 +48,7 @@ def command(runs: Path, as_json: bool) -> None:
 
 
 def _show(title: str, findings: Sequence[Finding]) -> None:
-    """One line each, and one for the remedy, not wrapped: paths and commands are there to be copied."""
+    """One line per finding and one per remedy, never wrapped, so that paths and commands can be copied."""
     click.echo(f"\n{click.style(title, bold=True)}")
     for one in findings:
         state = click.style("ok     ", fg="green") if one.ok else click.style("missing", fg="yellow")

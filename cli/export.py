@@ -7,56 +7,68 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
-from dgaug_cli.device import device_option
 
 OF_STORES = ("folders", "webdataset", "csv")
 OF_CHECKPOINTS = ("torchscript", "onnx")
 
 
 @click.command("export")
-@click.argument("source", metavar="STORE|CHECKPOINT", type=click.Path(path_type=Path))
-@click.option("--to", required=True, type=click.Choice([*OF_STORES, *OF_CHECKPOINTS]), help="The form.")
+@click.argument("source", metavar="STORE|CHECKPOINT", type=shared.PATH)
+@click.option("--to", required=True, type=click.Choice([*OF_STORES, *OF_CHECKPOINTS]), help="Output format.")
+@shared.out("Output directory, new or empty; for an encoder, a new file.", required=True)
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="A new or empty folder; of an encoder, a new file."
+    "--labels",
+    metavar="POLICY",
+    help="Label policy: soft, appearance, structure, pseudo, ... (default: soft if stored).",
 )
-@click.option("--labels", metavar="POLICY", help="soft, appearance, structure, pseudo, ...; default: soft if stored.")
 @click.option(
     "--identity",
     default="appearance",
     show_default=True,
     type=click.Choice(["appearance", "structure", "new"]),
-    help="folders: whose identity the file name has; new: one further identity for all.",
+    help="folders: identity in the file name: of a donor, or one new identity for all images.",
 )
 @click.option(
     "--unknown-camera",
     type=click.IntRange(min=0),
     metavar="N",
-    help="folders: number in the file name where the camera is unknown; default: no camera in the name.",
+    help="folders: camera number in the file name if the camera is unknown (default: no camera in the name).",
 )
 @click.option(
-    "--shard-size", default=10_000, show_default=True, type=click.IntRange(min=1), help="webdataset: pictures per tar."
+    "--shard-size",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="webdataset: images per tar file.",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N pictures of the store.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Export only the first N images of the store.")
 @click.option(
-    "--flip/--no-flip", default=True, show_default=True, help="encoder: average over a picture and its mirror inside."
+    "--flip/--no-flip",
+    default=True,
+    show_default=True,
+    help="Encoder: average the features of each image and its mirror image inside the network.",
 )
-@device_option
-@click.option("--force", is_flag=True, help="Start over; removes only what an export wrote.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@shared.device
+@shared.force("Start over; removes only files that an earlier export wrote.")
+@shared.as_json
 @click.pass_context
 def command(context: click.Context, source: Path, to: str, *, as_json: bool, **options: Any) -> None:
-    """Write a store, or the encoder of a checkpoint, for other programs.
+    """Export a store or an encoder for other programs.
 
     \b
-    Of a store:
+    Formats of a store:
         folders      bounding_box_train/0002_c1s1_0000451_00.jpg, ..., labels.csv, identities.csv
         webdataset   000000.tar, ... with KEY.jpg and KEY.json
-        csv          labels.csv: every pair with its donors and its label, no pictures
+        csv          labels.csv: every pair with its donors and its label, no images
+
     \b
-    Of a re-id or DG-Net checkpoint, pictures to features:
-        torchscript  torch.jit.load reads it
+    Formats of the encoder of a re-id or DG-Net checkpoint (images to features):
+        torchscript  for torch.jit.load
         onnx         needs the extra dgaug[onnx]
+
     \b
     Examples:
         dgaug export runs/00001-toy/store --to folders --out generated
@@ -68,7 +80,7 @@ def command(context: click.Context, source: Path, to: str, *, as_json: bool, **o
     for name in options:
         if (name == "flip") != encoder and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             flag = f"--{name.replace('_', '-')}"
-            raise click.UsageError(f"{flag} says nothing for --to {to}; leave it out")
+            raise click.UsageError(f"{flag} has no effect with --to {to}; remove it")
     flip = options.pop("flip")
     if encoder:
         _export_encoder(source, as_json=as_json, to=to, flip=flip, **common)
@@ -93,8 +105,8 @@ def _export_encoder(checkpoint: Path, *, as_json: bool, **options: Any) -> None:
         return
     height, width = made.image_size
     note(
-        f"{made.out}: RGB pictures [B, 3, {height}, {width}] in 0..1 to features [B, {made.feature_length}]; "
-        f"differs from the network by {made.difference:.1g} at most"
+        f"{made.out}: RGB images [B, 3, {height}, {width}] in [0, 1] to features [B, {made.feature_length}]; "
+        f"maximum difference to the network: {made.difference:.1g}"
     )
 
 
@@ -118,4 +130,4 @@ def _export_store(store: Path, *, as_json: bool, **options: Any) -> None:
     for text in made.notes:
         note(text)
     word = "already complete: " if made.already_complete else ""
-    note(f"{word}{made.pictures:,} {'pairs' if made.to == 'csv' else 'pictures'} in {made.out}")
+    note(f"{word}{made.pictures:,} {'pairs' if made.to == 'csv' else 'images'} in {made.out}")

@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, show_json
-from dgaug_cli.device import device_option
 
 
 @click.command("grid")
-@click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
+@shared.run
+@click.option("--appearance", "appearances", multiple=True, type=shared.PATH, help="Appearance of a row; repeatable.")
+@click.option("--structure", "structures", multiple=True, type=shared.PATH, help="Structure of a column; repeatable.")
+@shared.data("Data set of the donors (default: that of the run).")
 @click.option(
-    "--appearance", "appearances", multiple=True, type=click.Path(path_type=Path), help="Picture of a row; repeat."
+    "--count",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of identities, one image each (default: 8, or all if there are fewer).",
 )
-@click.option(
-    "--structure", "structures", multiple=True, type=click.Path(path_type=Path), help="Picture of a column; repeat."
-)
-@click.option("--data", type=click.Path(path_type=Path), help="Data set of the donors; default: the run's.")
-@click.option("--count", type=click.IntRange(min=1), help="Identities, one picture each; default: 8, or all if fewer.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which identities and pictures.")
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="PNG, PDF, ...; default: samples/ in the run."
-)
-@device_option
-@click.option("--force", is_flag=True, help="Replace the file that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    run: str,
-    appearances: tuple[Path, ...],
-    structures: tuple[Path, ...],
-    data: Path | None,
-    count: int | None,
-    seed: int,
-    out: Path | None,
-    device: str,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Draw the N x N picture of a run: row i wears appearance i, column j stands in structure j.
+@shared.seed("Random seed of the choice of identities and images.")
+@shared.out("Output file: PNG, PDF, ... (default: a PNG in samples/ of the run).", kind=shared.FILE)
+@shared.device
+@shared.force("Overwrite an existing output file.")
+@shared.as_json
+def command(run: str, out: Path | None, device: str, force: bool, as_json: bool, **choice: Any) -> None:
+    """Generate a grid: every appearance on every structure.
 
-    Rows and columns that are not named are pictures of the data set, chosen by --count and --seed.
+    Row i has appearance i, column j has structure j. Rows or columns that are not given are images
+    sampled from the data set (--count, --seed).
 
     \b
     Examples:
@@ -49,17 +39,7 @@ def command(
     """
     from dgaug.synthesis.drawing import drawn_grid
 
-    path, donors = drawn_grid(
-        run,
-        appearances=appearances,
-        structures=structures,
-        data=data,
-        count=count,
-        seed=seed,
-        out=out,
-        device=device,
-        force=force,
-    )
+    path, donors = drawn_grid(run, out=out, device=device, force=force, **choice)
     if as_json:
         named = {name: [str(file) for file in files] for name, files in donors._asdict().items()}
         show_json({"picture": str(path), **named})

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
 
 
 @click.command("import")
-@click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="RUN", help="The run folder to create.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="Teacher; default: DIRECTORY/teacher/net_last.pth.")
+@click.argument("directory", type=shared.PATH)
+@shared.out("Run folder to create.", required=True, metavar="RUN")
+@click.option("--teacher", type=shared.PATH, help="Teacher checkpoint (default: DIRECTORY/teacher/net_last.pth).")
 @click.option(
     "--teacher-stride",
     type=click.IntRange(1, 2),
-    help="Last stride of the teacher; default: what opts.yaml beside it says, 1 without that file.",
+    help="Last stride of the teacher (default: as in the opts.yaml beside it, else 1).",
 )
-@click.option("--data", type=click.Path(path_type=Path), help="Data set the networks were trained on.")
-@click.option("--force", is_flag=True, help="Replace the run that --out holds.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    directory: Path,
-    out: Path,
-    teacher: Path | None,
-    teacher_stride: int | None,
-    data: Path | None,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """Make a run of checkpoints in the published DG-Net file format.
+@shared.data("Data set on which the networks were trained.")
+@shared.force("Replace the run in --out.")
+@shared.as_json
+def command(directory: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Import checkpoints in the published DG-Net file format.
 
-    DIRECTORY holds gen_N.pt, id_N.pt and perhaps dis_N.pt, itself or in checkpoints/.
+    The result is a run folder. DIRECTORY, or checkpoints/ in it, holds gen_N.pt, id_N.pt and optionally dis_N.pt.
 
     \b
     Example:
@@ -40,18 +34,10 @@ def command(
     from dgaug.training.importing import import_published
 
     with progress_shown() as progress:
-        run = import_published(
-            directory,
-            out,
-            teacher=teacher,
-            teacher_stride=teacher_stride,
-            data=data,
-            force=force,
-            progress=progress,
-        )
+        run = import_published(directory, out, progress=progress, **options)
     if as_json:
         judge = str(run.teacher) if run.teacher.is_file() else None
         show_json({"run": str(run.folder), "checkpoint": str(run.checkpoint), "teacher": judge})
     else:
-        more = "" if data else " --data DIR"
+        more = "" if options["data"] else " --data DIR"
         note(f"run: {run.folder}\nnext: dgaug grid --run {run.folder}{more}")

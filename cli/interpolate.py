@@ -6,34 +6,42 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, show_json
-from dgaug_cli.device import device_option
 
 
 @click.command("interpolate")
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
-@click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
+@click.argument("first", type=shared.PATH)
+@click.argument("second", type=shared.PATH)
+@shared.run
 @click.option(
     "--what",
     default="appearance",
     show_default=True,
     type=click.Choice(["appearance", "structure"]),
-    help="The code that changes; the other is kept from each of the two pictures.",
+    help="Code to interpolate; the other code is that of each image.",
 )
-@click.option("--steps", default=11, show_default=True, type=click.IntRange(2, 200), help="From 0 to 1, both included.")
 @click.option(
-    "--out",
-    default="interpolation.png",
+    "--steps",
+    default=11,
     show_default=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="PNG: all steps; GIF: there and back.",
+    type=click.IntRange(2, 200),
+    metavar="N",
+    help="Number of steps, including both ends.",
 )
-@device_option
-@click.option("--force", is_flag=True, help="Replace the file that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@shared.out(
+    "Output file. PNG: all steps; GIF: an animation, forwards and backwards.",
+    default="interpolation.png",
+    kind=shared.FILE,
+)
+@shared.device
+@shared.force("Overwrite an existing output file.")
+@shared.as_json
 def command(first: Path, second: Path, what: str, steps: int, as_json: bool, **options: Any) -> None:
-    """Draw the way from one picture's appearance (or structure) to another's, on both of them.
+    """Interpolate between the codes of two images.
+
+    The appearance (or structure) changes in steps from that of FIRST to that of SECOND, once with the other code of
+    each image.
 
     \b
     Examples:

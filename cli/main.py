@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import signal
 import sys
 import warnings
@@ -30,9 +31,7 @@ from dgaug_cli import (
     verify,
 )
 from dgaug_cli.console import speak_as
-from dgaug_cli.group import Group
-from dgaug_cli.memory import ran_out
-from dgaug_cli.quiet import with_quiet
+from dgaug_cli.options import Group, with_quiet
 from dgaug_cli.remedies import with_remedies
 from dgaug_cli.streams import UNREAD, ReaderGone, watch_streams
 
@@ -44,59 +43,49 @@ from dgaug.visible import visible
 
 WRONG = 2
 LONGEST_LINE = 1500
-"""Signs of an error; the rest of a name that goes on and on is left out of its middle."""
-SMALLER = (
-    "free some, or make less at a time: smaller *.batch_size in schedule, teacher and reid with as much more "
-    "*.accumulation gives the same batches, smaller data.height and data.width other pictures"
+"""Characters of an error line; the middle of a longer one is left out."""
+LESS_MEMORY = (
+    "free memory, or lower *.batch_size of schedule, teacher and reid and raise *.accumulation by the same factor "
+    "(the same batches), or lower data.height and data.width (smaller images)"
 )
-SHARED = ("train", "synthesize")
-"""Commands that several processes can work on together."""
+DISTRIBUTED = ("train", "synthesize")
+"""Commands that several processes of torchrun can work on together."""
+COMMANDS = {
+    "Main job": (demo, train, synthesize, score_fid, train_reid),
+    "Look and measure": (grid, swap, interpolate, report, eval_reid, ablate, verify),
+    "Data and exchange": (data, export, import_),
+    "Help": (config, doctor, completion),
+}
+"""The modules of the commands, by the section of `dgaug --help` that lists them."""
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dgaug")
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """From N labelled pictures of identities make N x N, measure them, and see whether re-id gets better.
+    """Turn N labelled images into N x N, measure them, and test whether they improve re-id.
 
     \b
-    The main job, with no data of your own (or: dgaug demo):
+    The main job on embedded data (dgaug demo runs all of it):
         dgaug train
         dgaug synthesize --pairs all
         dgaug score-fid
         dgaug train-reid
-    and with your own:
+
+    \b
+    On your own data, start with:
         dgaug train --data ../Market-1501 --config market1501
     """
-    if context.invoked_subcommand not in SHARED and world_size() > 1:
+    if context.invoked_subcommand not in DISTRIBUTED and world_size() > 1:
         raise click.UsageError(
-            f"dgaug {context.invoked_subcommand} runs in one process; start it without torchrun, or unset WORLD_SIZE, "
-            f"which says that this is one of {world_size()}"
+            f"dgaug {context.invoked_subcommand} runs in one process, but the world size is {world_size()}; "
+            "start it without torchrun, or unset WORLD_SIZE"
         )
     speak_as(launched().rank)
 
 
-for command in (
-    demo.command,
-    data.command,
-    train.command,
-    synthesize.command,
-    score_fid.command,
-    train_reid.command,
-    eval_reid.command,
-    ablate.command,
-    verify.command,
-    export.command,
-    grid.command,
-    swap.command,
-    interpolate.command,
-    report.command,
-    import_.command,
-    config.command,
-    doctor.command,
-    completion.command,
-):
-    cli.add_command(with_quiet(with_remedies(command)))
+for title, modules in COMMANDS.items():
+    cli.add_section(title, *(with_quiet(with_remedies(module.command)) for module in modules))
 
 
 def main() -> None:
@@ -106,7 +95,7 @@ def main() -> None:
 
 def _prepare() -> None:
     keep_freed_memory()
-    # What is wrong with a picture is said in one line by whoever reads it.
+    # A damaged image is reported in one line by the code that reads it.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     watch_streams()
@@ -141,11 +130,22 @@ def _ended() -> int:
         full = " (free some space, then run the same command again)" if error.errno in _FULL else ""
         _say(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": ") + full)
     except (MemoryError, RuntimeError) as error:
-        wanted = ran_out(error)
-        if wanted is None:
+        if not _out_of_memory(error):
             raise
-        _say(f"error: not enough memory {wanted}; {SMALLER}")
+        size = re.search(r"allocate (\d[\d.]* ?\w+)", str(error))
+        needed = f" for {size[1]}" if size else ""
+        _say(f"error: not enough memory{needed}; {LESS_MEMORY}")
     return WRONG
+
+
+def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    # PyTorch reports it on a CPU only in the text, on an accelerator by a type that would need its import.
+    texts = ("can't allocate memory", "std::bad_alloc", "can't start new thread")
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(text in str(error) for text in texts)
+    )
 
 
 def _rank() -> int:
@@ -156,7 +156,7 @@ def _rank() -> int:
 
 
 def _say(text: str) -> None:
-    rank = f"process {_rank()}: " if _rank() else ""
+    rank = f"rank {_rank()}: " if _rank() else ""
     line = visible(" ".join(text.split()))
     if len(line) > LONGEST_LINE:
         line = f"{line[: LONGEST_LINE - 300]} ... {line[-300:]}"

@@ -19,7 +19,7 @@ OF_DATA = ("cameras", "damaged", "layout", "pattern")
 
 
 def with_remedies(command: click.Command) -> click.Command:
-    """A command, or all commands of a group, whose errors name options that it has."""
+    """The command, or each command of a group, so that its errors name only options it has."""
     if isinstance(command, click.Group):
         for one in command.commands.values():
             with_remedies(one)
@@ -46,7 +46,7 @@ def _fitting(run: Callable[..., Any], options: Collection[str]) -> Callable[...,
 
 
 def fitted(text: str, options: Collection[str]) -> str:
-    """An error's text with the remedies that read data spelled for these options; those it has no option for go."""
+    """An error text whose remedies name these options; a remedy without an option is removed."""
     for name in OF_DATA:
         flag, setting = f"--{name}", f"--set data.{name}="
         if flag in options:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
-from dgaug_cli.device import device_option
 
 
 @click.command("report")
 @click.argument("run", default="latest", metavar="[RUN]")
+@shared.data("Data set of the donors and ranked lists (default: that of the run).")
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Data set of donors and ranked lists; default: the run's."
+    "--count", default=8, show_default=True, type=click.IntRange(2, 12), metavar="N", help="Identities in the grid."
 )
-@click.option("--count", default=8, show_default=True, type=click.IntRange(2, 12), help="Identities of the grid.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Which identities and pictures.")
-@device_option
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="HTML; default: report.html in the run.")
-@click.option("--force", is_flag=True, help="Replace the file that --out names.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@shared.seed("Random seed of the choice of identities and images.")
+@shared.device
+@shared.out("Output HTML file (default: report.html in the run).", kind=shared.FILE)
+@shared.force("Overwrite an existing file given by --out.")
+@shared.as_json
 def command(run: str, as_json: bool, **options: Any) -> None:
-    """Write one HTML page that shows a run: pictures, curves, scores, re-id, settings.
+    """Write one HTML page about a run: images, curves, scores.
 
-    RUN is a run folder, its number, or latest. It may be in any state: the page says what is missing and which command
-    makes it. It opens from disk and needs no network.
+    RUN is a run folder, a run number, or latest. The run may be in any state: the page lists what is missing and the
+    command that makes it. It opens from disk without a network connection.
 
     \b
     Examples:

@@ -6,47 +6,50 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.device import device_option
 
 METRICS = (
-    "fid, kid (FID's Inception); frechet, kernel (another encoder); precision, duplicates (any encoder); ssim, "
-    "diversity, structure, variance, identity, teacher, oracle (stores)."
+    "fid, kid (FID Inception); frechet, kernel (another encoder); precision, duplicates (any encoder); ssim, "
+    "diversity, structure, variance, identity, teacher, oracle (stores only)."
 )
-ORACLE = ("clothed body (grey levels)", "picture (grey levels)", "SSIM", "clothed body (Delta E)", "picture (Delta E)")
+ORACLE = ("clothed body (grey levels)", "image (grey levels)", "SSIM", "clothed body (Delta E)", "image (Delta E)")
 TABLES = ("oracle", "structure")
 
 
 @click.command("score-fid")
-@click.argument("target", required=False, type=click.Path(path_type=Path), metavar="[STORE|FOLDER]")
-@click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
+@click.argument("target", required=False, type=shared.PATH, metavar="[STORE|FOLDER]")
+@shared.run
 @click.option(
     "--real",
-    type=click.Path(path_type=Path),
-    help="Data set, folder, manifest, store or npz to compare with; default: the run's data.",
+    type=shared.PATH,
+    help="Real images: data set, folder, manifest, store or npz (default: the data of the run).",
 )
 @click.option("--metrics", metavar="fid,kid,...", help=METRICS)
 @click.option("--protocol", default="clean", show_default=True, metavar="NAME", help="clean or published.")
-@click.option("--inception-weights", metavar="FILE|download", help="FID Inception weights; download: fetch and check.")
-@click.option("--encoder", metavar="NAME=FILE", help="A timm model and its weights, for a Fréchet distance of its own.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="The labels' teacher; default: the run's.")
 @click.option(
-    "--judge", metavar="FILE|NAME=FILE", help="Independent judge of identity: re-id checkpoint, or timm model."
+    "--inception-weights", metavar="FILE|download", help="FID Inception weights; download: fetch and check them."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the samples.")
 @click.option(
-    "--workers", type=click.IntRange(min=0), metavar="N", help="Threads that read images beside the main one."
+    "--encoder", metavar="NAME=FILE", help="timm model and its weights, for a Fréchet distance named after it."
 )
-@device_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results; default: scores/ in the run.")
-@click.option("--force", is_flag=True, help="Throw away the results and statistics that are there.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--teacher", type=shared.PATH, help="Teacher of the labels (default: that of the run).")
+@click.option(
+    "--judge", metavar="FILE|NAME=FILE", help="Independent judge of identity: re-id checkpoint or timm model."
+)
+@shared.seed("Random seed of the samples.")
+@click.option("--workers", type=shared.NOT_NEGATIVE, metavar="N", help="Number of additional threads that read images.")
+@shared.device
+@shared.out("Output directory (default: scores/ in the run).")
+@shared.force("Start over; discard the results and cached statistics.")
+@shared.as_json
 def command(target: Path | None, metrics: str | None, protocol: str, as_json: bool, **options: object) -> None:
-    """Measure generated pictures against the real training pictures.
+    """Measure generated images against real training images.
 
-    \b
-    Without the FID Inception weights the Fréchet distance is named after the encoder that was used; `fid` asked for
-    by name then says what to fetch. The same command goes on where it was stopped; docs/scores.md explains the figures.
+    Without the FID Inception weights the Fréchet distance is named after the encoder in use. `--metrics fid` without
+    these weights is an error that names the file. Run the same command again to resume. The metrics are explained in
+    docs/scores.md.
+
     \b
     Examples:
         dgaug score-fid
@@ -63,13 +66,13 @@ def command(target: Path | None, metrics: str | None, protocol: str, as_json: bo
         return
     show_scores(result)
     if "frechet_teacher" in result["scores"]:
-        note("frechet_teacher: Fréchet distance in the run's own teacher, not FID; it compares only with itself")
+        note("frechet_teacher: Fréchet distance in features of the run's teacher, not FID; compare it only with itself")
     if result["protocol"]["judge"] is None and "identity_is_appearance" in result["scores"]:
-        note("identity_is_...: the opinion of the teacher, which made the labels; --judge asks an independent one")
+        note("identity_is_...: judged by the teacher that produced the labels; --judge names an independent judge")
 
 
 def show_scores(result: dict[str, Any]) -> None:
-    """The tables of `score-fid`: one figure a row, then those that are tables themselves."""
+    """Print the tables of `score-fid`: one metric per row, then the metrics that are tables themselves."""
     from dgaug.scores.meanings import good
     from dgaug.scores.results import flat
 
@@ -80,13 +83,13 @@ def show_scores(result: dict[str, Any]) -> None:
         rows = [(name, value, good(name, scores)) for name, value in flat(scores).items()]
         show_table("quality", ("score", head, "good"), rows)
     for name, counts in by_count.items():
-        columns = (f"pictures on each side ({head})", "generated against real", "real against real")
+        columns = (f"images per side ({head})", "generated vs. real", "real vs. real")
         rows = [(int(count), found["generated"], found["real"]) for count, found in counts.items()]
         show_table(name.removesuffix("_by_count"), columns, rows)
     if "oracle" in tables:
         rows = [(name, *errors.values()) for name, errors in tables["oracle"].items()]
-        show_table("oracle", (f"against the true picture ({head})", *ORACLE), rows)
+        show_table("oracle", (f"error to the true image ({head})", *ORACLE), rows)
     if "structure" in tables:
         rows = [(name, *likeness.values()) for name, likeness in tables["structure"].items()]
         columns = ("grey SSIM", "grey correlation", "edge correlation")
-        show_table("structure", (f"generated picture against ({head})", *columns), rows)
+        show_table("structure", (f"generated image vs. ({head})", *columns), rows)

@@ -1,4 +1,4 @@
-"""Stdout and stderr of a command whose reader may go away, as that of `dgaug verify | head -1` does."""
+"""Stdout and stderr of a command whose reader may close the pipe, as in `dgaug verify | head -1`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import sys
 from typing import Any, TextIO, cast
 
 UNREAD = 128 + signal.SIGPIPE
-"""Exit code where nobody reads the results any more; shells give it to programs that end by SIGPIPE."""
+"""Exit code when the reader of stdout has closed the pipe, as shells report SIGPIPE."""
 
 
 class ReaderGone(Exception):
-    """Nobody reads stdout any more.
+    """The reader of stdout has closed the pipe.
 
-    No OSError: click and rich would end the command with 1, which says that damage was found.
+    Not an OSError: click and rich would exit with code 1, which means that damage was found.
     """
 
 
 class _Stream:
-    """A text stream that notices when its reader has gone."""
+    """A text stream that detects a closed pipe."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -34,7 +34,7 @@ class _Stream:
             return len(text)
 
     def flush(self) -> None:
-        """Write what is held back."""
+        """Write buffered text."""
         try:
             self._stream.flush()
         except BrokenPipeError:
@@ -44,7 +44,7 @@ class _Stream:
         return getattr(self._stream, name)
 
     def _unread(self) -> None:
-        # What is held back goes nowhere, also when the interpreter flushes it at its end.
+        # Buffered text is discarded, also when the interpreter flushes it at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
@@ -57,9 +57,9 @@ class _Results(_Stream):
 
 
 def watch_streams() -> None:
-    """Have stdout raise `ReaderGone`, and stderr drop its notes, once nobody reads them."""
+    """Make stdout raise `ReaderGone`, and stderr drop its text, once the pipe is closed."""
     for name, kind in (("stdout", _Results), ("stderr", _Stream)):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a sign that the terminal does not know stops nothing
+            stream.reconfigure(errors="backslashreplace")  # a character the terminal cannot encode is escaped
             setattr(sys, name, cast(TextIO, kind(stream)))

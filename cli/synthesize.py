@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.device import device_option
 
 
 @click.command("synthesize")
-@click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="DG-Net checkpoint instead of a run's.")
-@click.option("--data", type=click.Path(path_type=Path), help="Data set whose training pictures are the donors.")
-@click.option("--teacher", metavar="PATH|none", help="Re-id checkpoint for soft labels; none: no labels.")
+@shared.run
+@click.option("--checkpoint", type=shared.PATH, help="DG-Net checkpoint to use instead of that of a run.")
+@shared.data("Data set whose training images are the donors (default: that of the run).")
+@click.option(
+    "--teacher",
+    metavar="PATH|none",
+    help="Re-id checkpoint that produces the soft labels, or none for no labels (default: the run's teacher).",
+)
 @click.option(
     "--pairs",
     default="all",
@@ -21,40 +23,57 @@ from dgaug_cli.device import device_option
     metavar="DESIGN",
     help="all, cross-identity, cross-camera, random:K, per-appearance:K, grid:AxB or csv:FILE.",
 )
-@click.option("--codec", default="jpeg", show_default=True, type=click.Choice(["jpeg", "png", "raw", "codes"]))
-@click.option("--quality", default=90, show_default=True, type=click.IntRange(1, 100), help="JPEG quality.")
-@click.option("--labels-dense", is_flag=True, help="Store the probability of every class, not the top ten.")
-@click.option("--min-confidence", default=0.0, type=click.FloatRange(0, 1), help="Leave out less certain pictures.")
-@click.option("--shard-size", type=click.IntRange(min=1), metavar="N", help="Pictures per shard.")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of the designs that choose."
+    "--codec",
+    default="jpeg",
+    show_default=True,
+    type=click.Choice(["jpeg", "png", "raw", "codes"]),
+    help="How images are stored; codes: as latent codes, decoded when read.",
 )
+@click.option(
+    "--quality", default=90, show_default=True, type=click.IntRange(1, 100), metavar="Q", help="JPEG quality."
+)
+@click.option("--labels-dense", is_flag=True, help="Store the probabilities of all classes instead of the top ten.")
+@click.option(
+    "--min-confidence",
+    default=0.0,
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Leave out images whose highest class probability is below P.",
+)
+@click.option("--shard-size", type=click.IntRange(min=1), metavar="N", help="Images per shard.")
+@shared.seed("Random seed of the pair designs that sample.")
 @click.option(
     "--precision",
     default="fp32",
     show_default=True,
     type=click.Choice(["fp32", "bf16", "bf16-labels"]),
-    help="bf16: of the decoder; bf16-labels: of the teacher too.",
+    help="bf16: decoder in bfloat16; bf16-labels: teacher too.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The store; default: store/ in the run.")
+@shared.out("Store folder (default: store/ in the run).")
 @click.option(
     "--engine",
     default="local",
     show_default=True,
     type=click.Choice(["local", "ray"]),
-    help="This process (or all that torchrun started), or the tasks of a Ray cluster.",
+    help="local: this process, or all processes of torchrun; ray: tasks of a Ray cluster.",
 )
 @click.option(
-    "--ray-address", metavar="HOST:PORT", help="A running Ray cluster; default: RAY_ADDRESS, or one started here."
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="Running Ray cluster (default: RAY_ADDRESS, else a local cluster is started).",
 )
-@device_option
-@click.option("--add", is_flag=True, help="Add these pairs to the store that is there.")
-@click.option("--dry-run", is_flag=True, help="Only say how many pictures, how large, how long.")
-@click.option("--yes", is_flag=True, help="Go on although the disk looks too small.")
-@click.option("--force", is_flag=True, help="Throw away the store that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@shared.device
+@click.option("--add", is_flag=True, help="Add these pairs to the existing store.")
+@click.option("--dry-run", is_flag=True, help="Only estimate the number of images, size and time.")
+@click.option("--yes", is_flag=True, help="Proceed even if the estimated size exceeds free disk space.")
+@shared.force("Start over; discard the existing store.")
+@shared.as_json
 def command(dry_run: bool, as_json: bool, **options: object) -> None:
-    """Write the N x N data set: every appearance on every structure, with soft labels, in HDF5.
+    """Write the N x N images and soft labels to an HDF5 store.
+
+    Every appearance is combined with every structure, or with those that --pairs selects. Run the same command again
+    to resume.
 
     \b
     Examples:
@@ -83,10 +102,10 @@ def command(dry_run: bool, as_json: bool, **options: object) -> None:
             }
         )
     elif dry_run:
-        rows = [("pictures", f"{plan.pairs:,}"), ("size", f"about {plan.bytes / 1e9:,.3f} GB")]
-        rows += [("still to write", f"about {plan.to_write / 1e9:,.3f} GB (with working files)")]
-        rows += [("time here", f"about {plan.seconds:,.0f} s"), ("free disk", f"{plan.free / 1e9:,.1f} GB")]
-        show_table(f"plan of {made.store}", ("", "estimate"), rows)
+        rows = [("images", f"{plan.pairs:,}"), ("size", f"about {plan.bytes / 1e9:,.3f} GB")]
+        rows += [("remaining", f"about {plan.to_write / 1e9:,.3f} GB (with temporary files)")]
+        rows += [("time on this machine", f"about {plan.seconds:,.0f} s"), ("free disk", f"{plan.free / 1e9:,.1f} GB")]
+        show_table(f"estimate for {made.store}", ("", "value"), rows)
     else:
         word = "already complete: " if made.already_complete else ""
-        note(f"{word}{made.count:,} pictures in {made.store / 'dataset.h5'}", f"next: dgaug score-fid {made.store}")
+        note(f"{word}{made.count:,} images in {made.store / 'dataset.h5'}", f"next: dgaug score-fid {made.store}")

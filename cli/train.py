@@ -3,53 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
-from dgaug_cli.device import device_option
 
 
 @click.command("train")
-@click.option("--data", type=click.Path(path_type=Path), help="Data set in any known layout; without it: embedded.")
-@click.option(
-    "--config",
-    metavar="NAME|FILE",
-    help="Preset (dgaug config list) or YAML file; default: toy without --data, else as market1501.",
-)
-@click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run folder; default: the next number under runs/.")
+@shared.data("Data set in any supported layout (default: the embedded data).")
+@shared.config("Preset (dgaug config list) or YAML file (default: toy without --data, else the market1501 settings).")
+@shared.overrides
+@shared.out("Run folder (default: the next number under runs/).")
 @click.option(
     "--teacher",
-    "teachers",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=shared.PATH,
     help="Re-id checkpoint to use as teacher; repeat to average the soft labels of several.",
 )
-@click.option("--resume", is_flag=True, help="Go on with --out, or with the newest run.")
-@click.option("--seed", type=int, help="Seed of the run.")
-@click.option("--limit-identities", type=int, metavar="N", help="Use the first N training identities only.")
-@click.option("--depth", type=click.Choice(["auto", "full"]), help="16-bit images: the data set's range, or all bits.")
-@device_option
-@click.option("--compile", is_flag=True, help="Compile the networks.")
-@click.option("--from-scratch", is_flag=True, help="Ignore the pretrained generator of the embedded data.")
-@click.option("--force", is_flag=True, help="Throw away what --out holds and start over.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    data: Path | None,
-    config: str | None,
-    overrides: tuple[str, ...],
-    out: Path | None,
-    teachers: tuple[Path, ...],
-    resume: bool,
-    seed: int | None,
-    limit_identities: int | None,
-    depth: str | None,
-    device: str,
-    compile: bool,
-    from_scratch: bool,
-    force: bool,
-    as_json: bool,
-) -> None:
+@click.option("--resume", is_flag=True, help="Resume the run in --out, or the newest run.")
+@shared.run_seed
+@click.option("--limit-identities", type=int, metavar="N", help="Use only the first N training identities.")
+@shared.depth(default=None)
+@shared.device
+@click.option("--compile", is_flag=True, help="Compile the networks with torch.compile.")
+@shared.from_scratch
+@shared.force("Start over; discard the run in --out.")
+@shared.as_json
+def command(teacher: tuple[Path, ...], as_json: bool, **options: Any) -> None:
     """Train a teacher, then DG-Net.
 
     \b
@@ -62,22 +43,7 @@ def command(
     from dgaug.training.train import train
 
     with progress_shown() as progress:
-        run = train(
-            data,
-            config,
-            overrides=overrides,
-            out=out,
-            teacher=teachers or None,
-            resume=resume,
-            seed=seed,
-            limit_identities=limit_identities,
-            depth=depth,
-            device=device,
-            compile=compile,
-            from_scratch=from_scratch,
-            force=force,
-            progress=progress,
-        )
+        run = train(teacher=teacher or None, progress=progress, **options)
     if as_json:
         show_json({"run": str(run.folder), "checkpoint": str(run.checkpoint), "teacher": str(run.teacher)})
     else:

@@ -2,51 +2,58 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
+from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.device import device_option
 
 
 @click.command("train-reid")
-@click.option("--run", default="latest", show_default=True, metavar="RUN", help="Run folder, its number, or latest.")
-@click.option("--data", type=click.Path(path_type=Path), help="Data set with query and gallery, instead of a run's.")
-@click.option("--store", type=click.Path(path_type=Path), help="Store made from its training pictures.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="Makes the labels; default: stored, or the run's.")
-@click.option("--config", metavar="NAME|FILE", help="Preset or YAML file; default: the run's settings.")
+@shared.run
+@shared.data("Data set with query and gallery, used instead of a run.")
+@click.option("--store", type=shared.PATH, help="Store generated from the training images of the data set.")
+@click.option(
+    "--teacher",
+    type=shared.PATH,
+    help="Re-id checkpoint that produces the soft labels (default: the stored labels, else the run's teacher).",
+)
+@shared.config("Preset or YAML file (default: the settings of the run).")
 @click.option(
     "--feed",
     default="stored",
     show_default=True,
     metavar="KIND",
-    help="none, stored, online (drawn afresh), both.",
+    help="Generated images: none, stored, online (generated during training) or both.",
 )
 @click.option(
     "--labels",
     metavar="POLICY",
-    help="Default: the settings'. soft, appearance, structure, pseudo, lsro, mprl, two-soft or extra-class.",
+    help="soft, appearance, structure, pseudo, lsro, mprl, two-soft or extra-class (default: that of the settings).",
 )
 @click.option(
     "--model",
     default="dgnet",
     show_default=True,
     metavar="NAME",
-    help="dgnet (two heads), baseline (one), pcb or bot; --set model.backbone=NAME: any timm network below it.",
+    help="dgnet (two heads), baseline (one head), pcb or bot; --set model.backbone=NAME for any timm backbone.",
 )
-@click.option("--seeds", default=1, show_default=True, type=click.IntRange(min=1), metavar="N", help="Repetitions.")
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="The first one; default: the settings'.")
-@click.option("--twin/--no-twin", default=True, show_default=True, help="Also train the twins on real pictures only.")
-@click.option("--identities-fraction", type=float, metavar="F", help="Use only this share of the training identities.")
-@click.option("--images-per-identity", type=int, metavar="N", help="Use only so many training pictures of each.")
-@click.option("--set", "overrides", multiple=True, metavar="section.name=value", help="Change one setting; repeat.")
-@device_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of models and results; default: reid/ in the run.")
-@click.option("--force", is_flag=True, help="Train again what is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@shared.seeds(default=1)
+@shared.seed("Random seed of the first model (default: that of the settings).", default=None)
+@click.option("--twin/--no-twin", default=True, show_default=True, help="Also train the twins, on real images only.")
+@shared.identities_fraction
+@shared.images_per_identity
+@shared.overrides
+@shared.device
+@shared.out("Output directory (default: reid/ in the run).")
+@shared.force("Start over; discard the models and results in --out.")
+@shared.as_json
 def command(as_json: bool, **options: Any) -> None:
-    """Train a re-id model with generated pictures beside its twin without, and evaluate both.
+    """Train and evaluate a re-id model and its real-only twins.
+
+    The model is trained with generated images. A twin is the same recipe trained on real images only: one twin has
+    the same number of steps and the same batch size, the other sees the same number of real images. Run the same
+    command again to resume.
 
     \b
     Examples:
@@ -67,29 +74,29 @@ def command(as_json: bool, **options: Any) -> None:
 
 
 def show_reid(results: dict[str, Any]) -> None:
-    """The tables of `train-reid`: a row a variant, then what the generated pictures gave over each twin."""
+    """Print the tables of `train-reid`: one row per variant, then the differences to each twin."""
     names = list(next(iter(results["summary"].values())))
     rows = [[variant, *(percent(figures[name]) for name in names)] for variant, figures in results["summary"].items()]
-    show_table(f"re-identification (%, {seeds_text(results)})", ("training pictures", *names), rows)
-    found = results["differences"]
-    if found and len(results["protocol"]["seeds"]) > 1:
-        rows = [[twin, *(difference(figures[name]) for name in names)] for twin, figures in found.items()]
-        show_table("augmented minus twin, seed by seed (points, 95 % interval)", ("twin", *names), rows)
+    show_table(f"re-identification (%, {seeds_text(results)})", ("training images", *names), rows)
+    differences = results["differences"]
+    if differences and len(results["protocol"]["seeds"]) > 1:
+        rows = [[twin, *(difference(figures[name]) for name in names)] for twin, figures in differences.items()]
+        show_table("augmented minus twin, paired by seed (percentage points, 95 % interval)", ("twin", *names), rows)
 
 
 def percent(figure: dict[str, Any]) -> str:
-    """Mean and spread in per cent."""
+    """Mean and standard deviation in per cent."""
     spread = "" if figure["spread"] is None else f" ± {100 * figure['spread']:.1f}"
     return f"{100 * figure['mean']:.1f}{spread}"
 
 
 def difference(figure: dict[str, Any]) -> str:
-    """A paired difference with its interval, in points."""
+    """A paired difference with its interval, in percentage points."""
     mean = f"{100 * figure['mean']:+.1f}"
     return mean if figure["low"] is None else f"{mean} [{100 * figure['low']:+.1f}, {100 * figure['high']:+.1f}]"
 
 
 def seeds_text(results: dict[str, Any]) -> str:
-    """How many seeds a table is of."""
+    """The seed, or the number of seeds, of a table."""
     seeds = results["protocol"]["seeds"]
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"mean ± standard deviation over {len(seeds)} seeds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,27 @@ def test_a_group_alone_shows_its_help_as_it_is(path: tuple[str, ...], dgaug: Run
     assert ended.err == ""
     assert ended.out == dgaug(*path, "-h").out
     assert len(ended.out.splitlines()) > 8
+
+
+def test_commands_are_listed_in_sections_in_the_order_they_are_used(dgaug: RunCommand) -> None:
+    text = dgaug("--help").out
+    sections = re.findall(r"^([A-Z][\w ]+):\n((?:  .+\n?)+)", text[text.index("Options:") :], re.MULTILINE)
+    listed = {title: re.findall(r"^  (\S+)", lines, re.MULTILINE) for title, lines in sections}
+    assert list(listed) == ["Options", "Main job", "Look and measure", "Data and exchange", "Help"]
+    assert listed["Main job"] == ["demo", "train", "synthesize", "score-fid", "train-reid"]
+    del listed["Options"]
+    assert sorted(name for names in listed.values() for name in names) == sorted(cli.commands), (
+        "a command is missing or listed twice"
+    )
+
+
+@pytest.mark.parametrize("group", [cli, cli.commands["data"], cli.commands["config"]], ids=lambda group: group.name)
+def test_no_summary_is_cut_or_wrapped(group: click.Group) -> None:
+    text = group.get_help(click.Context(group, info_name="dgaug", max_content_width=80, terminal_width=80))
+    for name, command in group.commands.items():
+        summary = command.get_short_help_str(1000)
+        assert len(summary) <= 60, summary
+        assert re.search(rf"^  {name} +{re.escape(summary)}$", text, re.MULTILINE), summary
 
 
 def test_the_first_screen_shows_the_four_commands_of_the_main_job(dgaug: RunCommand) -> None:

@@ -58,4 +58,4 @@ def blocks(page: Path) -> Iterator[Block]:
 
 def spans(page: Path) -> list[str]:
     """The commands within the text of a page."""
-    return _SPAN.findall(page.read_text(encoding="utf-8"))
+    return [span.partition(" | ")[0] for span in _SPAN.findall(page.read_text(encoding="utf-8"))]

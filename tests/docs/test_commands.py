@@ -114,6 +114,8 @@ def test_every_option_that_a_page_names_exists() -> None:
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
     known |= {"--help", "--version"}
+    for script in (ROOT / "benchmarks").rglob("*.py"):
+        known |= set(re.findall(r'add_argument\("(--[\w-]+)"', script.read_text(encoding="utf-8")))
     for page in PAGES:
         for span in re.findall(r"`(--[a-z][\w-]*)", page.read_text(encoding="utf-8")):
             assert span in known, f"{page.relative_to(ROOT)}: {span}"

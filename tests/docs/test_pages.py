@@ -77,10 +77,10 @@ def test_plain_h5py_reads_a_store_as_the_readme_says(
     for program in programs:
         found: dict[str, object] = {"k": 5}
         exec(program, found)
-        picture, store = found["picture"], found["store"]
+        image, store = found["image"], found["store"]
         assert isinstance(store, h5py.File)
-        assert isinstance(picture, Image)
-        assert picture.size == (32, 64)
+        assert isinstance(image, Image)
+        assert image.size == (32, 64)
         assert (found["i"], found["j"]) == (0, 5)
         store.close()
 

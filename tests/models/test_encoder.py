@@ -88,9 +88,9 @@ def test_nothing_is_overwritten_and_options_of_the_other_kind_are_refused(
     Image.new("RGB", (8, 8)).save(tmp_path / "mine.png")
     export = ("export", tiny_run.teacher, "--to", "torchscript", "--out")
     assert "mine.png is already there" in dgaug(*export, tmp_path / "mine.png").error()
-    assert "--limit says nothing for --to torchscript" in dgaug(*export, tmp_path / "new.pt", "--limit", 5).error()
+    assert "--limit has no effect with --to torchscript" in dgaug(*export, tmp_path / "new.pt", "--limit", 5).error()
     store = ("export", tiny_run.store, "--to", "csv", "--out", tmp_path / "table", "--no-flip")
-    assert "--flip says nothing for --to csv" in dgaug(*store).error()
+    assert "--flip has no effect with --to csv" in dgaug(*store).error()
     assert "dataset.h5" in dgaug("export", tiny_run.store / "dataset.h5", *export[2:], tmp_path / "new.pt").error()
     assert [path.name for path in tmp_path.iterdir()] == ["mine.png"]
 

@@ -234,7 +234,7 @@ def test_npz_holds_the_same_features(tiny_run: Run, checkpoint: Path, tmp_path: 
 
 def test_a_model_of_other_identities_is_a_transfer(tiny_run: Run, checkpoint: Path, dgaug: RunCommand) -> None:
     command = ("eval-reid", checkpoint, "--data", tiny_run.data_root())
-    assert "a transfer across data sets" in dgaug(*command).err
+    assert "a cross-dataset result" in dgaug(*command).err
     assert evaluate_reid(tiny_run.teacher, tiny_run.data_root()).protocol["trained_on_these_identities"] is True
 
 

@@ -167,7 +167,7 @@ def test_a_complete_store_is_left_alone_and_says_so(tiny_run: Run, dgaug: RunCom
     before = files_of(tiny_run.store)
     ended = dgaug("synthesize", "--run", tiny_run.folder, "--shard-size", "96")
     assert ended.code == 0
-    assert "already complete: 576 pictures" in ended.err
+    assert "already complete: 576 images" in ended.err
     assert files_of(tiny_run.store) == before
 
 
