@@ -92,7 +92,7 @@ def seeds(default: int) -> Decorator:
         show_default=True,
         type=click.IntRange(min=1),
         metavar="N",
-        help="Number of re-id models to train, each with its own seed.",
+        help="Number of random seeds; each repeats all re-id trainings.",
     )
 
 
