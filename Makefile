@@ -60,4 +60,4 @@ figures: install
 # How the pretrained generator of the embedded data is made: about half an hour on two CPU cores.
 toy-generator: install
 	$(BIN)/dgaug train --config toy-generator --out build/toy-generator
-	$(BIN)/python -m dgaug.training.start build/toy-generator configs/toy.safetensors
+	$(BIN)/python -m dgaug.training.initial_weights build/toy-generator configs/toy.safetensors

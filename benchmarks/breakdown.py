@@ -27,14 +27,14 @@ from operations import BETWEEN, KINDS, OTHER, PRODUCTS, watched
 from synthesis import SIZE, read, write_inputs
 from training_iteration import RESULTS, make_batch, make_networks, make_step, settings_of
 
-from dgaug.data.pixels import denormalise
+from dgaug.data.normalisation import denormalise
 from dgaug.memory import keep_freed_memory
 from dgaug.models.reid import soft_labels
 from dgaug.store.codes import Codes
 from dgaug.store.micro_batch import default_micro_batch
-from dgaug.synthesis.codes import encode_pictures
 from dgaug.synthesis.decoding import PairDecoder
-from dgaug.synthesis.work import load_networks
+from dgaug.synthesis.encoding import encode_pictures
+from dgaug.synthesis.tasks import load_networks
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 BATCH, ROUNDS = 8, 3

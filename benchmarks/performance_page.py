@@ -14,7 +14,7 @@ from typing import Any
 import click
 from matplotlib.figure import Figure
 
-from dgaug.pictures.figure_file import save_figure
+from dgaug.figures.charts import save_figure
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

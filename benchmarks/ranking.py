@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from dgaug.memory import keep_freed_memory
-from dgaug.scores.features import Split
-from dgaug.scores.protocols import Protocols, Tables, evaluate_splits
-from dgaug.scores.reranking import Reranking
+from dgaug.scores.retrieval.features import Split
+from dgaug.scores.retrieval.protocols import Protocols, Tables, evaluate_splits
+from dgaug.scores.retrieval.reranking import Reranking
 
 QUERIES, GALLERY, LENGTH = 3368, 19732, 2048
 IDENTITIES, CAMERAS, JUNK, DISTRACTORS = 750, 6, 3819, 2798

@@ -24,16 +24,16 @@ from dgaug_cli.console import progress_shown
 from machine import machine
 
 import dgaug
+from dgaug.data.prepare import read_data
 from dgaug.data.records import class_names
-from dgaug.data.training import read_data
 from dgaug.device import default_device
 from dgaug.errors import Interrupted
 from dgaug.files import read_json, write_json
 from dgaug.memory import keep_freed_memory
 from dgaug.progress import Progress
 from dgaug.runs import Run
-from dgaug.scores.paired import over_seeds, paired_difference
 from dgaug.settings import Settings, load_settings
+from dgaug.studies.study import over_seeds, paired_difference
 
 RESULTS = Path(__file__).parent / "results"
 RECIPES = {

@@ -20,10 +20,10 @@ from torch.nn.functional import cross_entropy, kl_div, l1_loss
 from dgaug.models.decoder import AdaINParameters
 from dgaug.models.discriminator import Discriminator
 from dgaug.models.reid import ReidNetwork
-from dgaug.models.structure import StructureEncoder
-from dgaug.training.erasing import draw_boxes
+from dgaug.models.structure_encoder import StructureEncoder
+from dgaug.training.augmentation import draw_boxes
+from dgaug.training.losses import Batch
 from dgaug.training.networks import Networks
-from dgaug.training.terms import Batch
 
 WEIGHTS = {
     "adversarial": 1,

@@ -35,13 +35,12 @@ from torch.nn.functional import adaptive_avg_pool2d
 from torchvision.models.inception import Inception3
 from training_iteration import RESULTS
 
-from dgaug.scores.distances import Features, feature_scores
-from dgaug.scores.encoders import Encoder
-from dgaug.scores.frechet import Gaussian, frechet_distance, frechet_of_features
-from dgaug.scores.picture_sets import PictureSet
-from dgaug.scores.quality_protocols import Preparation
-from dgaug.scores.statistics import Encoding, statistics_of
-from dgaug.scores.weights import INCEPTION_FILE
+from dgaug.scores.quality.encoders import INCEPTION_FILE, Encoder
+from dgaug.scores.quality.feature_metrics import Features, feature_scores
+from dgaug.scores.quality.feature_statistics import Encoding, statistics_of
+from dgaug.scores.quality.fid_protocols import Preparation
+from dgaug.scores.quality.frechet import Gaussian, frechet_distance, frechet_of_features
+from dgaug.scores.quality.image_sets import PictureSet
 
 SIZE = (128, 64)
 DIMENSION = 2048

@@ -36,13 +36,13 @@ from dgaug.settings import load_settings
 from dgaug.store.assemble import finish_store
 from dgaug.store.codecs import encode
 from dgaug.store.codes import write_codes
-from dgaug.store.generator import write_decoder
 from dgaug.store.index import begin_store
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.schema import CODE_FOLDER, GENERATOR_FILE, code_path
-from dgaug.store.shards import PictureBatch, write_shard
+from dgaug.store.shard_writer import PictureBatch, write_shard
 from dgaug.store.sources import Sources
 from dgaug.store.spec import Part, StoreSpec
+from dgaug.store.virtual import write_decoder
 
 SIZE = (256, 128)
 SOURCES = 64

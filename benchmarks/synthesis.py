@@ -31,7 +31,7 @@ from training_iteration import RESULTS
 
 from dgaug.cuda_math import exact_products
 from dgaug.data.images import open_picture, to_pixels
-from dgaug.data.pixels import denormalise, normalise
+from dgaug.data.normalisation import denormalise, normalise
 from dgaug.memory import keep_freed_memory
 from dgaug.models import checkpoints
 from dgaug.models.architectures import teacher_architecture
@@ -39,10 +39,10 @@ from dgaug.models.reid import ReidNetwork
 from dgaug.settings import load_settings
 from dgaug.store import codecs
 from dgaug.store.micro_batch import default_micro_batch
-from dgaug.synthesis.codes import encode_pictures
+from dgaug.synthesis.encoding import encode_pictures
 from dgaug.synthesis.job import JPEG_QUALITY, synthesize
+from dgaug.synthesis.tasks import load_networks
 from dgaug.synthesis.threads import side_by_side
-from dgaug.synthesis.work import load_networks
 from dgaug.training.networks import Networks, build_networks
 
 SIZE = (256, 128)

@@ -28,13 +28,13 @@ from restated import Restated
 from torch import nn
 
 from dgaug.cuda_math import exact_products, training_math
+from dgaug.distributed import Processes
 from dgaug.memory import keep_freed_memory
 from dgaug.models.reid import ReidNetwork
-from dgaug.processes import Processes
 from dgaug.settings import Settings, load_settings
 from dgaug.training.dgnet import DGNet
+from dgaug.training.losses import Batch
 from dgaug.training.networks import Networks, build_networks
-from dgaug.training.terms import Batch
 
 CLASSES = 751
 AFTER_RAMPS = 50_000

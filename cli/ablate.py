@@ -36,7 +36,7 @@ def command(as_json: bool, **options: Any) -> None:
         dgaug ablate --images-per-identity 2 --out ablation-few
         dgaug ablate --data ../Market-1501 --config market1501-cpu --seeds 5
     """
-    from dgaug.scores.ablation import ablate
+    from dgaug.studies.ablation import ablate
 
     with progress_shown() as progress:
         results = ablate(progress=progress, **options)

@@ -81,8 +81,8 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
     """
     from dgaug.data.check import check_data, who_was_read
     from dgaug.data.layouts import open_data
+    from dgaug.data.prepare import with_levels
     from dgaug.data.summary import summary
-    from dgaug.data.training import with_levels
 
     data = with_levels(open_data(folder, **reading), depth)
     note(summary(data), *data.notes)

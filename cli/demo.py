@@ -34,11 +34,11 @@ def command(
     """
     from dgaug.device import use_device
     from dgaug.errors import Interrupted
-    from dgaug.scores.held_out import require_cameras
-    from dgaug.scores.quality import score_fid
-    from dgaug.scores.twins import train_reid
+    from dgaug.scores.quality.score import score_fid
+    from dgaug.scores.retrieval.held_out import require_cameras
     from dgaug.settings import load_settings
-    from dgaug.synthesis.drawing import draw_grid
+    from dgaug.studies.train_reid import train_reid
+    from dgaug.synthesis.draw import draw_grid
     from dgaug.synthesis.job import synthesize
     from dgaug.training.train import train
 

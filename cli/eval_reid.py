@@ -69,7 +69,7 @@ def command(checkpoint: Path, data: Path, as_json: bool, **options: Any) -> None
         dgaug eval-reid market/last.pt --data ../DukeMTMC-reID --rerank --ranked-lists duke.png
         dgaug eval-reid market/last.pt --data ../Market-1501 --fine-weight auto --features market.h5
     """
-    from dgaug.scores.evaluation import evaluate_reid
+    from dgaug.scores.retrieval.evaluate import evaluate_reid
 
     with progress_shown() as progress:
         found = evaluate_reid(checkpoint, data, progress=progress, **options)

@@ -89,7 +89,7 @@ def command(context: click.Context, source: Path, to: str, *, as_json: bool, **o
 
 
 def _export_encoder(checkpoint: Path, *, as_json: bool, **options: Any) -> None:
-    from dgaug.models.encoder import export_encoder
+    from dgaug.models.export_encoder import export_encoder
 
     made = export_encoder(checkpoint, **options)
     if as_json:

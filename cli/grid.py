@@ -37,7 +37,7 @@ def command(run: str, out: Path | None, device: str, force: bool, as_json: bool,
         dgaug grid --count 6 --out grid.png
         dgaug grid --appearance anna.jpg --appearance ben.jpg --structure chris.jpg --out three.png
     """
-    from dgaug.synthesis.drawing import drawn_grid
+    from dgaug.synthesis.draw import drawn_grid
 
     path, donors = drawn_grid(run, out=out, device=device, force=force, **choice)
     if as_json:

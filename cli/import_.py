@@ -31,7 +31,7 @@ def command(directory: Path, out: Path, as_json: bool, **options: Any) -> None:
     Example:
         dgaug import outputs/E0.5new_reid0.5_w30000 --teacher models/best/net_last.pth --out runs/00001-published
     """
-    from dgaug.training.importing import import_published
+    from dgaug.models.import_published import import_published
 
     with progress_shown() as progress:
         run = import_published(directory, out, progress=progress, **options)

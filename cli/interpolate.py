@@ -48,7 +48,7 @@ def command(first: Path, second: Path, what: str, steps: int, as_json: bool, **o
         dgaug interpolate anna.jpg ben.jpg --out clothes.png
         dgaug interpolate anna.jpg ben.jpg --what structure --steps 21 --out poses.gif
     """
-    from dgaug.synthesis.interpolation import interpolate
+    from dgaug.synthesis.draw import interpolate
 
     path = interpolate(first, second, what=what, steps=steps, **options)
     if as_json:

@@ -56,7 +56,7 @@ def command(target: Path | None, metrics: str | None, protocol: str, as_json: bo
         dgaug score-fid runs/00001-toy/store --metrics frechet,identity --judge reid.pt --json
         dgaug score-fid generated/ --real ../Market-1501 --metrics fid --inception-weights download --out scores
     """
-    from dgaug.scores.quality import score_fid
+    from dgaug.scores.quality.score import score_fid
 
     names = None if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
     with progress_shown() as progress:
@@ -73,8 +73,8 @@ def command(target: Path | None, metrics: str | None, protocol: str, as_json: bo
 
 def show_scores(result: dict[str, Any]) -> None:
     """Print the tables of `score-fid`: one metric per row, then the metrics that are tables themselves."""
-    from dgaug.scores.meanings import good
-    from dgaug.scores.results import flat
+    from dgaug.scores.quality.metrics import good
+    from dgaug.scores.quality.results import flat
 
     scores, head = dict(result["scores"]), f"protocol: {result['protocol']['name']}"
     tables = {name: scores.pop(name) for name in TABLES if name in scores}

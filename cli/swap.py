@@ -25,7 +25,7 @@ def command(appearance: Path, structure: Path, as_json: bool, **options: Any) ->
     Example:
         dgaug swap anna.jpg ben.jpg --out anna-as-ben.png
     """
-    from dgaug.synthesis.drawing import swap
+    from dgaug.synthesis.draw import swap
 
     path = swap(appearance, structure, **options)
     if as_json:

@@ -62,7 +62,7 @@ def command(as_json: bool, **options: Any) -> None:
         dgaug train-reid --feed online --model bot --images-per-identity 2 --out reid-few
         dgaug train-reid --data ../Market-1501 --feed none --config market1501 --out reid-real-only
     """
-    from dgaug.scores.twins import train_reid
+    from dgaug.studies.train_reid import train_reid
 
     with progress_shown() as progress:
         results = train_reid(progress=progress, **options)

@@ -12,21 +12,20 @@ if TYPE_CHECKING:
     __version__: str
 
     from dgaug.memory import keep_freed_memory
-    from dgaug.models.encoder import export_encoder
-    from dgaug.models.outside import import_network
+    from dgaug.models.export_encoder import export_encoder
+    from dgaug.models.import_network import import_network
+    from dgaug.models.import_published import import_published
     from dgaug.report.doctor import examine
     from dgaug.report.page import report_run
-    from dgaug.scores.ablation import ablate
-    from dgaug.scores.evaluation import evaluate_reid
-    from dgaug.scores.quality import score_fid
-    from dgaug.scores.twins import train_reid
+    from dgaug.scores.quality.score import score_fid
+    from dgaug.scores.retrieval.evaluate import evaluate_reid
     from dgaug.store.export import export_store
     from dgaug.store.read import open_store
     from dgaug.store.verify import verify
-    from dgaug.synthesis.drawing import draw_grid, swap
-    from dgaug.synthesis.interpolation import interpolate
+    from dgaug.studies.ablation import ablate
+    from dgaug.studies.train_reid import train_reid
+    from dgaug.synthesis.draw import draw_grid, interpolate, swap
     from dgaug.synthesis.job import synthesize
-    from dgaug.training.importing import import_published
     from dgaug.training.train import train
 
 __all__ = [
@@ -51,23 +50,23 @@ __all__ = [
 ]
 
 _HOME = {
-    "ablate": "dgaug.scores.ablation",
-    "draw_grid": "dgaug.synthesis.drawing",
-    "evaluate_reid": "dgaug.scores.evaluation",
+    "ablate": "dgaug.studies.ablation",
+    "draw_grid": "dgaug.synthesis.draw",
+    "evaluate_reid": "dgaug.scores.retrieval.evaluate",
     "examine": "dgaug.report.doctor",
-    "export_encoder": "dgaug.models.encoder",
+    "export_encoder": "dgaug.models.export_encoder",
     "export_store": "dgaug.store.export",
-    "import_network": "dgaug.models.outside",
-    "import_published": "dgaug.training.importing",
-    "interpolate": "dgaug.synthesis.interpolation",
+    "import_network": "dgaug.models.import_network",
+    "import_published": "dgaug.models.import_published",
+    "interpolate": "dgaug.synthesis.draw",
     "keep_freed_memory": "dgaug.memory",
     "open_store": "dgaug.store.read",
     "report_run": "dgaug.report.page",
-    "score_fid": "dgaug.scores.quality",
-    "swap": "dgaug.synthesis.drawing",
+    "score_fid": "dgaug.scores.quality.score",
+    "swap": "dgaug.synthesis.draw",
     "synthesize": "dgaug.synthesis.job",
     "train": "dgaug.training.train",
-    "train_reid": "dgaug.scores.twins",
+    "train_reid": "dgaug.studies.train_reid",
     "verify": "dgaug.store.verify",
 }
 

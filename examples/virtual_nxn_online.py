@@ -20,7 +20,7 @@ import torch
 import dgaug
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
-from dgaug.training.feed import StoreFeed
+from dgaug.studies.feeds import StoreFeed
 
 STEPS, BATCH = 20, 32
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 
-from dgaug.store.aside import seal_of
+from dgaug.store.safe_hdf5 import seal_of
 
 
 @contextmanager

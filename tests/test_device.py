@@ -10,8 +10,8 @@ import torch
 from tiny_run import RunCommand
 
 from dgaug.device import default_device, named_device, on_device, require_precision, use_device
+from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
-from dgaug.processes import Processes
 from dgaug.report.doctor import examine
 from dgaug.runs import Run
 
@@ -200,8 +200,8 @@ def test_every_command_that_computes_reads_it(
 
 def test_every_command_computes_there(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing but `cpu` may be used, asking for another device anywhere would be an error."""
-    from dgaug.scores.evaluation import evaluate_reid
-    from dgaug.synthesis.drawing import draw_grid
+    from dgaug.scores.retrieval.evaluate import evaluate_reid
+    from dgaug.synthesis.draw import draw_grid
 
     def no(*_: object) -> bool:
         raise AssertionError("looked for another device")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tiny_run import RunCommand
 
+from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.launched import Launched, launched
-from dgaug.processes import Processes
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 GROUP = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"}

@@ -17,7 +17,7 @@ from tiny_run import assert_same_checkpoint, write_config
 import dgaug
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
-from dgaug.scores.retrieval import evaluate_ranking
+from dgaug.scores.retrieval.ranking import evaluate_ranking
 
 
 @contextmanager

@@ -21,8 +21,8 @@ from typing import Any
 
 PRELOADED = (
     "dgaug.report.page",
-    "dgaug.scores.ablation",
-    "dgaug.scores.quality",
+    "dgaug.studies.ablation",
+    "dgaug.scores.quality.score",
     "dgaug.store.verify",
     "dgaug.training.train",
 )

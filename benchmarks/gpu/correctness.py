@@ -20,7 +20,7 @@ from training_iteration import (
 
 import dgaug
 from dgaug.cuda_math import exact_products
-from dgaug.processes import Processes
+from dgaug.distributed import Processes
 from dgaug.settings import Settings
 from dgaug.training.dgnet import DGNet
 

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 from training_iteration import Step, make_batch, make_networks, make_step, settings_of
 
 from dgaug.cuda_math import training_math
-from dgaug.training.terms import Batch
+from dgaug.training.losses import Batch
 
 STEP = "iteration"
 WARM, TIMED = 10, 40

@@ -14,8 +14,8 @@ import torch
 from record import Record, Values
 
 import dgaug
-import dgaug.training.loop
-import dgaug.training.reid
+import dgaug.training.dgnet_loop
+import dgaug.training.reid_loop
 
 STEP = "loader and feed"
 FULL = ("data.height=256", "data.width=128", "model.weights=none", "behaviour.precision=bf16")
@@ -74,7 +74,7 @@ def trained(
 @contextmanager
 def watched_loaders(waits: dict[str, list[tuple[float, float]]]) -> Iterator[None]:
     """Note when each batch was asked for and when it came, by phase."""
-    phases = {"teacher": dgaug.training.reid, "DG-Net": dgaug.training.loop}
+    phases = {"teacher": dgaug.training.reid_loop, "DG-Net": dgaug.training.dgnet_loop}
     before = {name: module.endless_batches for name, module in phases.items()}
     for name, module in phases.items():
         waits[name] = []

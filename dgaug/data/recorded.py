@@ -9,8 +9,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dgaug.data.prepare import fingerprint, read_data
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record
-from dgaug.data.training import fingerprint, read_data
 from dgaug.errors import DgaugError
 from dgaug.files import csv_writer, write_text
 from dgaug.progress import Progress, silent

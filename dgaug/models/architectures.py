@@ -1,4 +1,4 @@
-"""What the re-id models are made of: `ReidNetwork`'s arguments, by the name of the model."""
+"""Re-id models of the field by name: the arguments of `ReidNetwork`, and the settings of `reid` they train with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from dgaug.settings import Settings
 
 PCB_EMBEDDING = 256
 """Of a band (Sun et al., ECCV 2018)."""
+RECIPES: dict[str, dict[str, object]] = {
+    # Luo et al., CVPR workshops 2019: P x K batches, batch-hard triplets, smoothed labels; warm-up is everybody's.
+    "bot": {"sampler": "balanced", "per_identity": 4, "metric": "triplet", "label_smoothing": 0.1},
+}
 
 
 def appearance_architecture(settings: Settings, classes: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgaug.data.pixels import IMAGENET_MEAN, IMAGENET_STD
+from dgaug.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from dgaug.errors import DgaugError
 from dgaug.models.weights import load_weights, torchvision_weights
 

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from dgaug.errors import DgaugError
 from dgaug.files import file_sha256, whole
 from dgaug.models.architectures import appearance_architecture
-from dgaug.models.ensemble import Ensemble
 from dgaug.models.generator import Generator
-from dgaug.models.reid import AnyReidNetwork, ReidNetwork
-from dgaug.models.traced import TRACED, read_traced
+from dgaug.models.reid import AnyReidNetwork, Ensemble, ReidNetwork
+from dgaug.models.torchscript import TRACED, read_traced
 from dgaug.models.weights import read_checkpoint
 from dgaug.settings import LARGEST_EMBEDDING, Settings, parse_settings
 

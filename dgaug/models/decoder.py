@@ -7,10 +7,10 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from dgaug.models.arithmetic import NetworkWithArithmetic
 from dgaug.models.blocks import (
     Conv,
     LayerNorm,
+    NetworkWithArithmetic,
     adaptive_instance_norm,
     initialise_kaiming,
     leaky,

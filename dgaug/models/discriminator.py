@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgaug.models.arithmetic import as_published
-from dgaug.models.blocks import Conv, ResidualBlock, leaky, scaled
+from dgaug.models.blocks import Conv, ResidualBlock, as_published, leaky, scaled
 
 SCALES = 3
 REDUCTION = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from dgaug.models.decoder import AdaINParameters, Decoder
-from dgaug.models.structure import StructureEncoder, grey
+from dgaug.models.structure_encoder import StructureEncoder, grey
 
 
 class Generator(nn.Module):

@@ -1,4 +1,4 @@
-"""Re-id networks: a backbone and one or two heads.
+"""Re-id networks: a backbone and one or two heads, and ensembles of them.
 
 The two-head network is DG-Net's appearance encoder (method: appearance encoder); the one-head network is the
 teacher (method: teacher). Both give the same kind of output, so either can be trained, used as a teacher and scored.
@@ -6,6 +6,7 @@ teacher (method: teacher). Both give the same kind of output, so either can be t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -107,6 +108,36 @@ class ReidNetwork(AnyReidNetwork):
         heads: list[HeadOutput] = [head(pooled, dropout=active) for head in self.heads]
         logits, embeddings = (tuple(mean_logits(one.parts) for one in heads), tuple(one.embedding for one in heads))
         return ReidOutput(logits, embeddings, pool_bands(maps, BLOCKS, kind="max"), tuple(heads))
+
+
+class Ensemble(AnyReidNetwork):
+    """Re-id networks of the same identities that answer like one network with one head.
+
+    What prim logits are to one network is here the log of the mean softmax, so a softmax of it is that mean.
+    """
+
+    def __init__(self, members: Sequence[ReidNetwork]) -> None:
+        super().__init__()
+        self._members = nn.ModuleList(members)
+        self.classes = members[0].classes
+        self.feature_length = sum(member.feature_length for member in members)
+
+    @property
+    def members(self) -> list[ReidNetwork]:
+        """The networks, in order."""
+        return [member for member in self._members if isinstance(member, ReidNetwork)]
+
+    def forward(self, pictures: Tensor) -> ReidOutput:
+        """Log probabilities [B, C], embeddings [B, sum of E] and the first member's appearance codes."""
+        seen: list[ReidOutput] = [member(pictures) for member in self.members]
+        mean = mean_logits([output.logits[0] for output in seen])
+        embedding = torch.cat([part for output in seen for part in output.embeddings], dim=1)
+        return ReidOutput((mean,), (embedding,), seen[0].appearance)
+
+    @torch.no_grad()
+    def features(self, pictures: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
+        """Re-id features [B, sum of heads * E] of every member, see `ReidNetwork.features`."""
+        return torch.cat([member.features(pictures, flip=flip, unit=unit) for member in self.members], dim=1)
 
 
 @torch.no_grad()

@@ -119,8 +119,8 @@ def _room(name: str, path: Path, enough: int, remedy: str) -> Finding:
 
 def _weights() -> Iterator[Finding]:
     from dgaug.models.weights import RESNET50_URL, hub_cache
-    from dgaug.scores.weights import INCEPTION_URL
-    from dgaug.training.start import SHIPPED
+    from dgaug.scores.quality.encoders import INCEPTION_URL
+    from dgaug.training.initial_weights import SHIPPED
 
     generator = Path(str(resources.files("dgaug_configs"))) / SHIPPED
     yield _file("generator of the embedded data", generator, "install dgaug again: it ships with it")

@@ -1,4 +1,4 @@
-"""The N x N grid of the report: every cell with its donors, the teacher's label and its own scores."""
+"""The N x N grid of the report: every cell with its donors, labels and scores; sliders between two donors' codes."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from numpy.typing import NDArray
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record
 from dgaug.data.toy import ToyWorld, is_toy
 from dgaug.errors import DgaugError
+from dgaug.figures.sheets import Pixels
 from dgaug.models.checkpoints import TrainedGenerator, load_reid
-from dgaug.pictures.sheet import Pixels
-from dgaug.report.embedding import picture_uri
-from dgaug.scores.ssim import ssim
-from dgaug.scores.structure import grey_ssim
-from dgaug.store.drawing import label_pictures
-from dgaug.synthesis.drawing import draw_all, pixels_of
+from dgaug.report.images import picture_uri
+from dgaug.scores.quality.ssim import ssim
+from dgaug.scores.quality.structure_consistency import grey_ssim
+from dgaug.store.virtual import label_pictures
+from dgaug.synthesis.draw import WHAT, draw_all, draw_between, pixels_of
 
 LARGEST = 12
 """Identities: the page keeps its size."""
 LABELS = 3
 MICRO_BATCH = 32
+SLIDER_PAIRS, SLIDER_STEPS = 2, 11
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,35 @@ def described_grid(pictures: GridPictures, data: IdentityData, *, teacher: Path,
     ]
     donors = [_donor(record, pixels) for record, pixels in zip(pictures.records, pictures.donors, strict=True)]
     return Grid(donors, [cells[row * count : (row + 1) * count] for row in range(count)], iteration, note)
+
+
+@dataclass(frozen=True)
+class Slider:
+    """The way from one donor's code to another's.
+
+    Attributes:
+        what: the code that changes, `appearance` or `structure`.
+        first, second: the donors' paths.
+        frames: as data URIs, [2][STEPS]; row r keeps the other code of donor r.
+    """
+
+    what: str
+    first: str
+    second: str
+    frames: list[list[str]]
+
+
+def sliders(model: TrainedGenerator, records: Sequence[Record], donors: Pixels) -> list[Slider]:
+    """Both sliders of the first pairs of donors: records [N], pictures uint8 [N, H, W, 3]."""
+    weights = [step / (SLIDER_STEPS - 1) for step in range(SLIDER_STEPS)]
+    found = []
+    for start in range(0, min(2 * SLIDER_PAIRS, len(records) - 1), 2):
+        first, second = records[start : start + 2]
+        for what in WHAT:
+            drawn = draw_between(model, donors[start : start + 2], weights, what=what)
+            frames = [[picture_uri(pixels) for pixels in row] for row in drawn]
+            found.append(Slider(what, first.path, second.path, frames))
+    return found
 
 
 def _donor(record: Record, pixels: Pixels) -> Donor:

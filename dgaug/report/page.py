@@ -11,26 +11,24 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from dgaug.data.prepare import read_data
 from dgaug.data.recorded import read_run_data
 from dgaug.data.records import IdentityData
-from dgaug.data.training import read_data
 from dgaug.device import AUTO, on_device
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, require_free, write_text
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.progress import Progress, silent
-from dgaug.report.between import Slider, sliders
 from dgaug.report.curves import HEIGHT, WIDTH, read_curves
-from dgaug.report.figures import figures, previews
-from dgaug.report.grid import LARGEST, Grid, described_grid, draw_grid_pictures
-from dgaug.report.parts import Missing, dgaug_command, made_or_missing
-from dgaug.report.ranked import ranked_lists
-from dgaug.report.state import read_config, steps_of
+from dgaug.report.grid import LARGEST, Grid, Slider, described_grid, draw_grid_pictures, sliders
+from dgaug.report.images import figures, previews
+from dgaug.report.rankings import ranked_lists
+from dgaug.report.state import Missing, dgaug_command, made_or_missing, read_config, steps_of
 from dgaug.report.tables import figure, read_reid, read_scores
 from dgaug.runs import Run, find_run, newest_run
 from dgaug.settings import DataSettings
 from dgaug.surroundings import as_found
-from dgaug.synthesis.drawing import grid_records
+from dgaug.synthesis.draw import grid_records
 from dgaug.visible import visible
 
 COUNT = 8

@@ -10,7 +10,7 @@ from typing import Any
 
 from dgaug.errors import DgaugError
 from dgaug.files import read_json
-from dgaug.scores.meanings import meaning
+from dgaug.scores.quality.metrics import meaning
 
 SPREAD = "_spread"
 

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
 from dgaug.files import file_sha256
-from dgaug.store.aside import Disk, written_aside
 from dgaug.store.codes import HALF
-from dgaug.store.hdf5 import own, reading
 from dgaug.store.index import StoreState, read_state, write_header
+from dgaug.store.safe_hdf5 import Disk, own, reading, written_aside
 from dgaug.store.schema import (
     CODE_COLUMNS,
     CODE_FOLDER,

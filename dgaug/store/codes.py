@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgaug.errors import DgaugError
-from dgaug.store.aside import written_aside
-from dgaug.store.hdf5 import damage_named, own, reading
+from dgaug.store.safe_hdf5 import damage_named, own, reading, written_aside
 from dgaug.store.schema import CODE_COLUMNS
 
 # Sources per file: 270 MB at 256 x 128, which is what a kill may cost.

@@ -14,11 +14,10 @@ from dgaug.errors import DgaugError
 from dgaug.interrupts import StopRequest, stop_requests
 from dgaug.progress import Progress, silent
 from dgaug.runs import locked
-from dgaug.store.export_kinds import write_csv, write_folders, write_tars
-from dgaug.store.export_names import MarketNames, market_names
-from dgaug.store.export_out import ExportSpec, begin_export, finish_export, require_export_folder
+from dgaug.store.export_folder import ExportSpec, begin_export, finish_export, require_export_folder
+from dgaug.store.export_formats import MarketNames, market_names, write_csv, write_folders, write_tars
+from dgaug.store.export_rows import label_policy, store_shards
 from dgaug.store.read import StoreDataset, open_store
-from dgaug.store.rows import label_policy, store_shards
 from dgaug.store.sources import settings_digest
 from dgaug.surroundings import as_found
 

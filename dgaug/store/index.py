@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
 from dgaug.files import file_sha256
-from dgaug.store.aside import seal_holds, written_aside
-from dgaug.store.hdf5 import check_schema, damage_named, linked, own, reading
+from dgaug.store.safe_hdf5 import check_schema, damage_named, linked, own, reading, seal_holds, written_aside
 from dgaug.store.schema import (
     CODE_COLUMNS,
     DATASET_FILE,

@@ -21,13 +21,13 @@ from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork
 from dgaug.store.codecs import decode
-from dgaug.store.drawing import PairDrawer, label_pictures
-from dgaug.store.hdf5 import access_named, own, reading, store_folder
 from dgaug.store.index import StoredFile, file_list, file_size, listed_sizes, read_state, shard_list
 from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
 from dgaug.store.micro_batch import on_demand
-from dgaug.store.shard_files import Columns, ShardFiles
+from dgaug.store.safe_hdf5 import access_named, own, reading, store_folder
+from dgaug.store.shard_reader import Columns, ShardFiles
 from dgaug.store.spec import columns
+from dgaug.store.virtual import PairDrawer, label_pictures
 from dgaug.surroundings import as_found, usual_arithmetic
 from dgaug.transfer import upload
 

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from dgaug.errors import DgaugError
-from dgaug.store.hdf5 import own
+from dgaug.store.safe_hdf5 import own
 from dgaug.store.schema import CODECS, LABELS, MAX_SHARDS, PRECISIONS, TOP, Column, label_classes
 
 # Of the shards that a store may still have, how many a design takes unless asked: some are left for pairs added later.

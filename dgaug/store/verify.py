@@ -1,29 +1,31 @@
-"""Check a store bit by bit."""
+"""Check a store bit by bit: its images, or its codes and the decoder."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
-from dgaug.store.aside import seal_holds
 from dgaug.store.codecs import decode
-from dgaug.store.hdf5 import NewerSchemaError, access_named, damage_named, own, reading, store_folder
+from dgaug.store.codes import crc32_of
 from dgaug.store.index import ShardList, StoredFile, StoreState, file_list, read_state, shard_list
-from dgaug.store.schema import DATASET_FILE, LABEL_TOLERANCE
+from dgaug.store.safe_hdf5 import NewerSchemaError, access_named, damage_named, own, reading, seal_holds, store_folder
+from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE, LABEL_TOLERANCE
+from dgaug.store.shard_reader import encoded_images
 from dgaug.store.sources import settings_digest
 from dgaug.store.spec import columns
-from dgaug.store.verify_codes import code_problems
+from dgaug.store.virtual import PairDrawer
 from dgaug.surroundings import as_found
 
 ROWS, VIRTUAL_ROWS = 256, 1 << 16
+CODE_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -169,18 +171,9 @@ def _pictures_wrong(
         return np.zeros(rows.stop - rows.start, np.bool_)
     expected = own(index, "image/crc32")[first + rows.start : first + rows.stop]
     wrong = np.asarray(own(shard, "image/crc32")[rows] != expected)
-    for place, data in enumerate(_encoded(shard, rows, state)):
+    for place, data in enumerate(encoded_images(shard, rows, state)):
         wrong[place] |= zlib.crc32(data) != expected[place] or not _decodes(data, state)
     return wrong
-
-
-def _encoded(shard: h5py.File, rows: slice, state: StoreState) -> Iterator[bytes]:
-    if not state.spec.encoded:
-        yield from (pixels.tobytes() for pixels in own(shard, "image/pixels")[rows])
-        return
-    offset = own(shard, "image/offset")[rows.start : rows.stop + 1].tolist()
-    data = own(shard, "image/bytes")
-    yield from (data[start:stop].tobytes() for start, stop in pairwise(offset))
 
 
 def _decodes(data: bytes, state: StoreState) -> bool:
@@ -189,3 +182,44 @@ def _decodes(data: bytes, state: StoreState) -> bool:
     except DgaugError:
         return False
     return True
+
+
+def code_problems(store: Path, state: StoreState, files: list[StoredFile]) -> Iterator[tuple[StoredFile, str]]:
+    """Each file with each thing that is wrong in it; no file is opened before its hash was found right."""
+    whole, first = True, 0
+    for file in files:
+        damage = file.damage(store)
+        whole &= damage is None
+        if damage is not None:
+            yield file, damage
+        elif file.holds_codes:
+            try:
+                with reading(store / DATASET_FILE) as index, reading(store / file.path) as codes:
+                    yield from ((file, what) for what in _code_content_problems(index, codes, state, first=first))
+                    first += len(own(codes, "code/source"))
+            except DgaugError as problem:
+                whole = False
+                yield file, str(problem)
+    if files and whole:
+        names = [file.path for file in files if file.holds_codes]
+        try:
+            PairDrawer(store, names, device=torch.device("cpu"), micro_batch=1)
+        except DgaugError as problem:
+            yield next(file for file in files if file.path == GENERATOR_FILE), str(problem)
+
+
+def _code_content_problems(index: h5py.File, codes: h5py.File, state: StoreState, *, first: int) -> Iterator[str]:
+    if codes.attrs["generator_sha256"] != state.spec.generator_sha256:
+        yield "made by another generator"
+    sources = own(codes, "code/source")[:]
+    if not np.array_equal(own(index, "code/source")[first : first + len(sources)], sources):
+        yield "codes of other sources than dataset.h5 says"
+    if (np.diff(sources) <= 0).any() or (sources < 0).any() or (sources >= len(state.sources)).any():
+        yield "codes of sources that are not there, or not in order"
+    for name in CODE_COLUMNS:
+        column, crc32 = own(codes, name), own(index, f"{name}_crc32")[first : first + len(sources)]
+        for start in range(0, len(sources), CODE_ROWS):
+            rows = column[start : start + CODE_ROWS]
+            if not np.isfinite(rows).all() or (crc32_of(rows) != crc32[start : start + CODE_ROWS]).any():
+                yield f"damaged {name} at or after row {start}"
+                break

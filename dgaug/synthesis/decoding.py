@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dgaug.data.pixels import normalise
+from dgaug.data.normalisation import normalise
 from dgaug.models.decoder import Decoder
 from dgaug.models.half_weights import with_half_weights
 from dgaug.models.reid import AnyReidNetwork, soft_labels
 from dgaug.store.codecs import encode
 from dgaug.store.codes import Codes, Rows
-from dgaug.store.drawing import draw_padded
 from dgaug.store.resident_codes import PairCodes, codes_on
-from dgaug.store.shards import PictureBatch
+from dgaug.store.shard_writer import PictureBatch
+from dgaug.store.virtual import draw_padded
 from dgaug.synthesis.threads import in_order, side_by_side, single_threads, usable_cores
 from dgaug.transfer import Arriving, Downloads
 

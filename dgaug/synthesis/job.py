@@ -13,28 +13,28 @@ from typing import NamedTuple
 
 import torch
 
+from dgaug.data.prepare import read_data
 from dgaug.data.recorded import read_run_data
-from dgaug.data.training import read_data
 from dgaug.device import AUTO, default_device, on_device, require_precision
+from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
-from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
 from dgaug.store.assemble import finish_store
 from dgaug.store.index import begin_store, read_state
 from dgaug.store.micro_batch import default_micro_batch
 from dgaug.store.schema import DATASET_FILE
-from dgaug.store.shards import finished_shards
+from dgaug.store.shard_writer import finished_shards
 from dgaug.store.sources import Sources
 from dgaug.store.spec import StoreSpec
 from dgaug.surroundings import as_found
-from dgaug.synthesis.engines import make_here, wait_until_finished
+from dgaug.synthesis.added_pairs import designs_of, parts_of
+from dgaug.synthesis.estimate import Plan, plan_of
+from dgaug.synthesis.local_engine import make_here, wait_until_finished
 from dgaug.synthesis.pairs import Pairs, parse_pairs
-from dgaug.synthesis.parts import designs_of, parts_of
-from dgaug.synthesis.plan import Plan, plan_of
 from dgaug.synthesis.ray_engine import make_on_ray
-from dgaug.synthesis.work import Networks, Work, drop_unfinished, forget_networks, load_networks
+from dgaug.synthesis.tasks import Networks, Work, drop_unfinished, forget_networks, load_networks
 
 VIRTUAL_MICRO_BATCH = 8
 """Pictures that the reader of a store of codes draws at a time: few, because it may want a single one."""

@@ -17,8 +17,8 @@ from typing import Any
 from dgaug.errors import DgaugError
 from dgaug.interrupts import StopRequest
 from dgaug.progress import Progress
-from dgaug.synthesis.engines import tell
-from dgaug.synthesis.work import Work, ensure_codes, forget_networks, make_shard
+from dgaug.synthesis.local_engine import tell
+from dgaug.synthesis.tasks import Work, ensure_codes, forget_networks, make_shard
 
 RETRIES = 3
 """How often a task starts again after its worker died."""

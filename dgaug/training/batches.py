@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dgaug.data.loading import default_threads, loaded
-from dgaug.data.pixels import normalise
+from dgaug.data.normalisation import normalise
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.resized import ResizedImages
 from dgaug.launched import launched

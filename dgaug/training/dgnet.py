@@ -10,17 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dgaug.chance import draws, seed_torch
-from dgaug.models.arithmetic import arithmetic
-from dgaug.processes import Processes
+from dgaug.distributed import Processes
+from dgaug.models.blocks import arithmetic
+from dgaug.seeding import draws, seed_torch
 from dgaug.settings import Settings
 from dgaug.training import schedule
-from dgaug.training.erasing import draw_boxes
+from dgaug.training.augmentation import draw_boxes
 from dgaug.training.graphs import IterationGraphs
+from dgaug.training.losses import SIDES, STRUCTURE_TERMS, Batch, Codes, IterationTerms, Plan, Scene, Terms
 from dgaug.training.networks import Networks, counters_together
-from dgaug.training.objectives import SIDES
 from dgaug.training.sampling import Share
-from dgaug.training.terms import STRUCTURE_TERMS, Batch, Codes, IterationTerms, Plan, Scene, Terms
 
 
 class Report(Mapping[str, float]):

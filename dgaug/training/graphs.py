@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dgaug.training.terms import Batch, Plan, Terms
+from dgaug.training.losses import Batch, Plan, Terms
 
 if TYPE_CHECKING:
     from dgaug.training.dgnet import DGNet, FirstHalf

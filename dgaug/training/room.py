@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import torch
 
+from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
-from dgaug.processes import Processes
 from dgaug.settings import ReidSettings, ScheduleSettings
 from dgaug.training.sampling import SMALLEST_BATCH
 

@@ -10,8 +10,8 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from dgaug.chance import Key, draws, key
 from dgaug.errors import DgaugError
+from dgaug.seeding import Key, draws, key
 from dgaug.settings import ReidSettings, ScheduleSettings
 
 SMALLEST_BATCH = 2

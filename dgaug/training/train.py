@@ -9,29 +9,29 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from dgaug.cuda_math import training_math
+from dgaug.data.prepare import read_data
 from dgaug.data.recorded import described, place_of, require_fingerprint, require_recorded, write_records
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy, write_toy
-from dgaug.data.training import read_data
 from dgaug.device import AUTO, on_device, require_precision
+from dgaug.distributed import Processes
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models import checkpoints
 from dgaug.models.architectures import teacher_architecture
 from dgaug.models.backbones import create_backbone
 from dgaug.models.checkpoints import ReidModel
 from dgaug.models.reid import ReidNetwork
-from dgaug.processes import Processes
 from dgaug.progress import Progress, silent
 from dgaug.runs import PARTS, Run, locked, new_run, newest_run
 from dgaug.settings import Settings, differing, load_settings, parse_settings, setting_texts
 from dgaug.surroundings import as_found
 from dgaug.training.batches import LabelledPictures
+from dgaug.training.dgnet_loop import Training, train_dgnet
+from dgaug.training.initial_weights import pretrained_path
 from dgaug.training.log import TrainingLog
-from dgaug.training.loop import Training, train_dgnet
-from dgaug.training.reid import ReidJob, train_reid_network
+from dgaug.training.reid_loop import ReidJob, train_reid_network
 from dgaug.training.room import require_room
 from dgaug.training.sampling import Share, require_identities
-from dgaug.training.start import pretrained_path
 from dgaug.training.trials import dgnet_trial, reid_trial
 
 _BEFORE_CONFIG = {"data", "data.part", "environment.json"}

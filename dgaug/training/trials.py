@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 
+from dgaug.distributed import Processes
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
-from dgaug.processes import Processes
 from dgaug.settings import ReidSettings, Settings
 from dgaug.training.dgnet import DGNet
+from dgaug.training.losses import SIDES, Batch
 from dgaug.training.networks import build_networks
-from dgaug.training.objectives import SIDES
-from dgaug.training.reid_terms import Feed, ReidTerms
+from dgaug.training.reid_losses import Feed, ReidTerms
 from dgaug.training.room import Trial
-from dgaug.training.terms import Batch
 
 _QUICK = {"compile": False, "graphs": False}
 """Of `behaviour`: what takes long to begin and is left out of a trial."""

@@ -15,9 +15,9 @@ from dgaug.data.layouts import open_data
 from dgaug.runs import Run
 from dgaug.store.codecs import encode
 from dgaug.store.export import export_store
+from dgaug.store.export_rows import QUALITY
 from dgaug.store.read import open_store
-from dgaug.store.rows import QUALITY
-from dgaug.synthesis import drawing
+from dgaug.synthesis import draw
 from dgaug.synthesis.job import synthesize
 
 
@@ -139,7 +139,7 @@ def test_a_grid_is_that_of_one_run_whatever_is_begun_meanwhile(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dgaug: RunCommand
 ) -> None:
     found = Mock(side_effect=[tiny_run, Run(tmp_path / "begun-meanwhile")])
-    monkeypatch.setattr(drawing, "find_run", found)
+    monkeypatch.setattr(draw, "find_run", found)
     ended = dgaug("grid", "--count", "2", "--out", tmp_path / "grid.png")
     assert (ended.code, found.call_count) == (0, 1), ended.err
 

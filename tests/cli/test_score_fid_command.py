@@ -18,7 +18,7 @@ from tiny_run import RunCommand, signal_when, start_process
 
 from dgaug.files import read_json, write_figures
 from dgaug.runs import Run, locked
-from dgaug.scores.weights import INCEPTION_FILE
+from dgaug.scores.quality.encoders import INCEPTION_FILE
 
 ENCODER = "test_efficientnet"
 

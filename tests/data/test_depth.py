@@ -15,12 +15,12 @@ from dgaug.data.check import check_data
 from dgaug.data.depth import FULL, find_levels, levels_of, to_eight_bits
 from dgaug.data.images import open_picture
 from dgaug.data.layouts import open_data
-from dgaug.data.training import read_data
+from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_generator
 from dgaug.runs import Run
 from dgaug.settings import DataSettings, load_settings
-from dgaug.synthesis.drawing import pixels_of
+from dgaug.synthesis.draw import pixels_of
 from dgaug.training.train import train
 
 

@@ -106,7 +106,7 @@ def test_a_plug_in_for_heic_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_score_fid_takes_the_same_files_for_images(tmp_path: Path, tiny_run: Run, dgaug: RunCommand) -> None:
-    from dgaug.scores.picture_sets import PictureSet
+    from dgaug.scores.quality.image_sets import PictureSet
 
     for number, file in enumerate(sorted((tiny_run.data_root() / "query").iterdir())):
         ending = (".jfif", "", ".jpe", ".0001", ".txt")[number % 5]

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from dgaug.data.layouts import open_data
-from dgaug.data.limit import limit_identities, limit_images
+from dgaug.data.prepare import limit_identities, limit_images, read_data
 from dgaug.data.records import IdentityData, class_names
-from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.settings import DataSettings
 

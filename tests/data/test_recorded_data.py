@@ -9,8 +9,8 @@ import pytest
 from tiny_run import RunCommand, tiny_settings, write_config
 
 from dgaug.data.layouts import open_data
+from dgaug.data.prepare import read_data
 from dgaug.data.recorded import described, read_run_data, write_records
-from dgaug.data.training import read_data
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
 

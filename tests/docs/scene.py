@@ -10,7 +10,7 @@ import timm
 from safetensors.torch import save_file
 from tiny_run import TINY
 
-from dgaug.data.training import read_data
+from dgaug.data.prepare import read_data
 from dgaug.runs import Run
 
 PLACEHOLDERS = {

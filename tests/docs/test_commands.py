@@ -18,14 +18,14 @@ from dgaug.runs import Run
 
 ONLY_READ = {
     "--inception-weights download": "needs the network",
-    "--ray-address": "needs a cluster; tests/synthesis/test_engine_ray.py has one",
+    "--ray-address": "needs a cluster; tests/synthesis/test_ray_engine.py has one",
     "/shared/": "needs several machines; tests/synthesis runs torchrun",
     "real.npz": "needs the FID Inception weights",
     "dgaug import": "needs published checkpoints; tests/cli/test_import_command.py writes some",
     "--run market": "needs published checkpoints",
     "market/checkpoints": "needs published checkpoints",
     "stride2/": "needs published checkpoints",
-    "HOST:": "needs several machines; tests/training/test_processes.py runs torchrun",
+    "HOST:": "needs several machines; tests/training/test_distributed.py runs torchrun",
 }
 """What a command must not hold to be run here, and why."""
 ALTERNATIVES = ("dgaug train-reid --feed online", "dgaug export market/last.pt")

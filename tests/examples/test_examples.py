@@ -15,11 +15,11 @@ import torch
 from PIL import Image
 from tiny_run import IDENTITIES, IMAGES, PICTURES
 
-from dgaug.data.pixels import normalise
+from dgaug.data.normalisation import normalise
 from dgaug.files import file_sha256
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import soft_labels
-from dgaug.models.traced import TracedNetwork, trust
+from dgaug.models.torchscript import TracedNetwork, trust
 from dgaug.runs import Run
 from dgaug.store.read import open_store
 

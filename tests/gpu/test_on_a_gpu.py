@@ -17,20 +17,20 @@ from torch import Tensor, nn
 
 import dgaug as library
 from dgaug.cuda_math import exact_products, tf32_is_on, training_math
+from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.files import read_json
 from dgaug.models.checkpoints import load_reid
-from dgaug.models.outside import import_network
+from dgaug.models.import_network import import_network
 from dgaug.models.reid import ReidNetwork
-from dgaug.processes import Processes
 from dgaug.runs import Run
 from dgaug.settings import BehaviourSettings, Settings
 from dgaug.store.read import open_store
 from dgaug.training.dgnet import DGNet
 from dgaug.training.graphs import WARM_UP
+from dgaug.training.losses import Batch
 from dgaug.training.networks import build_networks
 from dgaug.training.room import require_room
-from dgaug.training.terms import Batch
 from dgaug.training.trials import dgnet_trial
 
 pytestmark = pytest.mark.gpu
@@ -115,7 +115,7 @@ def test_terms_and_gradients_are_those_of_the_cpu(device: torch.device) -> None:
         found, ours = one_iteration(settings, device)
     same(found, expected, tolerance=1e-3)
     for name, gradient in theirs.items():
-        # Where a maximum or a rectifier is passed, rounding decides the way (dgaug/models/arithmetic.py).
+        # Where a maximum or a rectifier is passed, rounding decides the way (dgaug/models/blocks.py).
         assert float((ours[name] - gradient).norm() / gradient.norm()) < 0.05, name
 
 

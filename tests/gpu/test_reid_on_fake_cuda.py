@@ -13,25 +13,25 @@ from fake_cuda import GPU, Gpu, fake_gpu
 from fake_streams import Streams, fake_streams
 from tiny_run import tiny_settings
 
+from dgaug.distributed import Processes
 from dgaug.models.checkpoints import ReidModel
 from dgaug.models.decoder import Decoder
 from dgaug.models.reid import ReidNetwork
-from dgaug.processes import Processes
 from dgaug.settings import FeedSettings, ReidSettings
 from dgaug.store.assemble import finish_store
 from dgaug.store.codes import write_codes
-from dgaug.store.generator import StoredDecoder
 from dgaug.store.index import begin_store
 from dgaug.store.policies import POLICIES
 from dgaug.store.read import StoreDataset, open_store
-from dgaug.store.shards import PictureBatch, write_shard
+from dgaug.store.shard_writer import PictureBatch, write_shard
 from dgaug.store.sources import Sources
 from dgaug.store.spec import Part, StoreSpec
-from dgaug.training import reid
-from dgaug.training.ahead import ahead_of
+from dgaug.store.virtual import StoredDecoder
+from dgaug.studies.feeds import Fitting, StoreFeed
+from dgaug.training import reid_loop
 from dgaug.training.batches import LabelledPictures
-from dgaug.training.feed import Fitting, StoreFeed
-from dgaug.training.reid_terms import GeneratedBatch
+from dgaug.training.reid_loop import ahead_of
+from dgaug.training.reid_losses import GeneratedBatch
 from dgaug.training.sampling import Share
 
 SIZE, CLASSES, BATCH = (64, 32), 6, 4
@@ -69,12 +69,12 @@ def generated(iteration: int) -> GeneratedBatch:
     )
 
 
-def loop_of(settings: ReidSettings, precision: str, feed: Callable[[int], GeneratedBatch] | None) -> reid._Loop:
+def loop_of(settings: ReidSettings, precision: str, feed: Callable[[int], GeneratedBatch] | None) -> reid_loop._Loop:
     pictures = LabelledPictures([], torch.zeros(0), [str(k) for k in range(CLASSES)], SIZE, [])
-    job = reid.ReidJob(pictures, settings, tiny_settings().data, {}, "none", 0, feed=feed, precision=precision)
+    job = reid_loop.ReidJob(pictures, settings, tiny_settings().data, {}, "none", 0, feed=feed, precision=precision)
     model = network(2 if feed else 1)
-    optimizer = reid._optimizer(model, settings)
-    return reid._Loop(job, model, optimizer, processes=Processes(GPU), share=Share(0, 1, 1))
+    optimizer = reid_loop._optimizer(model, settings)
+    return reid_loop._Loop(job, model, optimizer, processes=Processes(GPU), share=Share(0, 1, 1))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -90,7 +90,7 @@ def test_a_step_never_waits_and_needs_few_operations(machine: Machine, precision
     assert machine.gpu.kernels <= 2 * (FED_STEP if fed else STEP)[precision]
     assert {one.values.device for one in terms} == {GPU}
     assert ("teacher" in terms[0].names) is fed
-    assert [read["total"] for read in reid._read(terms, "model")] == [0.5, 0.5]
+    assert [read["total"] for read in reid_loop._read(terms, "model")] == [0.5, 0.5]
     assert +machine.gpu.waits != {}, "the log is read here"
 
 
@@ -133,7 +133,7 @@ def store(tmp_path: Path) -> Path:
 def opened(store: Path, patch: pytest.MonkeyPatch, *, backbone: str = "resnet50") -> StoreDataset:
     """The store on the GPU, with a teacher; weights are made there, because files hold real ones."""
     decoder = Decoder(128).to(GPU).eval().requires_grad_(False)
-    patch.setattr("dgaug.store.drawing.read_decoder", lambda *_: StoredDecoder(decoder, 128, SIZE))
+    patch.setattr("dgaug.store.virtual.read_decoder", lambda *_: StoredDecoder(decoder, 128, SIZE))
     teacher = ReidModel(network(backbone=backbone).eval().requires_grad_(False), None, SIZE, "ab" * 32)
     patch.setattr("dgaug.store.read.load_reid", lambda _: teacher)
     return open_store(store, device=GPU, teacher="teacher.pt")

@@ -14,16 +14,16 @@ from fake_streams import Streams, fake_streams
 from PIL import Image
 from tiny_run import tiny_settings
 
-from dgaug.data.pixels import denormalise, normalise
+from dgaug.data.normalisation import denormalise, normalise
 from dgaug.models.checkpoints import ReidModel, TrainedGenerator
 from dgaug.models.generator import Generator
 from dgaug.models.reid import ReidNetwork
-from dgaug.scores.features import features_of
-from dgaug.scores.judges import reid_encoder
+from dgaug.scores.quality.encoders import reid_encoder
+from dgaug.scores.retrieval.features import features_of
 from dgaug.store.codes import Codes
 from dgaug.store.resident_codes import ResidentCodes, codes_on
-from dgaug.synthesis.codes import make_codes
 from dgaug.synthesis.decoding import PairDecoder, finished_batches
+from dgaug.synthesis.encoding import make_codes
 
 SIZE, CLASSES, SOURCES, MICRO_BATCH = (64, 32), 6, 8, 4
 PAIRS = 3 * MICRO_BATCH - 1

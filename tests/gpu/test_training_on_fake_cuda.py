@@ -8,12 +8,12 @@ import pytest
 import torch
 from fake_cuda import GPU, fake_gpu
 
+from dgaug.distributed import Processes
 from dgaug.models.reid import ReidNetwork
-from dgaug.processes import Processes
 from dgaug.settings import load_settings
 from dgaug.training.dgnet import DGNet
+from dgaug.training.losses import Batch
 from dgaug.training.networks import build_networks
-from dgaug.training.terms import Batch
 
 SIDE, CLASSES = 4, 6
 SMALL = ["model.weights=none", "data.height=64", "data.width=32", "model.backbone=resnet50", "model.embedding=16"]

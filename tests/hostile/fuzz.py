@@ -34,7 +34,7 @@ with atheris.instrument_imports(include=["dgaug", "PIL", "yaml"]):
     from dgaug.models.weights import read_tensors
     from dgaug.report.curves import read_curves
     from dgaug.report.tables import read_reid, read_scores
-    from dgaug.scores.statistics import Given
+    from dgaug.scores.quality.feature_statistics import Given
     from dgaug.settings import load_settings
     from dgaug.store.sources import Sources
     from dgaug.synthesis.pairs import parse_pairs

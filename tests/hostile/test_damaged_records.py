@@ -18,9 +18,9 @@ from dgaug.data.toy.world import WORLD_FILE, is_toy
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_figures, write_json
 from dgaug.runs import Run
-from dgaug.scores.frechet import Moments
-from dgaug.scores.results import finished_result
-from dgaug.scores.statistics import Given, Statistics
+from dgaug.scores.quality.feature_statistics import Given, Statistics
+from dgaug.scores.quality.frechet import Moments
+from dgaug.scores.quality.results import finished_result
 from dgaug.settings import differing, load_settings
 from dgaug.training.log import _drop_from
 from dgaug.training.train import train

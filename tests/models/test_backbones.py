@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dgaug.data.pixels import normalise
+from dgaug.data.normalisation import normalise
 from dgaug.errors import DgaugError
 from dgaug.models.backbones import TimmBackbone, create_backbone, pool_stripes
 

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgaug.models.arithmetic import arithmetic
-from dgaug.models.blocks import LayerNorm, adaptive_instance_norm, instance_norm
+from dgaug.models.blocks import LayerNorm, adaptive_instance_norm, arithmetic, instance_norm
 from dgaug.models.discriminator import Discriminator
 from dgaug.models.generator import Generator
-from dgaug.training import objectives
+from dgaug.training import losses
 
 SIZE = (64, 32)
 ORDINARY = 200.0
@@ -89,7 +88,7 @@ def test_the_gradient_penalty_of_an_image_without_contrast_is_finite(name: str, 
         if parameter.dim() > 1:  # at its own start it answers 0
             nn.init.kaiming_normal_(parameter)
     with arithmetic(kind):
-        penalty = objectives.gradient_penalty(critic(image), image)
+        penalty = losses.gradient_penalty(critic(image), image)
         penalty.backward()
     assert torch.isfinite(penalty)
     assert 0 < gradient_norm(critic) < float("inf")

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from dgaug.models import checkpoints
-from dgaug.models.ensemble import Ensemble
-from dgaug.models.reid import ReidNetwork, soft_labels
+from dgaug.models.reid import Ensemble, ReidNetwork, soft_labels
 
 CLASSES, SIZE = 5, (64, 32)
 NAMES = [f"p{index}" for index in range(CLASSES)]

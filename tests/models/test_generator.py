@@ -7,7 +7,7 @@ import torch
 
 from dgaug.models.blocks import LayerNorm, adaptive_instance_norm
 from dgaug.models.generator import Generator
-from dgaug.models.structure import StructureEncoder, grey
+from dgaug.models.structure_encoder import StructureEncoder, grey
 
 CODE = 64
 SIZES = [(64, 32), (128, 64), (96, 48), (64, 64)]

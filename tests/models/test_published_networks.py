@@ -13,13 +13,13 @@ from torch import Tensor
 
 from dgaug.errors import DgaugError
 from dgaug.models import published
-from dgaug.models.arithmetic import arithmetic
+from dgaug.models.blocks import arithmetic
 from dgaug.models.reid import ReidNetwork, soft_labels
 from dgaug.settings import load_settings
-from dgaug.training import objectives
+from dgaug.training import losses
 from dgaug.training.dgnet import DGNet
+from dgaug.training.losses import Batch
 from dgaug.training.networks import Networks, build_networks
-from dgaug.training.terms import Batch
 
 PARITY = Path(__file__).parents[1] / "parity"
 CLASSES, SEED = 751, 1
@@ -120,14 +120,14 @@ def test_adversarial_losses_return_the_published_numbers(
     real = seeded["inputs"]["x_a"].clone().requires_grad_()
     fake_scores = networks.discriminator(drawn["decode(x_a,x_b)"])
     real_scores = networks.discriminator(real)
-    penalty = 0.01 * objectives.gradient_penalty(real_scores, real)
+    penalty = 0.01 * losses.gradient_penalty(real_scores, real)
     found = {
-        "D_loss": objectives.discriminator_error(real_scores, fake_scores) + penalty,
+        "D_loss": losses.discriminator_error(real_scores, fake_scores) + penalty,
         "D_r1": penalty,
-        "G_adv": objectives.adversarial(fake_scores),
+        "G_adv": losses.adversarial(fake_scores),
     }
     for name, term in found.items():
-        one_side = float(term.detach()) / objectives.SIDES
+        one_side = float(term.detach()) / losses.SIDES
         assert one_side == pytest.approx(float(expected[name]), rel=TOLERANCE), name
 
 
@@ -181,7 +181,7 @@ def test_a_whole_iteration_returns_the_published_losses_and_gradients(
     x = seeded["inputs"]
     batch = Batch(*(torch.cat([x[f"{name}_a"], x[f"{name}_b"]]) for name in ("x", "xp", "l")))
     report = model.step([batch], AFTER_RAMPS)
-    losses = {
+    terms = {
         "discriminator": (report["discriminator"] + 0.01 * report["gradient_penalty"], ["loss_dis_total"]),
         "adversarial": (report["adversarial"], ["loss_gen_adv_a", "loss_gen_adv_b"]),
         "reconstruction": (report["reconstruction"], ["loss_gen_recon_x_a", "loss_gen_recon_x_b"]),
@@ -193,7 +193,7 @@ def test_a_whole_iteration_returns_the_published_losses_and_gradients(
         "generated identity": (report["generated_identity"], ["loss_gen_recon_id"]),
         "teacher": (report["teacher"] + 0.2 * report["fine"], ["loss_teacher"]),
     }
-    for name, (value, keys) in losses.items():
+    for name, (value, keys) in terms.items():
         assert value == pytest.approx(sides(expected, branch, *keys), rel=TOLERANCE), name
     without_gradient = sides(expected, branch, "loss_gen_recon_f_a", "loss_gen_recon_f_b")
     total = sides(expected, branch, "loss_gen_total") - without_gradient

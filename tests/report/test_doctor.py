@@ -11,7 +11,7 @@ from tiny_run import RunCommand
 from dgaug.models.weights import RESNET50_URL, hub_cache
 from dgaug.report.doctor import Examination, Finding, examine
 from dgaug.runs import Run
-from dgaug.scores.weights import find_inception_weights
+from dgaug.scores.quality.encoders import find_inception_weights
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,10 @@ from tiny_run import IDENTITIES, RunCommand
 from dgaug.data.recorded import read_run_data
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_generator
-from dgaug.report import between, embedding, figures, grid, page, ranked
+from dgaug.report import grid, images, page, rankings
 from dgaug.report.page import report_run
 from dgaug.runs import Run
-from dgaug.scores.structure import STRUCTURE_DONOR, structure_consistency
+from dgaug.scores.quality.structure_consistency import STRUCTURE_DONOR, structure_consistency
 
 SECTIONS = ("pictures", "between", "curves", "previews", "scores", "reid", "ranked", "settings")
 
@@ -189,20 +189,20 @@ def test_a_name_that_is_not_utf8_is_written_as_its_escape(tiny_run: Run, tmp_pat
 def test_the_most_that_a_page_can_hold_is_bounded() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (256, 128, 3), dtype=np.uint8)
-    small, wide = embedding.picture_uri(noise), embedding.picture_uri(noise.transpose(1, 0, 2).copy())
-    sheet = embedding.sheet_uri(Image.fromarray(rng.integers(0, 256, (1500, 2000, 3), dtype=np.uint8)))
-    assert max(len(small), len(wide)) <= 4 / 3 * embedding.PICTURE_BYTES + 40
-    assert len(sheet) <= 4 / 3 * embedding.SHEET_BYTES + 40
-    frames = 2 * between.PAIRS * 2 * between.STEPS
-    pictures = 2 * grid.LARGEST**2 + 2 * grid.LARGEST + frames + 8 * (1 + ranked.LENGTH)
-    sheets = figures.MOST + 2 * (figures.MOST // 2)
-    assert 4 / 3 * (pictures * embedding.PICTURE_BYTES + sheets * embedding.SHEET_BYTES) < page.MOST_BYTES - 500_000
+    small, wide = images.picture_uri(noise), images.picture_uri(noise.transpose(1, 0, 2).copy())
+    sheet = images.sheet_uri(Image.fromarray(rng.integers(0, 256, (1500, 2000, 3), dtype=np.uint8)))
+    assert max(len(small), len(wide)) <= 4 / 3 * images.PICTURE_BYTES + 40
+    assert len(sheet) <= 4 / 3 * images.SHEET_BYTES + 40
+    frames = 2 * grid.SLIDER_PAIRS * 2 * grid.SLIDER_STEPS
+    pictures = 2 * grid.LARGEST**2 + 2 * grid.LARGEST + frames + 8 * (1 + rankings.LENGTH)
+    sheets = images.MOST + 2 * (images.MOST // 2)
+    assert 4 / 3 * (pictures * images.PICTURE_BYTES + sheets * images.SHEET_BYTES) < page.MOST_BYTES - 500_000
 
 
 def test_many_gallery_pictures_are_left_to_eval_reid(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ranked, "CHEAP", 10)
+    monkeypatch.setattr(rankings, "CHEAP", 10)
     read = ReadPage(report_run(tiny_run.folder, out=tmp_path / "r.html", count=2))
     assert f"dgaug eval-reid {tiny_run.teacher} --data" in read.sections["ranked"]
 

@@ -13,7 +13,7 @@ from dgaug.data.records import Record
 from dgaug.store.assemble import finish_store
 from dgaug.store.codecs import encode
 from dgaug.store.index import begin_store
-from dgaug.store.shards import PictureBatch, write_shard
+from dgaug.store.shard_writer import PictureBatch, write_shard
 from dgaug.store.sources import Sources
 from dgaug.store.spec import Part, StoreSpec
 

@@ -24,10 +24,10 @@ from dgaug.data.check import check_data
 from dgaug.data.layouts import open_data
 from dgaug.data.records import Record, Role
 from dgaug.errors import DgaugError, Interrupted
-from dgaug.store import rows
+from dgaug.store import export_rows
 from dgaug.store.export import Export, export_store
-from dgaug.store.export_names import market_names
-from dgaug.store.export_out import ABOUT, PICTURES
+from dgaug.store.export_folder import ABOUT, PICTURES
+from dgaug.store.export_formats import market_names
 from dgaug.store.read import open_store
 from dgaug.store.sources import Sources
 
@@ -271,7 +271,7 @@ def test_a_store_without_labels_gives_the_donors_identity(tmp_path: Path) -> Non
 
 def stopped_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A listener that interrupts, and small batches to be interrupted between."""
-    monkeypatch.setattr(rows, "BATCH", 4)
+    monkeypatch.setattr(export_rows, "BATCH", 4)
     calls: list[int] = []
 
     def progress(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
@@ -410,9 +410,9 @@ for to, most in (("webdataset", 20_000), ("csv", 1_000), ("folders", 1_000)):
 def test_rows_are_read_a_few_at_a_time_from_one_shard_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "BATCH", 8)
+    monkeypatch.setattr(export_rows, "BATCH", 8)
     store = open_store(write_store(tmp_path / "store"))
-    sizes = [len(batch) for batch in rows.row_batches(store, "soft", start=3, stop=47, pictures=True)]
+    sizes = [len(batch) for batch in export_rows.row_batches(store, "soft", start=3, stop=47, pictures=True)]
     assert sizes == [8, 8, 1, 8, 8, 4, 7]
 
 

@@ -131,7 +131,7 @@ def test_a_batch_holds_what_the_items_hold(tmp_path: Path, codec: str, labels: s
 
 def test_threads_that_share_a_store_read_what_one_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"BLOCK_ROWS": 3, "KEPT_BLOCKS": 2, "OPEN_SHARDS": 1}.items():
-        monkeypatch.setattr(f"dgaug.store.shard_files.{name}", value)
+        monkeypatch.setattr(f"dgaug.store.shard_reader.{name}", value)
     folder = write_store(tmp_path / "store", codec="png")
     rows = np.random.default_rng(0).integers(SIZE * SIZE, size=2000).tolist()
     interval = sys.getswitchinterval()
@@ -146,8 +146,8 @@ def test_threads_that_share_a_store_read_what_one_reads(tmp_path: Path, monkeypa
 
 
 def test_rows_beyond_a_block_are_read_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dgaug.store.shard_files.BLOCK_ROWS", 3)
-    monkeypatch.setattr("dgaug.store.shard_files.KEPT_BLOCKS", 2)
+    monkeypatch.setattr("dgaug.store.shard_reader.BLOCK_ROWS", 3)
+    monkeypatch.setattr("dgaug.store.shard_reader.KEPT_BLOCKS", 2)
     store = open_store(write_store(tmp_path / "store", codec="png"))
     for k in [*range(49), *np.random.default_rng(0).permutation(49).tolist()]:
         item = store[k]
@@ -191,7 +191,7 @@ def test_a_pickled_store_carries_no_handles_and_reads_on(tmp_path: Path) -> None
 
 
 def test_many_shards_are_read_with_few_handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dgaug.store.shard_files.OPEN_SHARDS", 4)
+    monkeypatch.setattr("dgaug.store.shard_reader.OPEN_SHARDS", 4)
     store = open_store(write_store(tmp_path / "store", shard_size=1, codec="raw", labels="none"))
     open_files = len(list(Path("/proc/self/fd").iterdir()))
     assert [store[k].structure for k in range(49)] == [*range(SIZE)] * SIZE

@@ -14,7 +14,7 @@ from small_store import SPEC, batches_of, sources_of, write_store
 from dgaug.errors import DgaugError
 from dgaug.store.assemble import finish_store
 from dgaug.store.index import begin_store
-from dgaug.store.shards import PictureBatch, write_shard
+from dgaug.store.shard_writer import PictureBatch, write_shard
 from dgaug.store.verify import verify
 
 
@@ -68,7 +68,7 @@ def test_no_store_and_a_newer_schema_are_wrong_use(tmp_path: Path, monkeypatch: 
     with pytest.raises(DgaugError, match="found none"):
         verify(tmp_path)
     store = write_store(tmp_path / "store")
-    monkeypatch.setattr("dgaug.store.hdf5.SCHEMA", 0)
+    monkeypatch.setattr("dgaug.store.safe_hdf5.SCHEMA", 0)
     with pytest.raises(DgaugError, match="found schema 1"):
         verify(store)
 

@@ -20,7 +20,7 @@ from dgaug.errors import DgaugError
 from dgaug.store.assemble import finish_store
 from dgaug.store.index import begin_store, read_state
 from dgaug.store.read import open_store
-from dgaug.store.shards import PictureBatch, finished_shards, write_shard
+from dgaug.store.shard_writer import PictureBatch, finished_shards, write_shard
 from dgaug.store.sources import Sources
 from dgaug.store.spec import default_shard_size
 
@@ -31,7 +31,7 @@ import itertools, pathlib
 from dataclasses import replace
 from small_store import SPEC, spec_with, batches_of, sources_of
 from dgaug.store.index import begin_store
-from dgaug.store.shards import write_shard
+from dgaug.store.shard_writer import write_shard
 sources = sources_of(30)
 spec = spec_with(planned=900, shard_size=300, codec="raw")
 store = pathlib.Path("store")
@@ -82,7 +82,7 @@ def test_a_full_disk_is_an_oserror_and_leaves_nothing(tmp_path: Path) -> None:
 import pathlib, resource, signal
 from dataclasses import replace
 from small_store import SPEC, spec_with, batches_of, sources_of, write_store
-from dgaug.store.shards import write_shard
+from dgaug.store.shard_writer import write_shard
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
 sources, spec = sources_of(30), spec_with(planned=900, shard_size=900, codec="raw")

@@ -12,19 +12,18 @@ import torch
 import yaml
 from PIL import Image
 
-from dgaug.data.training import read_data
+from dgaug.data.prepare import read_data
 from dgaug.models import checkpoints
-from dgaug.models.arithmetic import arithmetic, as_published
+from dgaug.models.blocks import arithmetic, as_published
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.runs import Run
 from dgaug.store.read import StoreDataset, open_store
-from dgaug.synthesis.codes import encode_pictures
-from dgaug.synthesis.drawing import draw_all, pixels_of, swap
-from dgaug.synthesis.interpolation import draw_between
+from dgaug.synthesis.draw import draw_all, draw_between, pixels_of, swap
+from dgaug.synthesis.encoding import encode_pictures
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledPictures
+from dgaug.training.dgnet_loop import preview
 from dgaug.training.networks import build_networks
-from dgaug.training.preview import preview
 
 FAINT = 1e-5
 """Before a layer norm, deviations of this size: there the two arithmetics differ by 40 percent, not by rounding."""

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from dgaug.data.pixels import denormalise, normalise
-from dgaug.data.training import read_data
+from dgaug.data.normalisation import denormalise, normalise
+from dgaug.data.prepare import read_data
 from dgaug.models.checkpoints import load_generator, load_reid
 from dgaug.models.reid import soft_labels
 from dgaug.runs import Run
 from dgaug.store.codecs import decode
 from dgaug.store.codes import open_codes
-from dgaug.store.shards import PictureBatch
-from dgaug.synthesis.codes import make_codes
+from dgaug.store.shard_writer import PictureBatch
 from dgaug.synthesis.decoding import PairDecoder, finished_batches
+from dgaug.synthesis.encoding import make_codes
 
 MICRO_BATCH = 8
 

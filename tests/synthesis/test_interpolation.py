@@ -12,8 +12,7 @@ from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_generator
 from dgaug.runs import Run
 from dgaug.store.read import open_store
-from dgaug.synthesis.drawing import draw_all, pixels_of
-from dgaug.synthesis.interpolation import draw_between, interpolate
+from dgaug.synthesis.draw import draw_all, draw_between, interpolate, pixels_of
 
 
 def donors_of(run: Run) -> list[Path]:

@@ -18,7 +18,7 @@ import pytest
 from synthesis_runs import files_of
 from tiny_run import PICTURES, RunCommand, finish_process, start_process
 
-from dgaug.data.training import read_data
+from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.models.checkpoints import load_generator
 from dgaug.runs import Run
@@ -26,8 +26,8 @@ from dgaug.store.codes import open_codes
 from dgaug.store.micro_batch import ON_CPU
 from dgaug.store.read import open_store
 from dgaug.store.verify import verify
-from dgaug.synthesis.codes import make_codes
 from dgaug.synthesis.decoding import PairDecoder
+from dgaug.synthesis.encoding import make_codes
 from dgaug.synthesis.job import synthesize
 
 

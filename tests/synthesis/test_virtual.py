@@ -25,10 +25,10 @@ from virtual_stores import write_tiny_virtual
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_generator
 from dgaug.runs import Run
-from dgaug.store.generator import read_decoder
 from dgaug.store.index import read_state
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.verify import verify
+from dgaug.store.virtual import read_decoder
 from dgaug.synthesis.job import synthesize
 
 

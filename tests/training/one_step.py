@@ -11,12 +11,12 @@ import torch
 from tiny_run import tiny_settings
 from torch import Tensor, nn
 
+from dgaug.distributed import Processes
 from dgaug.models.reid import ReidNetwork
-from dgaug.processes import Processes
 from dgaug.settings import Settings
 from dgaug.training.dgnet import DGNet
+from dgaug.training.losses import Batch
 from dgaug.training.networks import Networks, build_networks
-from dgaug.training.terms import Batch
 
 CLASSES, SIDE = 4, 4
 ITERATION = 7  # every ramp of the tiny schedule is at its end

@@ -13,7 +13,7 @@ from PIL import Image
 
 from dgaug.data import resized
 from dgaug.data.images import DamagedPicture, open_picture
-from dgaug.data.pixels import normalise
+from dgaug.data.normalisation import normalise
 from dgaug.data.records import IdentityData, Record
 from dgaug.training.batches import (
     LabelledPictures,

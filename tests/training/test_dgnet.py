@@ -13,8 +13,8 @@ from torch import nn
 from dgaug.models.reid import ReidNetwork
 from dgaug.settings import LossSettings
 from dgaug.training.dgnet import DGNet
+from dgaug.training.losses import Batch
 from dgaug.training.networks import build_networks
-from dgaug.training.terms import Batch
 
 CLASSES, B = 4, 2
 ITERATION = 7  # every ramp of the tiny schedule is at its end

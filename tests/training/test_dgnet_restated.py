@@ -12,8 +12,8 @@ from torch.nn.functional import cross_entropy, kl_div, l1_loss
 
 from dgaug.models.reid import ReidNetwork, soft_labels
 from dgaug.training.dgnet import DGNet
+from dgaug.training.losses import Batch
 from dgaug.training.networks import Networks, build_networks
-from dgaug.training.terms import Batch
 
 CLASSES, B = 4, 3
 ITERATION = 7  # every ramp of the tiny schedule is at its end

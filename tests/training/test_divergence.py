@@ -16,12 +16,12 @@ from torch import Tensor
 
 from dgaug.data.records import IdentityData, Record
 from dgaug.errors import DgaugError
-from dgaug.training import loop
+from dgaug.training import dgnet_loop
 from dgaug.training.batches import LabelledPictures, TrainingPictures
 from dgaug.training.dgnet import DGNet, Report
 from dgaug.training.divergence import broken_weights, divergence, shown_images
+from dgaug.training.losses import Batch
 from dgaug.training.sampling import OrderedBatches, Share, shuffled
-from dgaug.training.terms import Batch
 from dgaug.training.train import train
 
 SIZE = (64, 32)
@@ -121,7 +121,7 @@ def test_a_divergence_names_the_images_and_keeps_the_last_checkpoint(
         values = dict(terms) | changed
         return Report(list(values), torch.tensor(list(values.values())))
 
-    monkeypatch.setattr(loop.DGNet, "step", step)
+    monkeypatch.setattr(dgnet_loop.DGNet, "step", step)
     settings = tiny_settings(teacher={"iterations": 2}, schedule={"iterations": 4})
     (tmp_path / "config.yaml").write_text(settings.to_yaml())
     with pytest.raises(DgaugError) as told:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dgaug.training.erasing import draw_boxes, erase
+from dgaug.training.augmentation import draw_boxes, erase
 
 HEIGHT, WIDTH, COUNT = 64, 32, 2000
 

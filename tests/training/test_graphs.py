@@ -17,8 +17,8 @@ from dgaug.models.reid import ReidNetwork
 from dgaug.training import graphs
 from dgaug.training.dgnet import DGNet
 from dgaug.training.graphs import WARM_UP, IterationGraphs, Made, Recorded
+from dgaug.training.losses import Batch
 from dgaug.training.networks import build_networks
-from dgaug.training.terms import Batch
 
 CLASSES, SIDE = 4, 2
 

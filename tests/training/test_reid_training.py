@@ -10,19 +10,19 @@ import pytest
 import torch
 from tiny_run import assert_same_checkpoint, tiny_settings
 
-from dgaug.data.training import read_data
+from dgaug.data.prepare import read_data
+from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.models import checkpoints
 from dgaug.models.architectures import appearance_architecture, teacher_architecture
-from dgaug.processes import Processes
 from dgaug.runs import Run
-from dgaug.scores.features import features_of
+from dgaug.scores.retrieval.features import features_of
 from dgaug.settings import FeedSettings, ReidSettings
 from dgaug.store.read import open_store
-from dgaug.training import reid
+from dgaug.studies.feeds import StoreFeed
+from dgaug.training import reid_loop
 from dgaug.training.batches import LabelledPictures
-from dgaug.training.feed import StoreFeed
-from dgaug.training.reid import ReidJob, train_reid_network
+from dgaug.training.reid_loop import ReidJob, train_reid_network
 
 ALONE = Processes(torch.device("cpu"))
 
@@ -125,13 +125,13 @@ def test_a_learning_rate_that_is_far_too_high_ends_in_one_clear_line(job: ReidJo
 
 def test_losses_that_are_read_late_name_the_iteration_that_diverged(job: ReidJob) -> None:
     waiting = [
-        reid._Terms(7, ["identification", "total"], torch.tensor([1.0, 1.0])),
-        reid._Terms(8, ["identification", "teacher", "total"], torch.tensor([1.0, 2.0, 3.0])),
+        reid_loop._Terms(7, ["identification", "total"], torch.tensor([1.0, 1.0])),
+        reid_loop._Terms(8, ["identification", "teacher", "total"], torch.tensor([1.0, 2.0, 3.0])),
     ]
-    assert reid._read(waiting, job)[1] == {"identification": 1.0, "teacher": 2.0, "total": 3.0}
-    waiting += [reid._Terms(number, ["total"], torch.tensor([torch.nan])) for number in (9, 10)]
+    assert reid_loop._read(waiting, job)[1] == {"identification": 1.0, "teacher": 2.0, "total": 3.0}
+    waiting += [reid_loop._Terms(number, ["total"], torch.tensor([torch.nan])) for number in (9, 10)]
     with pytest.raises(DgaugError, match="training of teacher diverged at iteration 9; lower the learning rate"):
-        reid._read(waiting, job)
+        reid_loop._read(waiting, job)
 
 
 def test_a_gpu_is_waited_for_now_and_then_and_every_iteration_is_logged(
@@ -139,14 +139,14 @@ def test_a_gpu_is_waited_for_now_and_then_and_every_iteration_is_logged(
 ) -> None:
     often = terms_of(job, tmp_path / "often.pt")
     reads: list[int] = []
-    read = reid._read
+    read = reid_loop._read
 
-    def counted(waiting: list[reid._Terms], job: ReidJob) -> list[dict[str, float]]:
+    def counted(waiting: list[reid_loop._Terms], job: ReidJob) -> list[dict[str, float]]:
         reads.append(len(waiting))
         return read(waiting, job)
 
-    monkeypatch.setattr(reid, "_read", counted)
-    monkeypatch.setattr(reid, "_read_every", lambda device: 3)
+    monkeypatch.setattr(reid_loop, "_read", counted)
+    monkeypatch.setattr(reid_loop, "_read_every", lambda device: 3)
     assert terms_of(job, tmp_path / "seldom.pt") == often
     assert reads == [3, 1]
     assert_same_checkpoint(tmp_path / "often.pt", tmp_path / "seldom.pt")

@@ -9,14 +9,14 @@ import pytest
 import torch
 from tiny_run import RunCommand, tiny_settings
 
+from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.models.architectures import teacher_architecture
 from dgaug.models.reid import ReidNetwork
-from dgaug.processes import Processes
 from dgaug.settings import ReidSettings, ScheduleSettings
 from dgaug.training import room
 from dgaug.training.dgnet import DGNet
-from dgaug.training.reid_terms import ReidTerms
+from dgaug.training.reid_losses import ReidTerms
 from dgaug.training.room import Trial, fewest_turns, require_room
 from dgaug.training.trials import dgnet_trial, reid_trial
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dgaug.training.shifting import shifted
+from dgaug.training.augmentation import shifted
 
 
 def test_a_picture_is_mirrored_or_not_and_moved_by_at_most_the_padding() -> None:

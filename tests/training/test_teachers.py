@@ -8,7 +8,7 @@ import pytest
 from tiny_run import RunCommand, write_config
 
 from dgaug.models.checkpoints import load_reid
-from dgaug.models.ensemble import Ensemble
+from dgaug.models.reid import Ensemble
 from dgaug.runs import Run
 from dgaug.store.read import open_store
 

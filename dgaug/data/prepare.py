@@ -1,0 +1,134 @@
+"""The data of a run: recognised, limited, decoded once, and refused early where nothing can be learned.
+
+A smaller training split is for a first try, and to see what few labelled images are worth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from dgaug.data.damage import usable_data
+from dgaug.data.depth import FULL, Levels, find_levels, use_levels
+from dgaug.data.layouts import open_data
+from dgaug.data.left_out import left_out, undecoded
+from dgaug.data.plausible import doubts
+from dgaug.data.records import IdentityData, Record, Role, class_names
+from dgaug.data.summary import summary
+from dgaug.errors import DgaugError
+from dgaug.progress import Progress, silent
+from dgaug.settings import DataSettings
+
+_log = logging.getLogger("dgaug")
+
+
+def read_data(
+    root: Path, settings: DataSettings, *, splits: tuple[str, ...] = ("train",), progress: Progress = silent
+) -> IdentityData:
+    """A data set as `settings.data` wants it, the pictures of `splits` known to be readable.
+
+    Raises:
+        DgaugError: not recognised, damaged, or fewer than two training identities.
+    """
+    data = open_data(root, layout=settings.layout, pattern=settings.pattern, cameras=settings.cameras)
+    data = with_levels(data, settings.depth)
+    data = _limited(data, settings)
+    train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
+    data = replace(data, splits=data.splits | {"train": train})
+    identities = len(class_names(train))
+    if "train" in splits and identities < 2:
+        raise DgaugError(
+            f"{root}: {identities} training {'identity' if identities == 1 else 'identities'} found, at least two are "
+            "needed to learn what tells them apart; dgaug data check shows what was read"
+        )
+    if splits:
+        _log.info("%s", summary(data))
+        for sentence in (*data.notes, *doubts(data), *undecoded(left_out(data))):
+            _log.warning("%s: %s", data.source, sentence)
+    present = tuple(split for split in splits if split in data.splits)
+    data, dropped = usable_data(
+        data,
+        damaged=settings.damaged,
+        splits=present,
+        on_progress=lambda done, total: progress("reading pictures", done, total),
+    )
+    if dropped:
+        _log.warning("left out %d damaged pictures, the first: %s", len(dropped), dropped[0].record.path)
+    return data
+
+
+def with_levels(data: IdentityData, depth: str | Levels) -> IdentityData:
+    """The data set with the levels of its 16-bit images: `auto`, `full` or the levels; this process reads them so."""
+    levels = find_levels(data) if depth == "auto" else None if isinstance(depth, str) else depth
+    use_levels(data.root, levels or FULL)
+    if levels is None:
+        return data
+    note = f"16-bit images: {levels[0]:,} becomes black and {levels[1]:,} white"
+    return replace(data, levels=levels, notes=(*data.notes, note))
+
+
+def _limited(data: IdentityData, settings: DataSettings) -> IdentityData:
+    seed = settings.subset_seed
+    if settings.limit_identities is not None:
+        data = limit_identities(data, settings.limit_identities)
+    if settings.identities_fraction is not None:
+        count = len(class_names(data.splits.get("train", [])))
+        data = limit_identities(data, max(1, round(count * settings.identities_fraction)), seed=seed)
+    if settings.images_per_identity is not None:
+        data = limit_images(data, settings.images_per_identity, seed=seed)
+    return data
+
+
+def fingerprint(data: IdentityData) -> str:
+    """Hex sha256 of the training pictures' names and sizes: tells whether the data are still the same."""
+    digest = hashlib.sha256()
+    for record in data.splits["train"]:
+        digest.update(f"{record.path}\0{data.picture_path(record).stat().st_size}\n".encode())
+    return digest.hexdigest()
+
+
+def limit_identities(data: IdentityData, count: int, *, seed: int | None = None) -> IdentityData:
+    """Keep `count` training identities and all their pictures; the other splits stay whole.
+
+    The first ones in plain string order, or a random choice where a seed is given. Fewer are kept where there are
+    fewer.
+
+    Raises:
+        DgaugError: a count below one.
+    """
+    if count < 1:
+        raise DgaugError(f"at least one training identity must be left, not {count}")
+    train = data.splits.get("train", [])
+    names = class_names(train)
+    if seed is not None:
+        names = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
+    kept = set(names[:count])
+    limited = [record for record in train if record.role is Role.IDENTITY and record.identity in kept]
+    return replace(data, splits={**data.splits, "train": limited}) if "train" in data.splits else data
+
+
+def limit_images(data: IdentityData, count: int, *, seed: int) -> IdentityData:
+    """Keep `count` pictures of each training identity, chosen by the seed; all of one that has fewer.
+
+    Whatever the count, the choice of a smaller one is part of that of a larger one.
+
+    Raises:
+        DgaugError: a count below one.
+    """
+    if count < 1:
+        raise DgaugError(f"at least one picture of each identity must be left, not {count}")
+    train = data.splits.get("train", [])
+    kept: set[Record] = set()
+    found: Counter[str] = Counter()
+    for place in np.random.default_rng(seed).permutation(len(train)):
+        record = train[place]
+        found[record.identity] += 1
+        if found[record.identity] <= count:
+            kept.add(record)
+    limited = [record for record in train if record in kept]
+    return replace(data, splits={**data.splits, "train": limited}) if "train" in data.splits else data

@@ -1,0 +1,187 @@
+"""Sheets of images: the N x N grid with its donors on the edges, contact sheets, interpolations, worst and best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from dgaug.errors import DgaugError
+from dgaug.files import whole
+
+Pixels = NDArray[np.uint8]
+PAPER = (255, 255, 255)
+INK = (60, 60, 60)
+GAP = 4
+MARGIN = 28
+FONT_SIZE = 14
+TARGET_HEIGHT = 128
+"""Pictures lower than this are enlarged by a whole factor."""
+Rows = NDArray[np.int64]
+ROW_NAMES = ("appearance", "structure", "generated")
+BETWEEN = 6 * GAP
+STEP_MS = 100
+END_MS = 600
+
+
+def nxn_sheet(cells: Pixels, appearances: Pixels, structures: Pixels) -> Image.Image:
+    """The N x N picture: row i wears appearance i, column j stands in structure j.
+
+    Args:
+        cells: generated pictures uint8 [A, S, H, W, 3].
+        appearances: donors of the rows [A, H, W, 3], shown at the left.
+        structures: donors of the columns [S, H, W, 3], shown on top.
+    """
+    rows, columns, height, width = cells.shape[:4]
+    factor = enlargement(height)
+    step_y, step_x = height * factor + GAP, width * factor + GAP
+    first_y, first_x = MARGIN + step_y + 2 * GAP, MARGIN + step_x + 2 * GAP
+    sheet = Image.new("RGB", (first_x + columns * step_x + GAP, first_y + rows * step_y + GAP), PAPER)
+    for column in range(columns):
+        sheet.paste(enlarged(structures[column], factor), (first_x + column * step_x, MARGIN))
+    for row in range(rows):
+        sheet.paste(enlarged(appearances[row], factor), (MARGIN, first_y + row * step_y))
+        for column in range(columns):
+            place = (first_x + column * step_x, first_y + row * step_y)
+            sheet.paste(enlarged(cells[row, column], factor), place)
+    caption(sheet, "structure of", (first_x, 6))
+    caption_upright(sheet, "appearance of", (6, first_y))
+    return sheet
+
+
+def contact_sheet(rows: Sequence[Sequence[Pixels]], captions: Sequence[str] = ()) -> Image.Image:
+    """Rows of pictures uint8 [H, W, 3] of one size, each row with a caption above it."""
+    height, width = rows[0][0].shape[:2]
+    factor = enlargement(height)
+    head = MARGIN if captions else GAP
+    step_y, step_x = height * factor + GAP + head, width * factor + GAP
+    sheet = Image.new("RGB", (GAP + max(map(len, rows)) * step_x, GAP + len(rows) * step_y), PAPER)
+    for y, row in enumerate(rows):
+        if captions:
+            caption(sheet, captions[y], (GAP, y * step_y + 6))
+        for x, picture in enumerate(row):
+            sheet.paste(enlarged(picture, factor), (GAP + x * step_x, head + y * step_y))
+    return sheet
+
+
+def extreme_rows(scores: NDArray[Any], count: int = 8) -> tuple[Rows, Rows]:
+    """Rows of the `count` lowest scores, the lowest first, and of the highest, the highest first; never in both.
+
+    Raises:
+        DgaugError: fewer than two scores, or NaN among them.
+    """
+    if scores.ndim != 1 or len(scores) < 2 or np.isnan(scores).any():
+        raise DgaugError(f"worst and best pictures: expected at least 2 scores without NaN, found {list(scores.shape)}")
+    order = np.argsort(scores, kind="stable")
+    shown = min(count, len(scores) // 2)
+    return order[:shown], order[::-1][:shown]
+
+
+def extremes_sheet(
+    appearances: Pixels, structures: Pixels, generated: Pixels, scores: Sequence[Sequence[float]], *, what: str
+) -> Image.Image:
+    """The worst pictures at the left and the best at the right, each under its donors and above its score.
+
+    Args:
+        appearances: the appearance donors uint8 [2, K, H, W, 3], worst and best.
+        structures: the structure donors, of the same shape.
+        generated: the generated pictures, of the same shape.
+        scores: [2, K].
+        what: what the score is.
+    """
+    height, width = generated.shape[2:4]
+    factor = enlargement(height)
+    step_y, step_x = height * factor + 2 * GAP, width * factor + GAP
+    halves = [contact_sheet([list(row[side]) for row in (appearances, structures, generated)]) for side in range(2)]
+    sheet = Image.new("RGB", (2 * MARGIN + 2 * halves[0].width + BETWEEN, 2 * MARGIN + halves[0].height), PAPER)
+    for row, name in enumerate(ROW_NAMES):
+        caption_upright(sheet, name, (6, MARGIN + GAP + row * step_y))
+    for side, half in enumerate(halves):
+        left = MARGIN + side * (half.width + BETWEEN)
+        sheet.paste(half, (left, MARGIN))
+        caption(sheet, f"{('worst', 'best')[side]} by {what}", (left + GAP, 6))
+        for column, score in enumerate(scores[side]):
+            caption(sheet, f"{score:.2f}", (left + GAP + column * step_x, MARGIN + half.height + 4))
+    return sheet
+
+
+def interpolation_sheet(cells: Pixels, donors: Pixels, weights: Sequence[float], *, what: str) -> Image.Image:
+    """One row for each picture whose other code is kept, one column for each weight of the second donor.
+
+    Args:
+        cells: generated pictures uint8 [2, S, H, W, 3].
+        donors: the two pictures [2, H, W, 3]: above the first and the last column, and at the left of their row.
+        weights: of the second donor's code [S], 0 to 1.
+        what: the interpolated code, `appearance` or `structure`.
+    """
+    rows, steps, height, width = cells.shape[:4]
+    factor = enlargement(height)
+    step_y, step_x = height * factor + GAP, width * factor + GAP
+    first_y, first_x = MARGIN + step_y + 2 * GAP, MARGIN + step_x + 2 * GAP
+    sheet = Image.new("RGB", (first_x + steps * step_x + GAP, first_y + rows * step_y + GAP), PAPER)
+    kept = "structure" if what == "appearance" else "appearance"
+    for donor, column in enumerate((0, steps - 1)):
+        sheet.paste(enlarged(donors[donor], factor), (first_x + column * step_x, MARGIN))
+    for column in range(1, steps - 1):
+        caption(sheet, f"{weights[column]:.2g}", (first_x + column * step_x + 4, first_y - 7 * GAP))
+    for row in range(rows):
+        sheet.paste(enlarged(donors[row], factor), (MARGIN, first_y + row * step_y))
+        for column in range(steps):
+            sheet.paste(enlarged(cells[row, column], factor), (first_x + column * step_x, first_y + row * step_y))
+    caption(sheet, f"{what} of", (first_x, 6))
+    caption_upright(sheet, f"{kept} of", (6, first_y))
+    return sheet
+
+
+def save_animation(cells: Pixels, path: Path) -> Path:
+    """Write an endless GIF of pictures uint8 [R, S, H, W, 3], R side by side, first to last and back."""
+    rows, steps, height, width = cells.shape[:4]
+    factor = enlargement(height)
+    frames = []
+    for step in [*range(steps), *range(steps - 2, 0, -1)]:
+        frame = Image.new("RGB", (rows * (width * factor + GAP) - GAP, height * factor), PAPER)
+        for row in range(rows):
+            frame.paste(enlarged(cells[row, step], factor), (row * (width * factor + GAP), 0))
+        frames.append(frame.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG))
+    times = [END_MS if step in (0, steps - 1) else STEP_MS for step in range(len(frames))]
+    with whole(path) as aside:
+        frames[0].save(aside, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+    return path
+
+
+def save_sheet(sheet: Image.Image, path: Path) -> Path:
+    """Write a sheet whole, as PNG unless its name says otherwise; returns its path."""
+    kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
+    with whole(path) as aside:
+        sheet.save(aside, format=kind)
+    return path
+
+
+def enlargement(height: int) -> int:
+    """The whole factor that makes pictures of a height large enough to look at."""
+    return max(1, round(TARGET_HEIGHT / height))
+
+
+def enlarged(pixels: Pixels, factor: int) -> Image.Image:
+    """A picture uint8 [H, W, 3], larger by a whole factor."""
+    picture = Image.fromarray(pixels)
+    size = (picture.width * factor, picture.height * factor)
+    return picture.resize(size, Image.Resampling.BICUBIC) if factor > 1 else picture
+
+
+def caption(sheet: Image.Image, text: str, place: tuple[int, int]) -> None:
+    """Write a word from a place (x, y) on."""
+    ImageDraw.Draw(sheet).text(place, text, fill=INK, font=ImageFont.load_default(FONT_SIZE))
+
+
+def caption_upright(sheet: Image.Image, text: str, place: tuple[int, int]) -> None:
+    """Write a word upwards beside what starts at a place (x, y)."""
+    length = int(FONT_SIZE + ImageFont.load_default(FONT_SIZE).getlength(text))
+    label = Image.new("RGB", (length, 20), PAPER)
+    caption(label, text, (0, 0))
+    turned = label.rotate(90, expand=True)
+    sheet.paste(turned.crop((0, 0, 20, min(length, sheet.height - place[1]))), place)

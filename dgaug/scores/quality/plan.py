@@ -1,0 +1,248 @@
+"""What a call of `score_fid` will compute: encoders, pictures of both sides, and all that moves the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dgaug.device import default_device
+from dgaug.errors import DgaugError
+from dgaug.scores.quality.donor_metrics import BLOCK, ONE_BY_ONE, SAMPLE, Donors
+from dgaug.scores.quality.encoders import (
+    Encoder,
+    encoder_named,
+    fid_inception,
+    inception_cached,
+    judge_named,
+    reid_encoder,
+    require_independent,
+)
+from dgaug.scores.quality.feature_metrics import DUPLICATES, KERNEL, kernel_subset
+from dgaug.scores.quality.feature_statistics import BATCH, KEPT, Given
+from dgaug.scores.quality.fid_protocols import Preparation, Protocol
+from dgaug.scores.quality.image_sets import PictureSet, Rows
+from dgaug.scores.quality.inputs import Side, Subject
+from dgaug.scores.quality.metrics import INCEPTION_METRICS, LEAST, OF_DONORS, OF_OTHER_ENCODER
+from dgaug.scores.quality.ssim import ssim_parameters
+
+JUDGED = 1024
+"""Generated pictures that an independent judge is asked about."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The pictures of one side: which, in which order, what is done to them, and the digest of their contents."""
+
+    pictures: PictureSet
+    rows: Rows
+    preparation: Preparation
+    digest: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be computed.
+
+    Attributes:
+        encoders: whose features are compared; the clouds are those of the first.
+        judge: who is asked for identities; None: nobody but the teacher.
+        image_size: (H, W) of the generated pictures; None for given statistics.
+    """
+
+    subject: Subject
+    protocol: Protocol
+    metrics: Sequence[str] | None
+    encoders: list[Encoder]
+    judge: Encoder | None
+    generated: Chosen | Given
+    real: Chosen | Given
+    image_size: tuple[int, int] | None
+
+    def wants(self, name: str) -> bool:
+        """Whether a metric is asked for."""
+        return self.metrics is None or name in self.metrics
+
+    def wanted_of(self, encoder: Encoder) -> Callable[[str], bool]:
+        """Which scores of an encoder's features are asked for."""
+        names = INCEPTION_METRICS if encoder.frechet_key == "fid" else {}
+        return lambda name: self.wants(names.get(name, name))
+
+    @property
+    def of_donors(self) -> list[str]:
+        """The scores asked for that need the donors."""
+        return [name for name in OF_DONORS if self.wants(name)]
+
+    @cached_property
+    def donors(self) -> Donors | str:
+        """The donors of the generated pictures, or why they are not known; all pairs of a store are read for it."""
+        return Donors.of(self.subject.generated, self.subject.donors, self.protocol.seed)
+
+    def no_reconstructions(self) -> Tensor | None:
+        """Of the kept generated pictures of a store those with two donors; None: all, or duplicates are not wanted."""
+        if isinstance(self.generated, Given) or self.generated.pictures.store is None or not self.wants(DUPLICATES):
+            return None
+        pairs = self.generated.pictures.pairs()[self.generated.rows[:KEPT]]
+        return torch.from_numpy(np.flatnonzero(pairs[:, 0] != pairs[:, 1]))
+
+    def described(self) -> dict[str, Any]:
+        """Everything that moves the figures, for the result."""
+        teacher = self.subject.teacher
+        return {
+            "name": self.protocol.name,
+            "seed": self.protocol.seed,
+            "metrics": "all" if self.metrics is None else sorted(self.metrics),
+            "generated": _described(self.generated, self.subject.generated),
+            "real": _described(self.real, self.subject.real),
+            "image_size": None if self.image_size is None else list(self.image_size),
+            "encoders": {
+                encoder.name: {"sha256": encoder.sha256, "dimension": encoder.dimension} for encoder in self.encoders
+            },
+            "teacher": None if teacher is None else {"sha256": teacher.sha256},
+            "judge": None if self.judge is None else {"name": self.judge.name, "sha256": self.judge.sha256},
+            "batch": BATCH,
+            **self._used(),
+            "ssim": ssim_parameters(),
+            "device": default_device().type,
+            "versions": {name: metadata.version(name) for name in ("dgaug", "torch", "torchvision", "timm", "pillow")},
+        }
+
+    def _used(self) -> dict[str, Any]:
+        """How many images the scores are really taken over, see `results.FOLLOWS`; None where a score is not taken."""
+        sides = {"generated": self.generated, "real": self.real}
+        kept = {
+            name: None if isinstance(side, Given) else min(KEPT, len(side.rows))
+            for name, side in sides.items()
+            if self.encoders
+        }
+        fewer = min((count or 0 for count in kept.values()), default=0)
+        kernel = any(self.wanted_of(encoder)(KERNEL) for encoder in self.encoders)
+        return {
+            "features_kept": kept or None,
+            "kernel_subset": kernel_subset(fewer) if kernel else None,
+            **self._used_of_donors(),
+        }
+
+    def _used_of_donors(self) -> dict[str, Any]:
+        donors = self.donors if self.of_donors else ""
+        if isinstance(donors, str):
+            return dict.fromkeys(("looked_at_one_by_one", "judged", "block"))
+        crossed = len(donors.crossed)
+        judged = {"generated": min(JUDGED, crossed), "real": min(JUDGED, len(donors.store.sources))}
+        return {
+            "looked_at_one_by_one": min(SAMPLE, crossed) if any(map(self.wants, ONE_BY_ONE)) else None,
+            "judged": judged if self.judge is not None and crossed and self.wants("identity") else None,
+            "block": [BLOCK, BLOCK] if self.wants("variance") and donors.block is not None else None,
+        }
+
+
+def plan_of(
+    subject: Subject,
+    protocol: Protocol,
+    *,
+    metrics: Sequence[str] | None,
+    inception_weights: str | Path | None,
+    encoder: str | None,
+    judge: str | None,
+) -> Plan:
+    """Decide what is computed; the contents of both sides are read for it, but no network runs.
+
+    Raises:
+        DgaugError: weights are missing, pictures are damaged, too few or of two sizes, or the judge is not independent.
+    """
+    encoders = _encoders(subject, metrics, inception_weights, encoder)
+    judging = None if judge is None else judge_named(judge, device=default_device())
+    if judging is not None:
+        require_independent(judging, _involved(subject))
+    generated, real = subject.generated, subject.real
+    size = None if isinstance(generated, Given) else generated.one_size()
+    rows: list[tuple[PictureSet, Rows]] = []
+    for side, other in ((generated, real), (real, generated)):
+        if not isinstance(side, Given):
+            choose = protocol.generated_rows if side is generated else protocol.real_rows
+            rows.append((side, choose(side, other.count if isinstance(other, Given) else len(other))))
+    _require_enough(metrics or (), rows, [side for side in (generated, real) if isinstance(side, Given)])
+    chosen = {
+        side is generated: Chosen(
+            side, taken, protocol.preparation(side, generated=side is generated), side.digest(taken)
+        )
+        for side, taken in rows
+    }
+    sides = [side if isinstance(side, Given) else chosen[side is generated] for side in (generated, real)]
+    return Plan(subject, protocol, metrics, encoders, judging, sides[0], sides[1], size)
+
+
+def _require_enough(metrics: Sequence[str], sides: Sequence[tuple[PictureSet, Rows]], given: Sequence[Given]) -> None:
+    """Refuse sides that have too few images at all, or for a metric asked for by name; name the one that has."""
+    if not sides:
+        return
+    # Where a protocol takes as many of the larger side, both have equally many rows.
+    small, taken = min(sides, key=lambda side: (len(side[1]), len(side[0])))
+    if len(taken) < 2:
+        raise DgaugError(f"{small.root}: at least 2 pictures are needed to compare sets, found {len(taken)}")
+    for name, least in LEAST.items():
+        if name not in metrics:
+            continue
+        if given:
+            raise DgaugError(
+                f"--metrics {name} needs the pictures of both sides, {given[0].path} holds statistics only"
+            )
+        if len(taken) < least:
+            raise DgaugError(
+                f"--metrics {name} needs at least {least} pictures on each side, found {len(taken)} in {small.root}"
+            )
+
+
+def _encoders(
+    subject: Subject, metrics: Sequence[str] | None, inception_weights: str | Path | None, encoder: str | None
+) -> list[Encoder]:
+    device = default_device()
+    found = []
+    asked = metrics is not None and any(name in metrics for name in INCEPTION_METRICS.values())
+    if asked or inception_weights is not None:
+        found.append(fid_inception(None if inception_weights is None else Path(inception_weights), device=device))
+    elif metrics is None and inception_cached():
+        found.append(fid_inception(device=device))
+    needed = [name for name in OF_OTHER_ENCODER if metrics is not None and name in metrics]
+    if metrics is not None and not needed:
+        return found
+    if encoder is not None:
+        return [*found, encoder_named(encoder, option="--encoder", device=device)]
+    if subject.teacher is not None:
+        return [*found, reid_encoder(subject.teacher, "teacher")]
+    if any(name in INCEPTION_METRICS or not found for name in needed):
+        raise DgaugError(f"--metrics {needed[0]} needs an encoder: --encoder NAME=FILE, or a run with a teacher")
+    return found
+
+
+def _involved(subject: Subject) -> dict[str, str]:
+    """What had a part in making the pictures: sha256 by name."""
+    found = {}
+    if isinstance(subject.generated, PictureSet) and subject.generated.store is not None:
+        spec = subject.generated.store.spec
+        found = {"the teacher of the store": spec.teacher_sha256, "the store's generator": spec.generator_sha256}
+    if subject.teacher is not None:
+        found["the run's teacher"] = subject.teacher.sha256
+    return found
+
+
+def _described(chosen: Chosen | Given, side: Side) -> dict[str, Any]:
+    if isinstance(chosen, Given):
+        return {"kind": "statistics", "sampled": chosen.count, "contents": chosen.sha256}
+    found: dict[str, Any] = {
+        "kind": chosen.pictures.kind,
+        "pictures": len(chosen.pictures),
+        "sampled": len(chosen.rows),
+        "contents": chosen.digest,
+    }
+    store = chosen.pictures.store
+    if store is not None:
+        found |= {"pairs": store.spec.pairs, "codec": store.spec.codec, "quality": store.spec.quality}
+    return found | chosen.preparation.described()

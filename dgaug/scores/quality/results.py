@@ -1,0 +1,142 @@
+"""What `score_fid` leaves behind: figures as JSON and CSV, and the pictures that show what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dgaug.data.toy import is_toy
+from dgaug.errors import DgaugError
+from dgaug.figures.charts import clouds, save_figure
+from dgaug.figures.sheets import contact_sheet, extreme_rows, extremes_sheet, save_sheet
+from dgaug.files import read_json, whole, write_figures
+from dgaug.scores.quality.donor_metrics import SAMPLE, Donors
+from dgaug.scores.quality.image_sets import PictureSet, Rows, resized
+from dgaug.scores.quality.oracle import clothed_body_errors, true_pictures
+
+SCORES = "scores.json"
+FOLLOWS = ("features_kept", "kernel_subset", "looked_at_one_by_one", "judged", "block")
+"""What a protocol records that follows from the rest of it: how much was used of what there was."""
+SHEET_COLUMNS = 12
+CLOUD = 2_000
+"""Points of each cloud."""
+
+
+def finished_result(folder: Path, protocol: dict[str, Any]) -> dict[str, Any] | None:
+    """The result in a folder, if it was made with this protocol; None where there is none.
+
+    Raises:
+        DgaugError: there is a result with another protocol; names what differs.
+    """
+    path = folder / SCORES
+    if not path.is_file():
+        return None
+    result: dict[str, Any] = read_json(path)
+    before, asked = (_decisive(one) for one in (result.get("protocol"), protocol))
+    changed = [name for name in before | asked if before.get(name, "none") != asked.get(name, "none")]
+    if not changed:
+        return result
+    named = [f"{name}: {_short(before.get(name))} there, {_short(asked.get(name))} asked for" for name in changed[:3]]
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+    raise DgaugError(
+        f"{path} holds scores with other settings ({'; '.join(named)}{more}); choose another --out, or start over with "
+        "--force"
+    )
+
+
+def _decisive(protocol: Any) -> dict[str, Any]:
+    """A protocol without what follows from the rest: earlier versions recorded the limits in its place."""
+    return {name: value for name, value in flat(protocol).items() if name.partition("/")[0] not in FOLLOWS}
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    """Write `scores.csv`, then `scores.json`, which says that everything is there."""
+    rows = [
+        {"protocol": result["protocol"]["name"], "metric": name, "value": value}
+        for name, value in flat(result["scores"]).items()
+    ]
+    with whole(folder / "scores.csv") as aside:
+        pd.DataFrame(rows).to_csv(aside, index=False)
+    write_figures(folder / SCORES, result)
+
+
+def draw_pairs(donors: Donors, path: Path) -> None:
+    """A sheet of generated pictures under their donors and, where there are any, their true pictures."""
+    sample = donors.pictures.at(donors.pictures.choice(SHEET_COLUMNS, donors.seed))
+    sheet = {
+        "appearance donors": donors.originals(sample.appearance),
+        "structure donors": donors.originals(sample.structure),
+        "generated": sample.pixels,
+    }
+    if is_toy(donors.root):
+        sheet["true picture"] = true_pictures(sample, donors.store.sources, donors.root)
+    save_sheet(contact_sheet(list(map(list, sheet.values())), list(sheet)), path)
+
+
+def draw_extremes(
+    donors: Donors, rows: Rows, scores: NDArray[np.float64], path: Path, *, what: str, low_is_good: bool = False
+) -> None:
+    """The worst and the best of some rows of a store by their scores [M]."""
+    halves = extreme_rows(-scores if low_is_good else scores)
+    sample = donors.pictures.at(rows[np.concatenate(halves)])
+    shape = 2, len(halves[0]), *sample.pixels.shape[1:]
+    sheet = extremes_sheet(
+        donors.originals(sample.appearance).reshape(shape),
+        donors.originals(sample.structure).reshape(shape),
+        sample.pixels.reshape(shape),
+        [list(map(float, scores[half])) for half in halves],
+        what=what,
+    )
+    save_sheet(sheet, path)
+
+
+def draw_unjudged_extremes(donors: Donors, path: Path, *, wants: Callable[[str], bool]) -> None:
+    """The worst and the best of a sample by a wanted score that needs no judge; nothing where there is none.
+
+    On embedded data the error against the true picture, else how sure the teacher is of the appearance donor.
+    """
+    rows = donors.pictures.choice(SAMPLE, donors.seed, among=donors.crossed)
+    if len(rows) < 2:
+        return
+    if wants("oracle") and is_toy(donors.root):
+        errors = clothed_body_errors(donors.pictures.at(rows), donors.store.sources, donors.root)
+        what = "error on the clothed body (grey levels)"
+        draw_extremes(donors, rows, errors, path, what=what, low_is_good=True)
+    elif wants("teacher") and donors.store.has_labels:
+        worn = donors.store.sources.identity[donors.pairs[rows, 0]]
+        sure = np.array([donors.store.dense_label(int(row))[who] for row, who in zip(rows, worn, strict=True)])
+        draw_extremes(donors, rows, sure, path, what="the teacher's probability of the appearance donor")
+
+
+def draw_duplicates(generated: PictureSet, rows: Rows, real: PictureSet, neighbours: Rows, path: Path) -> None:
+    """Generated pictures that lie nearest to a real one, above it."""
+    above = generated.pictures(rows)
+    below = resized(real.pictures(neighbours), above[0].shape[:2])
+    save_sheet(contact_sheet([above, below], ["generated, nearest to a real one first", "the nearest real one"]), path)
+
+
+def draw_clouds(generated: Tensor, real: Tensor, path: Path, encoder: str) -> None:
+    """Both clouds of features, at most `CLOUD` points each."""
+    if len(real) >= 3:
+        save_figure(clouds(real[:CLOUD].numpy(), generated[:CLOUD].numpy(), encoder=encoder), path)
+
+
+def flat(content: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one level, names joined by a slash."""
+    if not isinstance(content, dict):
+        return {}
+    level: dict[str, Any] = {}
+    for name, value in content.items():
+        level |= flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
+    return level
+
+
+def _short(value: object) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
+    return text if len(text) <= 24 else text[:8] + "…"

@@ -1,0 +1,168 @@
+"""The protocols that query and gallery are evaluated by, and what each of them found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dgaug.data.records import Record
+from dgaug.progress import Progress, silent
+from dgaug.scores.retrieval.features import Split, retrieval_of
+from dgaug.scores.retrieval.ranking import PerQuery, Ranking, Retrieval, score_queries, summary
+from dgaug.scores.retrieval.reranking import RerankedScores, Reranking
+from dgaug.scores.retrieval.similarity import Scorer, WeightedScores, Weightings
+from dgaug.scores.retrieval.single_shot import single_shot
+
+SINGLE_QUERY = "single-query"
+MULTI_QUERY = "multi-query"
+RERANKED = "re-ranked"
+SINGLE_SHOT = "single-gallery-shot"
+
+_log = logging.getLogger("dgaug")
+
+Tables = dict[str, Ranking]
+"""By feature (`prim`, `fine`, `both`), the figures of `evaluate_ranking`."""
+
+
+@dataclass(frozen=True)
+class Protocols:
+    """What is evaluated beside single queries.
+
+    Attributes:
+        metric: one of `METRICS`; re-ranking always takes the squared Euclidean distance.
+        reranking: its parameters; None: none.
+        multi_query: the pictures that stand for a query of their identity and camera; None: none.
+        single_shot: repeats of the CUHK03 protocol; 0: none.
+        seed: of these repeats.
+    """
+
+    metric: str = "inner"
+    reranking: Reranking | None = None
+    multi_query: Split | None = None
+    single_shot: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RankedPicture:
+    """A gallery picture in the ranking of a query; `right`: it shows the query's identity."""
+
+    record: Record
+    score: float
+    right: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found.
+
+    Attributes:
+        protocol: how, as `--json` prints it.
+        ranking: by protocol (`single-query`, ...), its tables.
+        per_query: by protocol (but single-gallery-shot) and feature, first rank and average precisions of each query,
+            in the order of `query`.
+        query: the queries and their features.
+        gallery: the gallery and its features.
+    """
+
+    protocol: Mapping[str, object]
+    ranking: Mapping[str, Tables]
+    per_query: Mapping[str, Mapping[str, PerQuery]]
+    query: Split
+    gallery: Split
+    _retrieval: Retrieval
+    _scorers: Mapping[str, Scorer]
+
+    @property
+    def feature(self) -> str:
+        """The feature that stands for the model: `both` where there are two heads, else `prim`."""
+        return list(self.ranking[SINGLE_QUERY])[-1]
+
+    def ranked(
+        self, query: int, *, count: int = 10, feature: str | None = None, protocol: str = SINGLE_QUERY
+    ) -> list[RankedPicture]:
+        """The first pictures of a query's ranking; `query` is its row in `query.records`."""
+        wanted = feature or self.feature
+        found = next(scored for scored in self._scorers[protocol](slice(query, query + 1)) if scored.name == wanted)
+        columns, right = self._retrieval.ranking(query, found.scores[0], float(found.resolution[0]))
+        return [
+            RankedPicture(self.gallery.records[self._retrieval.kept[column]], float(found.scores[0, column]), bool(hit))
+            for column, hit in zip(columns[:count], right[:count], strict=True)
+        ]
+
+    def __getitem__(self, feature: str) -> Ranking:
+        """The figures of a feature (`prim`, `fine`, `both`) for single queries."""
+        return self.ranking[SINGLE_QUERY][feature]
+
+    def as_json(self) -> dict[str, object]:
+        """Figures and protocol, as `--json` prints them: by feature for single queries, then by other protocols."""
+        others = {name: tables for name, tables in self.ranking.items() if name != SINGLE_QUERY}
+        return {**self.ranking[SINGLE_QUERY], **others, "protocol": self.protocol}
+
+
+def evaluate_splits(
+    query: Split,
+    gallery: Split,
+    weightings: Weightings,
+    *,
+    protocols: Protocols | None = None,
+    described: Mapping[str, object] | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Evaluate features under every weighting; `described` becomes the `protocol` of the result.
+
+    Raises:
+        DgaugError: NaN in the features, or no query with a match.
+    """
+    protocols = protocols or Protocols()
+    retrieval = retrieval_of(query, gallery)
+    if retrieval.same_features:
+        _log.warning(
+            "%d times a gallery image has a query's features to the last bit, so it shows the same image, saved again; "
+            "it does not rank for that query",
+            retrieval.same_features,
+        )
+    asked, found = retrieval.query.features, retrieval.gallery.features
+    single = WeightedScores(asked, found, weightings, metric=protocols.metric)
+    scorers: dict[str, Scorer] = {SINGLE_QUERY: single}
+    if protocols.multi_query is not None:
+        together = multi_query_features(query, protocols.multi_query).to(asked)
+        scorers[MULTI_QUERY] = WeightedScores(together, found, weightings, metric=protocols.metric)
+    if protocols.reranking is not None:
+        scorers[RERANKED] = RerankedScores(asked, found, weightings, parameters=protocols.reranking, progress=progress)
+    per_query = {name: score_queries(retrieval, scorer) for name, scorer in scorers.items()}
+    ranking: dict[str, Tables] = {
+        name: {feature: summary(scores) | retrieval.counts for feature, scores in by_feature.items()}
+        for name, by_feature in per_query.items()
+    }
+    if protocols.single_shot:
+        tables = single_shot(retrieval, single, repeats=protocols.single_shot, seed=protocols.seed)
+        ranking[SINGLE_SHOT] = {feature: table | retrieval.counts for feature, table in tables.items()}
+    copies = {"same_file": retrieval.same_file, "same_features": retrieval.same_features}
+    protocol = {**(described or {}), "copies_left_out": copies}
+    return Evaluation(protocol, ranking, per_query, query, gallery, retrieval, scorers)
+
+
+def multi_query_features(query: Split, pictures: Split) -> Tensor:
+    """The mean feature [Q, D] of the pictures of each query's identity and camera; its own where there is none.
+
+    As published, the mean is not scaled to unit length again (method: ranking).
+    """
+    _, groups = np.unique(_keys(query, pictures), axis=0, return_inverse=True)
+    own, theirs = groups[: len(query.records)], torch.from_numpy(groups[len(query.records) :])
+    counts = torch.bincount(theirs, minlength=int(groups.max()) + 1)
+    sums = torch.zeros(len(counts), query.features.shape[1], dtype=torch.float64)
+    sums.index_add_(0, theirs, pictures.features.double())
+    means = sums / counts.clamp(min=1)[:, None]
+    return torch.where(counts[own, None] > 0, means[own], query.features.double())
+
+
+def _keys(query: Split, pictures: Split) -> NDArray[np.int64]:
+    """Identity and camera [Q + N, 2] of the queries and of the pictures that may stand for them."""
+    return np.concatenate([np.stack([side.identities, side.cameras], axis=1) for side in (query, pictures)])

@@ -1,0 +1,214 @@
+"""What an export writes: a folder of JPEG files with Market-1501 names, tar shards, tables."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgaug.data.records import UNKNOWN_CAMERA
+from dgaug.errors import DgaugError
+from dgaug.files import csv_writer, whole
+from dgaug.store.export_folder import IDENTITIES, LABELS, PICTURES, UNFINISHED, ExportSpec, failure_named, tar_name
+from dgaug.store.export_rows import RowBatch, label_width, row_batches
+from dgaug.store.read import StoreDataset
+from dgaug.store.sources import Sources
+
+Done = Callable[[int], None]
+"""Told after each batch how many pictures are done; may raise to stop."""
+IDENTITY_OF = ("appearance", "structure", "new")
+# Toolboxes keep identities as 32-bit integers.
+_MOST_DIGITS = 9
+
+
+@dataclass(frozen=True)
+class MarketNames:
+    """How pictures are named: `0002_c1s1_0000451_00.jpg` is picture 451 of the store.
+
+    The number of the picture has at least seven digits, six in the names of Market-1501: generated pictures can be
+    put beside real ones. The camera is that of the structure donor, whose viewpoint and background the picture has.
+
+    Attributes:
+        numbers: the text of each class's identity, four digits or more.
+        further: the text of the one identity that no source has.
+        renumbered: whether the identities' own names are no different numbers and they were counted from 1.
+        identity: whose identity: `appearance`, `structure`, or `new`: one further identity for all pictures.
+        unknown_camera: the number for an unknown camera; None: the name has no camera field.
+    """
+
+    numbers: list[str]
+    further: str
+    renumbered: bool
+    identity: str
+    unknown_camera: int | None
+
+    def name(self, picture: int, *, appearance: int, structure: int, camera: int) -> str:
+        """The file name of a picture whose donors are of these classes; `camera` is the structure donor's."""
+        number = self.further
+        if self.identity != "new":
+            number = self.numbers[appearance if self.identity == "appearance" else structure]
+        seen_by = self.unknown_camera if camera == UNKNOWN_CAMERA else camera
+        field = "" if seen_by is None else f"_c{seen_by}s1"
+        return f"{number}{field}_{picture:07d}_00.jpg"
+
+
+def market_names(sources: Sources, *, identity: str, unknown_camera: int | None) -> MarketNames:
+    """The naming of a store's pictures.
+
+    Raises:
+        DgaugError: unknown `identity`, or `unknown_camera` is the number of a real camera.
+    """
+    if identity not in IDENTITY_OF:
+        raise DgaugError(f"expected --identity to be one of {', '.join(IDENTITY_OF)}, found {identity!r}")
+    if unknown_camera is not None and unknown_camera in sources.camera:
+        raise DgaugError(f"camera {unknown_camera} is a real one of these pictures; choose another --unknown-camera")
+    names = sources.class_name
+    plain = all(name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS for name in names)
+    kept = plain and len({int(name) for name in names}) == len(names)
+    numbers = [name.zfill(4) for name in names] if kept else [f"{number:04d}" for number in range(1, len(names) + 1)]
+    further = f"{1 + max(map(int, numbers)):04d}"
+    return MarketNames(numbers, further, not kept, identity, unknown_camera)
+
+
+def write_folders(store: StoreDataset, out: Path, spec: ExportSpec, *, names: MarketNames, done: Done) -> None:
+    """Write `bounding_box_train/`, `labels.csv` and `identities.csv`.
+
+    The folder has another name until all is there; a picture that has its name is whole, and is kept.
+    """
+    working = out / (PICTURES + UNFINISHED)
+    if (out / PICTURES).is_dir() and not working.exists():
+        (out / PICTURES).rename(working)
+    working.mkdir(exist_ok=True)
+    header = ["file", *_columns(label_width(store, spec.labels))]
+    with _table(out / LABELS, header, store.sources) as write_row:
+        for batch in row_batches(store, spec.labels, stop=spec.pictures, pictures=True):
+            for row, described in enumerate(_described(batch)):
+                name = _name(names, batch, row)
+                _keep_or_write(working / name, batch, row)
+                write_row([f"{PICTURES}/{name}", *described])
+            done(batch.start + len(batch))
+    with _table(out / IDENTITIES, ["identity", "name"], store.sources) as write_row:
+        for number, name in zip(names.numbers, store.sources.class_name, strict=True):
+            write_row([number, name])
+    # One call in place of one per picture: on the medium before the folder has its name.
+    os.sync()
+    working.rename(out / PICTURES)
+
+
+def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) -> None:
+    """Write `000000.tar`, ...: KEY.jpg and KEY.json for each picture; a tar that is there is whole, and is kept."""
+    for number in range(spec.tars):
+        start = number * spec.shard_size
+        stop = min(start + spec.shard_size, spec.pictures)
+        path = out / tar_name(number)
+        if path.is_file():
+            done(stop)
+            continue
+        with failure_named(path), whole(path) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for batch in row_batches(store, spec.labels, start=start, stop=stop, pictures=True):
+                for row, described in enumerate(_documents(batch, spec.labels)):
+                    key = f"{batch.start + row:09d}"
+                    _add(tar, f"{key}.jpg", batch.jpeg(row))
+                    _add(tar, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
+                done(batch.start + len(batch))
+
+
+def write_csv(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) -> None:
+    """Write `labels.csv` alone: every pair with its donors and its label."""
+    with _table(out / LABELS, ["picture", *_columns(label_width(store, spec.labels))], store.sources) as write_row:
+        for batch in row_batches(store, spec.labels, stop=spec.pictures, pictures=False):
+            for row, described in enumerate(_described(batch)):
+                write_row([batch.start + row, *described])
+            done(batch.start + len(batch))
+
+
+def _columns(width: int) -> list[str]:
+    donors = ["appearance", "structure", "appearance_identity", "structure_identity", "camera"]
+    return [*donors, *(f"{what}_{rank}" for rank in range(1, width + 1) for what in ("label", "probability")), "rest"]
+
+
+def _described(batch: RowBatch) -> Iterator[list[object]]:
+    """The columns of each row; probabilities as the shortest text that gives the stored float16 again."""
+    sources, names = batch.store.sources, batch.class_names
+    shares, rest = batch.labels.probability.astype(str), batch.labels.rest.astype(str)
+    for row, (i, j) in enumerate(zip(batch.appearance.tolist(), batch.structure.tolist(), strict=True)):
+        ranked = zip(batch.labels.classes[row].tolist(), shares[row].tolist(), strict=True)
+        label = [text for number, share in ranked for text in (names[number], share)]
+        donors = [sources.path[i], sources.path[j], sources.identity_name[i], sources.identity_name[j]]
+        yield [*donors, _camera(sources, j), *label, rest[row]]
+
+
+def _documents(batch: RowBatch, policy: str) -> Iterator[dict[str, object]]:
+    """The JSON object of each row."""
+    shares, rest = batch.labels.probability.astype(str), batch.labels.rest.astype(str)
+    for row, (i, j) in enumerate(zip(batch.appearance.tolist(), batch.structure.tolist(), strict=True)):
+        yield {
+            "appearance": _donor(batch.store.sources, i),
+            "structure": _donor(batch.store.sources, j),
+            "label": {
+                "policy": policy,
+                "class": batch.labels.classes[row].tolist(),
+                "identity": [batch.class_names[number] for number in batch.labels.classes[row].tolist()],
+                "probability": [float(share) for share in shares[row]],
+                "rest": float(rest[row]),
+            },
+        }
+
+
+def _donor(sources: Sources, row: int) -> dict[str, object]:
+    return {
+        "path": sources.path[row],
+        "identity": sources.identity_name[row],
+        "class": int(sources.identity[row]),
+        "camera": _camera(sources, row),
+    }
+
+
+def _camera(sources: Sources, row: int) -> int | None:
+    camera = int(sources.camera[row])
+    return None if camera == UNKNOWN_CAMERA else camera
+
+
+def _name(names: MarketNames, batch: RowBatch, row: int) -> str:
+    sources, i, j = batch.store.sources, int(batch.appearance[row]), int(batch.structure[row])
+    classes = int(sources.identity[i]), int(sources.identity[j])
+    camera = int(sources.camera[j])
+    return names.name(batch.start + row, appearance=classes[0], structure=classes[1], camera=camera)
+
+
+def _keep_or_write(path: Path, batch: RowBatch, row: int) -> None:
+    if _is_whole(path, None if batch.stored is None else len(batch.stored[row])):
+        return
+    aside = path.with_name(f".{path.name}{UNFINISHED}")
+    with failure_named(path):
+        aside.write_bytes(batch.jpeg(row))
+        os.replace(aside, path)
+
+
+def _is_whole(path: Path, size: int | None) -> bool:
+    # After a power cut a renamed file may be empty or short.
+    try:
+        found = path.stat().st_size
+    except FileNotFoundError:
+        return False
+    return found == size if size is not None else found > 0
+
+
+@contextmanager
+def _table(path: Path, header: Sequence[str], sources: Sources) -> Iterator[Callable[[Sequence[object]], object]]:
+    with failure_named(path), whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
+        write_row = csv_writer(stream, [*sources.path, *sources.class_name])
+        write_row(header)
+        yield write_row
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    # Time, owner and mode stay those of a fresh TarInfo: the same store gives the same bytes.
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    tar.addfile(entry, io.BytesIO(data))

@@ -1,0 +1,146 @@
+"""The rows of a finished store in pair order, a few hundred at a time: JPEG bytes as they are, labels by policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dgaug.errors import DgaugError
+from dgaug.store.codecs import encode
+from dgaug.store.index import ShardList, read_state, shard_list
+from dgaug.store.labels import TopLabels, dense_labels, top_labels
+from dgaug.store.policies import LABEL_FREE, POLICIES, policy_classes
+from dgaug.store.read import StoreDataset, StoreItem
+from dgaug.store.safe_hdf5 import own, reading
+from dgaug.store.schema import DATASET_FILE, TOP
+from dgaug.store.shard_reader import checked_jpegs
+
+BATCH = 256
+QUALITY = 95
+"""JPEG quality of pictures that a store keeps in another form."""
+_WIDTH = {"appearance": 1, "structure": 1, "pseudo": 1, "two-soft": 2, "extra-class": 1}
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Rows [start, start + B) of a store.
+
+    Attributes:
+        store: where they come from.
+        start: the first row.
+        appearance, structure: int64 [B], rows of the sources.
+        labels: what the policy makes of them, the most probable classes first.
+        class_names: of the classes that the policy knows.
+        stored: the JPEG files in the store; None where it keeps another form.
+    """
+
+    store: StoreDataset
+    start: int
+    appearance: NDArray[np.int64]
+    structure: NDArray[np.int64]
+    labels: TopLabels
+    class_names: list[str]
+    stored: list[bytes] | None
+    _drawn: dict[int, list[StoreItem]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.appearance)
+
+    def jpeg(self, row: int) -> bytes:
+        """A picture as a JPEG file, byte by byte that of the store where it keeps one; DgaugError where damaged."""
+        if self.stored is not None:
+            return self.stored[row]
+        # A store of codes draws as many at once; pictures that nobody asks for are not drawn.
+        size = self.store.drawn_at_once
+        group, place = divmod(row, size)
+        if group not in self._drawn:
+            first = self.start + group * size
+            self._drawn.clear()
+            self._drawn[group] = self.store.__getitems__(range(first, min(first + size, self.start + len(self))))
+        return encode(self._drawn[group][place].picture, codec="jpeg", quality=QUALITY)
+
+
+def label_policy(store: StoreDataset, name: str | None) -> str:
+    """A known policy that this store can serve; None: `soft`, or `appearance` where it has no labels.
+
+    Raises:
+        DgaugError: no such policy, or one that needs the labels which the store lacks.
+    """
+    unlabelled = store.spec.labels == "none"
+    chosen = name or ("appearance" if unlabelled else "soft")
+    if chosen not in POLICIES:
+        raise DgaugError(f"unknown label policy {chosen!r}; known are {', '.join(POLICIES)}")
+    if unlabelled and chosen not in LABEL_FREE:
+        raise DgaugError(
+            f"the labels {chosen!r} need a teacher's, the store {store.path} has none; use --labels "
+            f"{' or '.join(LABEL_FREE)}, or synthesize with a teacher"
+        )
+    return chosen
+
+
+def label_width(store: StoreDataset, policy: str) -> int:
+    """How many classes of a label are written."""
+    return min(_WIDTH.get(policy, TOP), len(store.sources.class_name))
+
+
+def store_shards(store: StoreDataset) -> ShardList:
+    """The shards of a store; their hashes are those of its content."""
+    state = read_state(store.path)
+    if state is None:
+        raise DgaugError(f"expected a store in {store.path}, found none")
+    return shard_list(store.path, state)
+
+
+def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, pictures: bool) -> Iterator[RowBatch]:
+    """Rows [start, stop) in constant memory, one open shard at a time.
+
+    Raises:
+        DgaugError: a shard or a picture is damaged.
+    """
+    shards = store_shards(store)
+    bounds = [*shards.start.tolist(), len(store)]
+    copied = pictures and store.spec.codec == "jpeg"
+    for path, (low, high) in zip(shards.path, pairwise(bounds), strict=True):
+        first, last = max(start, low), min(stop, high)
+        if first >= last:
+            continue
+        with reading(store.path / path) as shard, reading(store.path / DATASET_FILE) as index:
+            for begin in range(first, last, BATCH):
+                rows = slice(begin - low, min(begin + BATCH, last) - low)
+                donors = [own(shard, f"pair/{donor}")[rows].astype(np.int64) for donor in ("appearance", "structure")]
+                checksums = own(index, "image/crc32")[begin : begin + rows.stop - rows.start] if copied else None
+                yield RowBatch(
+                    store=store,
+                    start=begin,
+                    appearance=donors[0],
+                    structure=donors[1],
+                    labels=_labels(store, shard, rows, donors, policy),
+                    class_names=policy_classes(policy, store.sources.class_name),
+                    stored=None if checksums is None else checked_jpegs(shard, rows, checksums),
+                )
+
+
+def _labels(
+    store: StoreDataset, shard: h5py.File, rows: slice, donors: list[NDArray[np.int64]], policy: str
+) -> TopLabels:
+    kind, classes = store.spec.labels, len(store.sources.class_name)
+    if kind == "top":
+        stored = TopLabels(*(own(shard, f"label/{name}")[rows] for name in ("class", "probability", "rest")))
+        dense = None if policy == "soft" else dense_labels(stored, classes)
+    elif kind == "dense":
+        dense = own(shard, "label/dense")[rows].astype(np.float32)
+        stored = top_labels(dense)
+    else:
+        dense = np.full((len(donors[0]), classes), 1 / classes, np.float32)
+        stored = top_labels(dense)
+    if policy == "soft" or dense is None:
+        return stored
+    identities = [torch.from_numpy(store.sources.identity[donor].astype(np.int64)) for donor in donors]
+    target = POLICIES[policy](torch.from_numpy(dense), identities[0], identities[1])
+    return top_labels(target.numpy(), label_width(store, policy))

@@ -1,0 +1,285 @@
+"""Generated images from a store, batch by batch and without end, as a function of the iteration.
+
+Where the store holds codes the feed is an online one: the images of a batch are decoded on the training device when
+the batch is asked for, and a teacher that the store was opened with labels them there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dgaug.data.normalisation import normalise
+from dgaug.errors import DgaugError
+from dgaug.files import file_sha256
+from dgaug.progress import Progress
+from dgaug.runs import Run
+from dgaug.seeding import draws
+from dgaug.store.policies import LABEL_FREE, POLICIES
+from dgaug.store.read import StoreDataset, open_store
+from dgaug.synthesis.job import synthesize
+from dgaug.training.batches import LabelledPictures
+from dgaug.training.reid_losses import Feed, GeneratedBatch
+from dgaug.transfer import upload
+
+FEEDS = ("none", "stored", "online", "both")
+CODES = "codes"
+"""The store that an online feed draws from, in the folder of the study."""
+_log = logging.getLogger("dgaug")
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What of a store may be used beside some training pictures.
+
+    Attributes:
+        rows: its pictures whose donors are both training pictures; None: all.
+        classes: int64 [C], its class of each of the training identities; None: the same classes.
+    """
+
+    rows: NDArray[np.int64] | None = None
+    classes: Tensor | None = None
+
+    def label(self, label: Tensor) -> Tensor:
+        """Soft labels [B, theirs] over the training identities [B, C], renormalised; evenly where none is left."""
+        if self.classes is None:
+            return label
+        kept = label[:, upload(self.classes, label.device)] + 1e-9
+        return kept / kept.sum(dim=1, keepdim=True)
+
+    def identity(self, identity: Tensor) -> Tensor:
+        """Classes [B] of donors as those of the training identities."""
+        return identity if self.classes is None else torch.searchsorted(upload(self.classes, identity.device), identity)
+
+
+@dataclass(frozen=True)
+class StoreFeed:
+    """Random pictures of a store, on its device, with their targets under a label policy.
+
+    `confidence`: a picture counts as much as its most probable class is probable; otherwise all count 1. `stream`
+    tells feeds of the same seed apart.
+    """
+
+    store: StoreDataset
+    batch_size: int
+    seed: int
+    policy: str = "soft"
+    fitting: Fitting = Fitting()
+    confidence: bool = False
+    stream: int = 0
+
+    def __call__(self, iteration: int) -> GeneratedBatch:
+        """The batch of an iteration; the same for the same seed, whatever came before."""
+        rows = self.fitting.rows
+        count = len(self.store) if rows is None else len(rows)
+        drawn = draws("feed", self.seed, self.stream, iteration).integers(count, size=self.batch_size)
+        batch = self.store.batch(drawn if rows is None else rows[drawn])
+        donors = (batch.appearance_identity, batch.structure_identity)
+        appearance, structure = (self.fitting.identity(one) for one in donors)
+        known = batch.labels
+        if known is None:  # the policy takes nothing from it but its shape
+            classes = len(self.store.sources.class_name)
+            known = torch.full((len(drawn), classes), 1 / classes, device=batch.pixels.device)
+        label = self.fitting.label(known)
+        targets = POLICIES[self.policy](label, appearance, structure)
+        weights = label.amax(dim=1) if self.confidence else torch.ones_like(label[:, 0])
+        return GeneratedBatch(normalise(batch.pixels), targets, structure, weights)
+
+
+@dataclass(frozen=True)
+class JointFeed:
+    """The batches of several feeds, one after the other in one batch."""
+
+    feeds: Sequence[Feed]
+
+    def __call__(self, iteration: int) -> GeneratedBatch:
+        """The batch of an iteration."""
+        parts = [feed(iteration) for feed in self.feeds]
+        device = parts[0].pictures.device
+        columns = zip(*(vars(part.to(device)).values() for part in parts), strict=True)
+        return GeneratedBatch(*(torch.cat(column) for column in columns))
+
+
+def require_policy(name: str) -> None:
+    """Refuse a label policy that does not exist.
+
+    Raises:
+        DgaugError: names those that do.
+    """
+    if name not in POLICIES:
+        raise DgaugError(f"unknown label policy {name!r}; known are {', '.join(POLICIES)}")
+
+
+def needs_teacher(policy: str, *, confidence: bool) -> bool:
+    """Whether targets or weights are made of the teacher's soft label."""
+    return confidence or policy not in LABEL_FREE
+
+
+def fit(store: StoreDataset, pictures: LabelledPictures, *, labels: bool = True) -> Fitting:
+    """What of a store these real pictures can be trained beside: all of it, or the pairs between them.
+
+    Raises:
+        DgaugError: a store of other pictures or another picture size, without pairs, or without `labels` it needs.
+    """
+    if store.spec.image_size != pictures.image_size:
+        theirs, ours = ("x".join(map(str, size)) for size in (store.spec.image_size, pictures.image_size))
+        raise DgaugError(f"the store {store.path} holds pictures of {theirs}, the settings say {ours}; use its run")
+    sources = store.sources
+    used = _used_sources(store, pictures)
+    if labels and not store.has_labels:
+        raise DgaugError(f"the store {store.path} has no labels; synthesize one with a teacher, or give --teacher FILE")
+    rows = None if used.all() else store.rows_between(used)
+    if len(store) == 0 or (rows is not None and len(rows) == 0):
+        raise DgaugError(
+            f"the store {store.path} has no pictures made of these {len(pictures.paths)} training pictures; synthesize "
+            "more --pairs"
+        )
+    same = sources.class_name == pictures.class_names
+    classes = None if same else torch.tensor([sources.class_name.index(name) for name in pictures.class_names])
+    return Fitting(rows, classes)
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How generated pictures get their targets.
+
+    Attributes:
+        policy: of `dgaug.store.policies`.
+        confidence: whether a picture counts as much as its most probable class is probable.
+        teacher: a re-id checkpoint that labels in place of what is stored.
+        fallback: the one that labels where nothing is stored.
+    """
+
+    policy: str
+    confidence: bool
+    teacher: Path | None
+    fallback: Path | None
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a teacher's soft label is used at all."""
+        return needs_teacher(self.policy, confidence=self.confidence)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A store that fits the training pictures; `teacher` labels what it gives."""
+
+    store: StoreDataset
+    fitting: Fitting
+    teacher: Path | None
+
+    def described(self) -> dict[str, str | None]:
+        """What tells it from another."""
+        teacher = None if self.teacher is None else file_sha256(self.teacher)
+        return {"store": file_sha256(self.store.path / "dataset.h5"), "teacher": teacher}
+
+
+def open_source(path: Path, pictures: LabelledPictures, labelling: Labelling) -> Source:
+    """A finished store, checked against the training pictures.
+
+    Raises:
+        DgaugError: it does not fit them, or has not the labels that are needed.
+    """
+    store, teacher = open_store(path), None
+    if labelling.needs_teacher:
+        teacher = labelling.teacher or (None if store.has_labels else labelling.fallback)
+    fitting = fit(store, pictures, labels=labelling.needs_teacher and teacher is None)
+    if teacher is not None:
+        store = open_store(path, teacher=teacher)
+    if len(store.sources) > len(pictures.paths):
+        _log.info(
+            "%s: its generator and teacher may have seen %d pictures, these models see %d and what was made of them; "
+            "for an account that holds, train a run on those alone (dgaug ablate does)",
+            store.path,
+            len(store.sources),
+            len(pictures.paths),
+        )
+    return Source(store, fitting, teacher)
+
+
+def open_sources(
+    feed: str,
+    run: Run | None,
+    store: Path | None,
+    *,
+    pictures: LabelledPictures,
+    labelling: Labelling,
+    folder: Path,
+    progress: Progress,
+) -> list[Source]:
+    """The stores of a feed: the given one or the run's, and codes, made in `folder` where none are given.
+
+    Raises:
+        DgaugError: there is none, or it does not fit.
+    """
+    paths = []
+    if feed in ("stored", "both"):
+        paths.append(store or _generator_of(run).store)
+    if feed == "online" and store is not None:
+        if not open_store(store).spec.virtual:
+            raise DgaugError(
+                f"--feed online draws from a store of codes, {store} holds pictures; use --feed stored, or synthesize "
+                "--codec codes"
+            )
+        paths.append(store)
+    elif feed in ("online", "both"):
+        codes = folder / CODES
+        synthesize(_generator_of(run).folder, codec="codes", teacher="none", out=codes, progress=progress)
+        paths.append(codes)
+    return [open_source(path, pictures, labelling) for path in paths]
+
+
+def _generator_of(run: Run | None) -> Run:
+    if run is None:
+        raise DgaugError("--data needs --store: a store made from its training pictures (or --feed none)")
+    return run
+
+
+def seeded_feed(sources: Sequence[Source], labelling: Labelling, count: int) -> Callable[[int], Feed] | None:
+    """From a seed to its feed, each source giving its share of the `count` pictures of a step; None without sources."""
+    if not sources:
+        return None
+    shares = [len(range(place, count, len(sources))) for place in range(len(sources))]
+
+    def of(seed: int) -> Feed:
+        feeds = [
+            StoreFeed(
+                source.store,
+                share,
+                seed,
+                policy=labelling.policy,
+                fitting=source.fitting,
+                confidence=labelling.confidence,
+                stream=stream,
+            )
+            for stream, (source, share) in enumerate(zip(sources, shares, strict=True))
+        ]
+        return feeds[0] if len(feeds) == 1 else JointFeed(feeds)
+
+    return of
+
+
+def _used_sources(store: StoreDataset, pictures: LabelledPictures) -> NDArray[np.bool_]:
+    """Which sources [N] of a store are these training pictures: all of them must be there, under the same identity."""
+    sources = store.sources
+    row = {path: place for place, path in enumerate(sources.path)}
+    identity = [pictures.class_names[label] for label in pictures.labels.tolist()]
+    theirs = [sources.class_name[sources.identity[row[name]]] if name in row else None for name in pictures.names]
+    strangers = [name for name, ours, found in zip(pictures.names, identity, theirs, strict=True) if ours != found]
+    if strangers:
+        raise DgaugError(
+            f"the store {store.path} was made from other pictures, {len(sources)} of {len(sources.class_name)} "
+            f"identities: {len(strangers)} of these {len(pictures.names)} of {len(pictures.class_names)} are not among "
+            f"them, the first {strangers[0]}; synthesize one from these data, or give those it was made from"
+        )
+    used = np.zeros(len(sources), np.bool_)
+    used[[row[name] for name in pictures.names]] = True
+    return used

@@ -1,0 +1,215 @@
+"""Re-id models that are compared: each trained and evaluated once, in a folder that is resumed after a stop.
+
+Metrics over seeds have a mean and a spread, paired differences a confidence interval.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dgaug.cuda_math import training_math
+from dgaug.data.prepare import fingerprint
+from dgaug.data.records import IdentityData
+from dgaug.distributed import Processes
+from dgaug.errors import DgaugError
+from dgaug.files import read_json, write_figures, write_json
+from dgaug.models.architectures import ARCHITECTURES
+from dgaug.models.checkpoints import load_reid
+from dgaug.progress import Progress
+from dgaug.scores.retrieval.evaluate import evaluate_network
+from dgaug.scores.retrieval.ranking import Ranking
+from dgaug.settings import FeedSettings, Settings
+from dgaug.store.policies import policy_classes
+from dgaug.training.batches import LabelledPictures
+from dgaug.training.reid_loop import ReidJob, train_reid_network
+from dgaug.training.reid_losses import Feed
+from dgaug.training.room import require_room
+from dgaug.training.trials import reid_trial
+
+_log = logging.getLogger("dgaug")
+STUDY = "study.json"
+"""What the models in the folder were trained with."""
+HEADLINE = {
+    "rank-1": "sum_valid_queries/R1",
+    "mAP (sum, valid queries)": "sum_valid_queries/mAP",
+    "mAP (trapezoid, all queries)": "trapezoid_all_queries/mAP",
+}
+SMALLEST_FEED = 2
+"""Batch norm needs two pictures."""
+CONFIDENCE = 0.95
+Figure = dict[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One kind of model.
+
+    Attributes:
+        name: in tables and, with its seed, of its folder.
+        model: of `ARCHITECTURES`.
+        reid: how it is trained; `batch_size` real pictures in a step.
+        feed: the generated pictures of a seed; None: real ones only.
+    """
+
+    name: str
+    model: str
+    reid: FeedSettings
+    feed: Callable[[int], Feed] | None = None
+
+    @property
+    def slug(self) -> str:
+        """Its name as a folder's."""
+        return self.name.replace(",", "").replace("+", "and").replace(" ", "-")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trained model: its variant, its seed, its ranking figures by feature."""
+
+    variant: str
+    seed: int
+    ranking: dict[str, Ranking]
+
+    @property
+    def headline(self) -> Ranking:
+        """The figures of all it has: both heads where there are two."""
+        return self.ranking.get("both", self.ranking["prim"])
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all models that are compared have in common."""
+
+    settings: Settings
+    data: IdentityData
+    pictures: LabelledPictures
+    folder: Path
+    device: torch.device
+    progress: Progress
+
+    def row(self, variant: Variant, seed: int) -> Row:
+        """A model trained and evaluated, or what became of it before."""
+        folder = self.folder / f"seed{seed}-{variant.slug}"
+        finished = folder / "ranking.json"
+        if finished.is_file():
+            _log.info("already complete: %s", folder)
+        else:
+            write_figures(finished, self._trained_and_evaluated(folder / "last.pt", variant, seed))
+        ranking: dict[str, Any] = read_json(finished)
+        return Row(variant.name, seed, ranking)
+
+    def _trained_and_evaluated(self, checkpoint: Path, variant: Variant, seed: int) -> dict[str, Ranking]:
+        job, processes = self._job(variant, seed), Processes(self.device)
+        with training_math(self.settings.behaviour, self.device):
+            trial = reid_trial(
+                job.settings, job.architecture, processes, image_size=job.pictures.image_size, feed=job.feed
+            )
+            require_room(trial, job.settings, "reid", processes)
+            train_reid_network(
+                job,
+                checkpoint,
+                processes=processes,
+                save_every=self.settings.checkpoint.every,
+                progress=self.progress,
+            )
+        return evaluate_network(
+            load_reid(checkpoint).network.to(self.device),
+            self.data,
+            image_size=self.settings.data.image_size,
+            fine_weight=self.settings.reid.fine_at_test,
+            progress=self.progress,
+        )
+
+    def _job(self, variant: Variant, seed: int) -> ReidJob:
+        # A twin has the classes of the model it is compared with, so that both start from the same weights.
+        names = policy_classes(variant.reid.labels, self.pictures.class_names)
+        return ReidJob(
+            self.pictures,
+            variant.reid,
+            self.settings.data,
+            ARCHITECTURES[variant.model](self.settings, len(names)),
+            weights=self.settings.model.weights,
+            seed=seed,
+            feed=None if variant.feed is None else variant.feed(seed),
+            class_names=names,
+            phase="re-id",
+            title=f"re-id, {variant.name}, seed {seed}",
+        )
+
+    def begin(self, more: Mapping[str, object], *, force: bool) -> None:
+        """Record what the models of this folder are trained with.
+
+        Raises:
+            DgaugError: it holds models that were trained with something else; names it.
+        """
+        if force:
+            self._clear()
+        settings = self.settings.model_dump(mode="json")
+        described: dict[str, object] = {
+            "data": fingerprint(self.data),
+            "image_size": list(self.settings.data.image_size),
+            **{f"{part}.{name}": value for part in ("reid", "model") for name, value in settings[part].items()},
+            **more,
+        }
+        path = self.folder / STUDY
+        if path.is_file() and any(self.folder.glob("seed*-*/last.pt")):
+            before = read_json(path)
+            changed = [name for name in described if before.get(name) != described[name]]
+            if changed:
+                raise DgaugError(
+                    f"{self.folder} holds models of another study (other {', '.join(changed)}); "
+                    "choose another --out, or --force trains again"
+                )
+        write_json(path, described)
+
+    def _clear(self) -> None:
+        if (self.folder / STUDY).is_file():
+            for item in self.folder.glob("seed*-*"):
+                shutil.rmtree(item)
+            (self.folder / STUDY).unlink()
+
+
+def generated_per_step(reid: FeedSettings) -> int:
+    """Generated pictures in a step that has some."""
+    return max(SMALLEST_FEED, round(reid.batch_size * reid.ratio))
+
+
+def flat(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """A line a model and feature, for a table file."""
+    return [
+        {"variant": row.variant, "seed": row.seed, "feature": feature} | ranking
+        for row in rows
+        for feature, ranking in row.ranking.items()
+    ]
+
+
+def over_seeds(values: Sequence[float]) -> Figure:
+    """Mean and sample standard deviation (None for one seed) of a figure."""
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "spread": spread, "seeds": len(values)}
+
+
+def paired_difference(values: Sequence[float], twins: Sequence[float]) -> Figure:
+    """Mean of value minus twin, seed by seed, and its 95 % interval by Student's t over the seeds.
+
+    Without a second seed the interval is None. It covers what the seed decides (start, order, draws), not the choice of
+    the pictures, of the test identities or of the generator, which all seeds share.
+    """
+    from scipy.stats import t
+
+    differences = [value - twin for value, twin in zip(values, twins, strict=True)]
+    found = over_seeds(differences)
+    if len(differences) < 2:
+        return found | {"low": None, "high": None}
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * statistics.stdev(differences)
+    half /= len(differences) ** 0.5
+    mean = statistics.fmean(differences)
+    return found | {"low": mean - half, "high": mean + half}

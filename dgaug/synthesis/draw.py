@@ -1,0 +1,289 @@
+"""A few images straight from a checkpoint: a grid, the swap of two images, an interpolation between their codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.normalisation import denormalise, normalise
+from dgaug.data.prepare import read_data
+from dgaug.data.recorded import read_run_data
+from dgaug.data.records import IdentityData, Record, class_names
+from dgaug.device import AUTO, default_device, on_device
+from dgaug.errors import DgaugError
+from dgaug.figures.sheets import interpolation_sheet, nxn_sheet, save_animation, save_sheet
+from dgaug.files import require_free
+from dgaug.models.checkpoints import TrainedGenerator, load_generator
+from dgaug.runs import Run, find_run
+from dgaug.seeding import draws
+from dgaug.surroundings import as_found
+from dgaug.synthesis.encoding import encode_pictures
+
+Pixels = NDArray[np.uint8]
+Files = Sequence[str | Path]
+SIDE = 8
+"""Identities of a grid, unless more or fewer are asked for."""
+# Structures decoded at a time: the decoder's memory grows with them.
+_AT_ONCE = 16
+WHAT = ("appearance", "structure")
+_SHEETS = (".png", ".jpg", ".jpeg")
+
+
+class Donors(NamedTuple):
+    """The files of a grid: one for each row, one for each column."""
+
+    appearances: list[Path]
+    structures: list[Path]
+
+
+class DrawnGrid(NamedTuple):
+    """Where the sheet of a grid was written, and the files that it was drawn with."""
+
+    path: Path
+    donors: Donors
+
+
+def draw_grid(
+    run: str | Path = "latest",
+    *,
+    appearances: Files = (),
+    structures: Files = (),
+    data: str | Path | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = AUTO,
+    force: bool = False,
+) -> Path:
+    """Write the picture of every appearance on every structure; returns its path. Arguments: `grid_donors`.
+
+    `out` None is `samples/` of the run, whose grids are replaced; a file named there only with `force`. `device` is
+    `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        DgaugError: no such run, data or picture, fewer identities than asked for, or a file that is there.
+    """
+    return drawn_grid(
+        run,
+        appearances=appearances,
+        structures=structures,
+        data=data,
+        count=count,
+        seed=seed,
+        out=out,
+        device=device,
+        force=force,
+    ).path
+
+
+@as_found
+@on_device
+def drawn_grid(
+    run: str | Path = "latest",
+    *,
+    appearances: Files = (),
+    structures: Files = (),
+    data: str | Path | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    device: str = AUTO,
+    force: bool = False,
+) -> DrawnGrid:
+    """The same as `draw_grid`; returns the donors too, which are looked for once."""
+    if out is not None:
+        require_free(Path(out), force=force)
+    found = find_run(str(run))
+    model = here(load_generator(found.checkpoint))
+    donors = _completed(_named(appearances, structures), found, data, count, seed)
+    rows, columns = pixels_of(donors.appearances, model), pixels_of(donors.structures, model)
+    sheet = nxn_sheet(draw_all(model, rows, columns), rows, columns)
+    path = Path(out) if out else found.samples / f"grid-{len(rows)}x{len(columns)}.png"
+    return DrawnGrid(save_sheet(sheet, path), donors)
+
+
+def grid_donors(
+    run: str | Path = "latest",
+    *,
+    appearances: Files = (),
+    structures: Files = (),
+    data: str | Path | None = None,
+    count: int | None = None,
+    seed: int = 0,
+) -> Donors:
+    """The files that `draw_grid` draws with.
+
+    Args:
+        run: the run whose generator draws.
+        appearances, structures: picture files of any size; where none is given, `count` identities of the data stand
+            in, one seeded picture each, the same ones for both.
+        data: a data set whose training pictures these are; None: the run's.
+        count: identities; None: `SIDE`, or all where there are fewer.
+        seed: which identities and pictures.
+
+    Raises:
+        DgaugError: no such run or data, or fewer identities than asked for.
+    """
+    named = _named(appearances, structures)
+    if named.appearances and named.structures:
+        return named
+    return _completed(named, find_run(str(run)), data, count, seed)
+
+
+def _named(appearances: Files, structures: Files) -> Donors:
+    return Donors([Path(file) for file in appearances], [Path(file) for file in structures])
+
+
+def _completed(named: Donors, found: Run, data: str | Path | None, count: int | None, seed: int) -> Donors:
+    """The files, and images of the data for the side that names none."""
+    if named.appearances and named.structures:
+        return named
+    settings = found.settings().data
+    content = read_data(Path(data), settings) if data else read_run_data(found, settings)
+    chosen = _chosen(content, count, seed)
+    return Donors(named.appearances or chosen, named.structures or chosen)
+
+
+def grid_records(records: Sequence[Record], *, count: int, seed: int) -> list[Record]:
+    """One seeded picture of each of `count` identities, or of all where there are fewer."""
+    names = class_names(records)
+    rng = draws("grid", seed)
+    chosen = [names[k] for k in rng.permutation(len(names))[:count]]
+    by_name = {name: [record for record in records if record.identity == name] for name in chosen}
+    return [by_name[name][int(rng.integers(len(by_name[name])))] for name in chosen]
+
+
+@as_found
+@on_device
+def swap(
+    appearance: str | Path,
+    structure: str | Path,
+    *,
+    run: str | Path = "latest",
+    out: str | Path = "swap.png",
+    device: str = AUTO,
+    force: bool = False,
+) -> Path:
+    """Write the picture that wears `appearance` in the structure of `structure`; returns its path.
+
+    Raises:
+        DgaugError: no such run or device, an unreadable picture, or a file that is there without `force`.
+    """
+    require_free(Path(out), force=force)
+    model = here(load_generator(find_run(str(run)).checkpoint))
+    pictures = draw_all(model, pixels_of([Path(appearance)], model), pixels_of([Path(structure)], model))
+    return save_sheet(Image.fromarray(pictures[0, 0]), Path(out))
+
+
+@as_found
+@on_device
+def interpolate(
+    first: str | Path,
+    second: str | Path,
+    *,
+    run: str | Path = "latest",
+    what: str = "appearance",
+    steps: int = 11,
+    out: str | Path = "interpolation.png",
+    device: str = AUTO,
+    force: bool = False,
+) -> Path:
+    """Write the way from one picture's code to another's, the other code kept from each of the two; returns its path.
+
+    Source: the published figures of smooth interpolation (method.md 5.4).
+
+    Args:
+        first, second: two picture files of any size.
+        run: the run whose generator draws.
+        what: the code that changes, `appearance` or `structure`.
+        steps: pictures from weight 0 to weight 1, both included.
+        out: a sheet (`.png`, `.jpg`) with all steps, or an animation there and back (`.gif`).
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
+        force: replace the file that is there.
+
+    Raises:
+        DgaugError: no such run, an unreadable picture, or a file that is there.
+    """
+    out = Path(out)
+    if what not in WHAT:
+        raise DgaugError(f"expected --what to be one of {', '.join(WHAT)}, found {what!r}")
+    if steps < 2:
+        raise DgaugError(f"expected at least 2 steps, the two pictures' own codes, found {steps}")
+    if out.suffix.lower() not in (".gif", *_SHEETS):
+        raise DgaugError(f"expected --out to end in .png (all steps) or .gif (an animation), found {out}")
+    require_free(out, force=force)
+    model = here(load_generator(find_run(str(run)).checkpoint))
+    donors = pixels_of([Path(first), Path(second)], model)
+    weights = [step / (steps - 1) for step in range(steps)]
+    cells = draw_between(model, donors, weights, what=what)
+    if out.suffix.lower() == ".gif":
+        return save_animation(cells, out)
+    return save_sheet(interpolation_sheet(cells, donors, weights, what=what), out)
+
+
+@torch.no_grad()
+def draw_between(model: TrainedGenerator, donors: Pixels, weights: list[float], *, what: str) -> Pixels:
+    """Linear steps between the codes of two donors uint8 [2, H, W, 3]: pictures [2, S, H, W, 3].
+
+    Row r keeps the other code of donor r; step s has `weights[s]` of the second donor's code. It is the appearance
+    code itself that is interpolated, not the AdaIN parameters made of it.
+    """
+    pictures = normalise(torch.from_numpy(donors).to(next(model.generator.parameters()).device))
+    structure, appearance = model.generator.structure(pictures), model.appearance(pictures).appearance
+    rows = []
+    for row in range(2):
+        drawn = []
+        for weight in weights:
+            between = [torch.lerp(code[0], code[1], weight)[None] for code in (structure, appearance)]
+            codes = (
+                (structure[row : row + 1], between[1])
+                if what == "appearance"
+                else (between[0], appearance[row : row + 1])
+            )
+            drawn.append(denormalise(model.generator(*codes))[0])
+        rows.append(torch.stack(drawn))
+    return torch.stack(rows).cpu().numpy()
+
+
+@torch.no_grad()
+def draw_all(model: TrainedGenerator, appearances: Pixels, structures: Pixels) -> Pixels:
+    """Every appearance on every structure: uint8 [A, H, W, 3] and [S, H, W, 3] to [A, S, H, W, 3]."""
+    device = next(model.generator.parameters()).device
+    _, adain = encode_pictures(model, torch.from_numpy(appearances).to(device))
+    codes, _ = encode_pictures(model, torch.from_numpy(structures).to(device))
+    rows = []
+    for row in adain:
+        drawn = [
+            model.generator.decoder(part, row.expand(len(part), *row.shape)) for part in torch.split(codes, _AT_ONCE)
+        ]
+        rows.append(torch.cat([denormalise(pictures) for pictures in drawn]))
+    return torch.stack(rows).cpu().numpy()
+
+
+def here(model: TrainedGenerator) -> TrainedGenerator:
+    """The same model, its networks moved to the default device."""
+    for network in (model.generator, model.appearance):
+        network.to(default_device())
+    return model
+
+
+def pixels_of(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:
+    """Picture files as the generator takes them: uint8 [N, H, W, 3]; DgaugError where one cannot be read."""
+    depth = model.settings.data.depth
+    levels = None if isinstance(depth, str) else depth
+    return np.stack([to_pixels(open_picture(path, levels), model.settings.data.image_size) for path in paths])
+
+
+def _chosen(data: IdentityData, count: int | None, seed: int) -> list[Path]:
+    names = class_names(data.splits["train"])
+    count = min(SIDE, len(names)) if count is None else count
+    if count > len(names):
+        raise DgaugError(f"{data.source} has {len(names)} identities, {count} were asked for")
+    return [data.picture_path(record) for record in grid_records(data.splits["train"], count=count, seed=seed)]
