@@ -49,7 +49,7 @@ bench: install
 	done
 	$(BIN)/python benchmarks/performance_page.py
 
-# The pictures of README and docs: about half an hour on two CPU cores.
+# The images of README and docs: about half an hour on two CPU cores.
 figures: install
 	$(BIN)/dgaug demo --out build/demo
 	$(BIN)/dgaug grid --run build/demo --out docs/images/nxn.png --force

@@ -1,11 +1,11 @@
-"""Where the time goes: of a training iteration, of a synthesised picture and of its soft label, by kind of operation.
+"""Where the time goes: of a training iteration, of a synthesised image and of its soft label, by kind of operation.
 
     python benchmarks/breakdown.py
     python benchmarks/breakdown.py --device cuda
 
 The operations of the published networks at 256 x 128 with random weights, each timed as it runs, beside the fastest
 dense product found here: what the products and convolutions reach of it, and what is left for anything but fewer
-products. An iteration has every loss on and all of torch's threads. Pictures and labels are made as `dgaug synthesize`
+products. An iteration has every loss on and all of torch's threads. Images and labels are made as `dgaug synthesize`
 makes them, on a CPU by one thread.
 """
 
@@ -33,7 +33,7 @@ from dgaug.models.reid import soft_labels
 from dgaug.store.codes import Codes
 from dgaug.store.micro_batch import default_micro_batch
 from dgaug.synthesis.decoding import PairDecoder
-from dgaug.synthesis.encoding import encode_pictures
+from dgaug.synthesis.encoding import encode_images
 from dgaug.synthesis.tasks import load_networks
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -58,20 +58,20 @@ def synthesis(precision: str, device: torch.device) -> Runs:
         folder = Path(place)
         write_inputs(folder)
         networks = load_networks(folder / "generator.pt", folder / "teacher.pt")
-        pictures = read(sorted((folder / "data").rglob("*.jpg"))[:count], device)
+        images = read(sorted((folder / "data").rglob("*.jpg"))[:count], device)
     model, teacher = networks.generator, networks.teacher
     assert teacher is not None
-    structure, adain = (code.cpu().numpy().astype(np.float16) for code in encode_pictures(model, denormalise(pictures)))
+    structure, adain = (code.cpu().numpy().astype(np.float16) for code in encode_images(model, denormalise(images)))
     codes, rows = Codes(np.arange(count), structure, adain), np.arange(count, dtype=np.int32)
     drawer = PairDecoder(codes, model.generator.decoder, None, count, precision)
 
     def label() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            soft_labels(teacher.network, pictures)
+            soft_labels(teacher.network, images)
 
     if device.type == "cpu":
         torch.set_num_threads(1)  # as in a synthesis, which makes as many batches side by side
-    return {"picture": fastest(lambda: drawer.draw(rows, rows), device), "label": fastest(label, device)}
+    return {"picture": fastest(lambda: drawer.generate(rows, rows), device), "label": fastest(label, device)}
 
 
 def fastest(work: Callable[[], object], device: torch.device) -> dict[str, Any]:
@@ -83,9 +83,9 @@ def fastest(work: Callable[[], object], device: torch.device) -> dict[str, Any]:
 def measure(part: str, precision: str, device: torch.device) -> Runs:
     """What a part of the work is made of, in this process, with the rate of the fastest dense product."""
     keep_freed_memory()  # as the command does
-    found = (iteration if part == "iteration" else synthesis)(precision, device)
+    result = (iteration if part == "iteration" else synthesis)(precision, device)
     ceiling = product_rate(device, PRECISIONS[precision])
-    return {f"{name}, {precision}": run | {"ceiling": ceiling} for name, run in found.items()}
+    return {f"{name}, {precision}": run | {"ceiling": ceiling} for name, run in result.items()}
 
 
 def table(runs: Runs) -> list[str]:
@@ -116,7 +116,7 @@ def write_results(out: Path, runs: Runs, device: torch.device) -> str:
     count = default_micro_batch(device, SIZE)
     where = (
         f"{machine(device=device)}. {SIZE[0]} x {SIZE[1]}; iteration: batch {BATCH} + {BATCH}, every loss, fast "
-        f"arithmetic; picture and label: of a micro-batch of {count}"
+        f"arithmetic; image and label: of a micro-batch of {count}"
         f"{', on one thread' if device.type == 'cpu' else ''}. The fastest of {ROUNDS} rounds; watching an operation "
         "costs a few microseconds, which count as time between operations."
     )

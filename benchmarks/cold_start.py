@@ -41,9 +41,9 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
     taken: dict[str, list[float]] = {name: [] for name in CONTENDERS}
     for number in range(rounds + 1):
         for name, arguments in CONTENDERS.items():
-            found = seconds(arguments)
+            result = seconds(arguments)
             if number:
-                taken[name].append(found)
+                taken[name].append(result)
     summary = {}
     for name, values in taken.items():
         low, median, high = statistics.quantiles(values, n=4)
@@ -51,10 +51,10 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
     return summary
 
 
-def page(found: dict[str, dict[str, float]], rounds: int, load: float) -> str:
+def page(result: dict[str, dict[str, float]], rounds: int, load: float) -> str:
     """The results as Markdown."""
     lines = [
-        f"| {name} | {row['seconds']:.3f} | {row['low']:.3f} to {row['high']:.3f} |" for name, row in found.items()
+        f"| {name} | {row['seconds']:.3f} | {row['low']:.3f} to {row['high']:.3f} |" for name, row in result.items()
     ]
     where = f"{machine('click')}. {rounds} processes each, in turns; load of the machine before: {load:.1f}."
     head = ["# Cold start", "", where, "", "| process | s, median | quartiles |", "|---|---:|---:|"]
@@ -67,11 +67,11 @@ def page(found: dict[str, dict[str, float]], rounds: int, load: float) -> str:
 def main(rounds: int, out: Path) -> None:
     """Measure and write `cold_start-cpu.md` and `.json`."""
     load = os.getloadavg()[0]
-    found = measure(rounds)
-    text = page(found, rounds, load)
+    result = measure(rounds)
+    text = page(result, rounds, load)
     out.mkdir(parents=True, exist_ok=True)
     (out / "cold_start-cpu.md").write_text(text, encoding="utf-8")
-    record = {"machine": machine("click"), "rounds": rounds, "load_before": load, "processes": found}
+    record = {"machine": machine("click"), "rounds": rounds, "load_before": load, "processes": result}
     (out / "cold_start-cpu.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 

@@ -33,9 +33,9 @@ def product_rate(device: torch.device, precision: torch.dtype) -> float:
     The best of a matrix product and of a 3 x 3 convolution over 256 channels: they come from different libraries, and
     either may be the slower one.
     """
-    side, (pictures, channels, height, width) = MATRIX_SIDE[device.type], MAPS[device.type]
+    side, (images, channels, height, width) = MATRIX_SIDE[device.type], MAPS[device.type]
     left, right = torch.randn(2, side, side, device=device, dtype=precision)
-    maps = torch.randn(pictures, channels, height, width, device=device, dtype=precision)
+    maps = torch.randn(images, channels, height, width, device=device, dtype=precision)
     maps = maps.contiguous(memory_format=torch.channels_last)
     kernel = torch.randn(channels, channels, 3, 3, device=device, dtype=precision)
     with torch.no_grad():

@@ -74,12 +74,12 @@ def kind_of(operation: str) -> str:
 
 def watched(work: Callable[[], object], device: torch.device) -> dict[str, Any]:
     """Seconds of some work, its floating-point operations, and seconds by kind."""
-    with Operations(device) as found:
+    with Operations(device) as result:
         began = time.perf_counter()
         work()
         seconds = time.perf_counter() - began
     kinds: Counter[str] = Counter()
-    for name, spent in found.seconds.items():
+    for name, spent in result.seconds.items():
         kinds[kind_of(name)] += spent
     kinds[BETWEEN] = seconds - sum(kinds.values())
-    return {"seconds": seconds, "flop": found.flop.total(), "kinds": dict(kinds)}
+    return {"seconds": seconds, "flop": result.flop.total(), "kinds": dict(kinds)}

@@ -99,24 +99,24 @@ def synthesis(record: dict[str, Any]) -> Iterator[Claim]:
     rates = {name: run["pictures"] / run["seconds"] for name, run in record["runs"].items()}
     published = "both donors encoded for every pair, fp32"
     for name, words in (("fp32", "synthesis of N x N, fp32"), ("bf16", "the same, `--precision bf16`")):
-        yield Claim(words, published, rates["published"], rates[name], "pictures/s")
+        yield Claim(words, published, rates["published"], rates[name], "images/s")
 
 
 def store(record: dict[str, Any]) -> Iterator[Claim]:
     """Claims of `store.py`."""
     yield Claim(
         "writing a store, with pairs, labels and checksums, on the disk",
-        "a file for each picture, pictures only, not waited for",
+        "a file for each image, images only, not waited for",
         record["files"],
         record["written"],
-        "pictures/s",
+        "images/s",
     )
     yield Claim(
         "reading a store, with parents, labels and checks",
-        "plain Pillow, bytes in memory, pictures only",
+        "plain Pillow, bytes in memory, images only",
         record["pillow"],
         record["jpeg"],
-        "pictures/s",
+        "images/s",
     )
 
 
@@ -130,7 +130,7 @@ def scores(record: dict[str, Any]) -> Iterator[Claim]:
     """Claims of `scores.py`."""
     count, commands = max(record["commands"].items(), key=lambda item: int(item[0]))
     ways = [commands[name]["seconds"] for name in ("pytorch-fid", "dgaug score-fid")]
-    yield Claim(f"`score-fid`, {int(count):,} + {int(count):,} pictures, whole command", "`pytorch_fid`", *ways, "s")
+    yield Claim(f"`score-fid`, {int(count):,} + {int(count):,} images, whole command", "`pytorch_fid`", *ways, "s")
     count, steps = max(record["frechet_seconds"].items(), key=lambda item: int(item[0]))
     ways = [steps[name] for name in ("pytorch-fid", "dgaug, from moments")]
     yield Claim(f"its Fréchet step, {int(count):,} + {int(count):,}", "`pytorch_fid`", *ways, "s")
@@ -147,26 +147,26 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], Iterator[Claim]]] = {
 
 def claims(device: str) -> dict[str, tuple[str, list[Claim]]]:
     """By benchmark, the machine that was measured and the claims, of those that have results."""
-    found = {}
+    result = {}
     for name, read in BENCHMARKS.items():
         file = RESULTS / f"{name}-{device}.json"
         if file.is_file():
             record = json.loads(file.read_text(encoding="utf-8"))
-            found[name] = record["machine"], list(read(record))
-    return found
+            result[name] = record["machine"], list(read(record))
+    return result
 
 
-def page(found: dict[str, tuple[str, list[Claim]]]) -> str:
+def page(result: dict[str, tuple[str, list[Claim]]]) -> str:
     """The page, as Markdown."""
     lines = HEAD.splitlines()
-    for _, rows in found.values():
+    for _, rows in result.values():
         lines += [
             f"| {row.what} | {row.against} | {_with_unit(row.other, row)} | {_with_unit(row.ours, row)} | {row.ratio} |"
             for row in rows
         ]
     for section in (_help(), _labels(), _breakdown(), _growth(), _gpu(), ["| benchmark | measured on |", "|---|---|"]):
         lines += ["", *section] if section else []
-    lines += [f"| [{name}.py](../benchmarks/{name}.py) | {machine} |" for name, (machine, _) in found.items()]
+    lines += [f"| [{name}.py](../benchmarks/{name}.py) | {machine} |" for name, (machine, _) in result.items()]
     return "\n".join([*lines, ""])
 
 
@@ -181,9 +181,9 @@ def _gpu() -> list[str]:
     return lines
 
 
-def chart(found: dict[str, tuple[str, list[Claim]]]) -> Figure:
+def chart(result: dict[str, tuple[str, list[Claim]]]) -> Figure:
     """How many times faster or smaller, on a logarithmic axis."""
-    rows = [row for _, part in found.values() for row in part]
+    rows = [row for _, part in result.values() for row in part]
     figure = Figure(figsize=(9, 0.8 + 0.38 * len(rows)), dpi=130, layout="constrained")
     axes = figure.subplots()
     places = range(len(rows), 0, -1)
@@ -203,7 +203,7 @@ def chart(found: dict[str, tuple[str, list[Claim]]]) -> Figure:
 
 
 def _growth() -> list[str]:
-    """What a store of N pictures costs, by the measured cost of a source and of a pair."""
+    """What a store of N images costs, by the measured cost of a source and of a pair."""
     file = RESULTS / "synthesis-cpu.json"
     if not file.is_file():
         return []
@@ -214,7 +214,7 @@ def _growth() -> list[str]:
     lines = [
         "## How synthesis grows with N",
         "",
-        f"On paper, from the fp32 run above: {1000 * source:.0f} ms a source (encoded once, by the first process),",
+        f"On paper, from the fp32 run above: {1000 * source:.0f} ms a source (encoded once, by rank 0),",
         f"{1000 * pair:.1f} ms a pair (shared by all processes, which do not talk); 256 x 128, no labels, each",
         "process on two cores of its own.",
         "",
@@ -248,8 +248,8 @@ def _labels() -> list[str]:
     full, half = (runs[name]["pictures"] / runs[name]["seconds"] for name in ("labels", "labels-bf16"))
     share = runs["labels"]["teacher"] / runs["labels"]["seconds"]
     return [
-        f"With soft labels, which the published way does not store, synthesis makes {full:.1f} pictures/s in fp32:",
-        f"the teacher, a ResNet-50 that sees each picture twice, takes {share:.0%} of the time. With",
+        f"With soft labels, which the published way does not store, synthesis makes {full:.1f} images/s in fp32:",
+        f"the teacher, a ResNet-50 that sees each image twice, takes {share:.0%} of the time. With",
         f"`--precision bf16-labels` it makes {half:.1f}.",
     ]
 
@@ -265,7 +265,7 @@ def _breakdown() -> list[str]:
         "## Where the time goes",
         "",
         "Measured by [breakdown.py](../benchmarks/breakdown.py) at 256 x 128: a training iteration of",
-        f"{record['batch']} + {record['batch']} pictures with every loss; {record['micro_batch']} pictures drawn, and "
+        f"{record['batch']} + {record['batch']} images with every loss; {record['micro_batch']} images drawn, and "
         "their soft labels, on one thread as",
         "in a synthesis. The fastest dense product, of matrices or a wide convolution, is found on the same threads in",
         "the same precision: what runs near it is made faster by nothing but fewer products.",
@@ -301,9 +301,9 @@ def _with_unit(value: float, row: Claim) -> str:
 @click.command()
 def main() -> None:
     """Write the page and its chart."""
-    found = claims("cpu")
-    PAGE.write_text(page(found), encoding="utf-8")
-    save_figure(chart(found), PAGE.parent / CHART)
+    result = claims("cpu")
+    PAGE.write_text(page(result), encoding="utf-8")
+    save_figure(chart(result), PAGE.parent / CHART)
 
 
 if __name__ == "__main__":

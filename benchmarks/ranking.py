@@ -3,7 +3,7 @@
     python benchmarks/ranking.py
     python benchmarks/ranking.py --queries 200 --rounds 1
 
-3,368 queries, 19,732 gallery pictures (of them 3,819 junk and 2,798 distractors), 2,048 numbers a feature, and the
+3,368 queries, 19,732 gallery images (of them 3,819 junk and 2,798 distractors), 2,048 numbers a feature, and the
 three weightings of two heads. Features are noise around the centre of each identity, noisy enough for an mAP of about
 85 %. The published form ranks one query at a time and one weighting after another; a seeded part of the queries is
 timed and extrapolated, because each takes the same time. Contenders take turns, and the least time of each counts.
@@ -50,14 +50,14 @@ def sides() -> Sides:
     identities = np.concatenate(
         [np.full(JUNK, -1), np.zeros(DISTRACTORS, np.int64), chance.integers(1, IDENTITIES + 1, people)]
     )
-    found = []
+    result = []
     for labels in (chance.integers(1, IDENTITIES + 1, QUERIES), chance.permutation(identities)):
         known = torch.from_numpy((labels > 0).astype(np.float32))[:, None]
         features = centres[torch.from_numpy(labels.clip(0))] * known
         features += NOISE * torch.randn(len(labels), LENGTH, generator=noise)
         halves = [functional.normalize(half, dim=1) for half in features.chunk(2, dim=1)]
-        found.append(Split([], torch.cat(halves, dim=1), labels, chance.integers(1, CAMERAS + 1, len(labels))))
-    return found[0], found[1]
+        result.append(Split([], torch.cat(halves, dim=1), labels, chance.integers(1, CAMERAS + 1, len(labels))))
+    return result[0], result[1]
 
 
 def published(
@@ -65,7 +65,7 @@ def published(
 ) -> NDArray[np.float64]:
     """AP and rank-1 [n, 2] of some queries, one at a time, as described (method: ranking)."""
     weights = torch.tensor(scale).repeat_interleave(LENGTH // 2)
-    found = np.zeros((len(queries), 2))
+    result = np.zeros((len(queries), 2))
     for row, number in enumerate(queries):
         score = (gallery.features @ (query.features[number] * weights)).numpy()
         order = np.argsort(score)[::-1]
@@ -78,14 +78,14 @@ def published(
         for i, rank in enumerate(hits):
             before = i / rank if rank else 1.0
             average += (before + (i + 1) / (rank + 1)) / 2 / len(hits)
-        found[row] = average, len(hits) > 0 and hits[0] == 0
-    return found
+        result[row] = average, len(hits) > 0 and hits[0] == 0
+    return result
 
 
 def ours(query: Split, gallery: Split, reranking: Reranking | None = None) -> Tables:
     """The three weightings in one pass; with parameters, the re-ranked figures too, by a second one."""
-    found = evaluate_splits(query, gallery, WEIGHTINGS, protocols=Protocols(reranking=reranking))
-    return found.ranking["single-query" if reranking is None else "re-ranked"]
+    result = evaluate_splits(query, gallery, WEIGHTINGS, protocols=Protocols(reranking=reranking))
+    return result.ranking["single-query" if reranking is None else "re-ranked"]
 
 
 def timed(work: Callable[[], object]) -> NDArray[np.float64]:
@@ -97,12 +97,12 @@ def timed(work: Callable[[], object]) -> NDArray[np.float64]:
 
 
 def compare(query: Split, gallery: Split) -> None:
-    """Refuse to measure two things that differ: per-query AP and rank-1 of both forms, on all gallery pictures."""
+    """Refuse to measure two things that differ: per-query AP and rank-1 of both forms, on all gallery images."""
     few = np.arange(0, QUERIES, 40)
-    found = evaluate_splits(query, gallery, WEIGHTINGS).per_query["single-query"]
+    result = evaluate_splits(query, gallery, WEIGHTINGS).per_query["single-query"]
     for name, scale in WEIGHTINGS.items():
         expected = published(query, gallery, scale, few)
-        mine = np.stack([found[name].trapezoid_precision[few], found[name].first_rank[few] == 1], axis=1)
+        mine = np.stack([result[name].trapezoid_precision[few], result[name].first_rank[few] == 1], axis=1)
         # In single precision two of 20,000 scores may change places.
         difference = float(np.abs(mine - expected).max())
         if difference > 1e-3:
@@ -120,11 +120,11 @@ def measure(rounds: int, queries: int) -> dict[str, float]:
         times["published"].append(np.sum(loops, axis=0) * QUERIES / queries)
         times["dgaug"].append(timed(lambda: ours(query, gallery)))
     times["dgaug_rerank"] = [timed(lambda: ours(query, gallery, Reranking()))]
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     for name, seconds in times.items():
-        found[name], found[f"{name}_processor"] = np.min(seconds, axis=0).tolist()
+        result[name], result[f"{name}_processor"] = np.min(seconds, axis=0).tolist()
     table = ours(query, gallery)["both"]
-    return found | {"queries_timed": queries, "mAP": table["trapezoid_all_queries/mAP"]}
+    return result | {"queries_timed": queries, "mAP": table["trapezoid_all_queries/mAP"]}
 
 
 def peak_memory(what: str) -> float:
@@ -141,9 +141,9 @@ def only(what: str) -> None:
     click.echo(peak_bytes() / 1e9)
 
 
-def table(found: dict[str, float]) -> str:
+def table(result: dict[str, float]) -> str:
     """The results as Markdown."""
-    timed_part = f"{int(found['queries_timed']):,} of {QUERIES:,} queries timed, extrapolated"
+    timed_part = f"{int(result['queries_timed']):,} of {QUERIES:,} queries timed, extrapolated"
     names = {
         "published": f"published loop restated, fp32 ({timed_part})",
         "dgaug": "dgaug, float64, one pass",
@@ -151,21 +151,21 @@ def table(found: dict[str, float]) -> str:
     }
     lines = []
     for name, text in names.items():
-        share = "" if name != "dgaug" else f"1/{found['published'] / found[name]:.1f}"
-        memory = "" if name == "published" else f"{found[f'{name}_memory']:.1f}"
-        lines.append(f"| {text} | {found[name]:.1f} | {share} | {found[f'{name}_processor']:.1f} | {memory} |")
+        share = "" if name != "dgaug" else f"1/{result['published'] / result[name]:.1f}"
+        memory = "" if name == "published" else f"{result[f'{name}_memory']:.1f}"
+        lines.append(f"| {text} | {result[name]:.1f} | {share} | {result[f'{name}_processor']:.1f} | {memory} |")
     return "\n".join(
         [
             "# Ranking at the size of Market-1501",
             "",
             f"{machine('numpy', 'scipy')}. {QUERIES:,} x {GALLERY:,} features of {LENGTH:,} numbers, three weightings "
-            f"(mAP {100 * found['mAP']:.1f} %). Load of the machine before: {found['load_before']:.1f}.",
+            f"(mAP {100 * result['mAP']:.1f} %). Load of the machine before: {result['load_before']:.1f}.",
             "",
             "| | seconds | of the loop | processor seconds | peak memory, GB |",
             "|---|---:|---:|---:|---:|",
             *lines,
             "",
-            f"Of the memory, {found['nothing_memory']:.1f} GB are Python, torch and the features themselves.",
+            f"Of the memory, {result['nothing_memory']:.1f} GB are Python, torch and the features themselves.",
             "",
         ]
     )
@@ -183,12 +183,12 @@ def main(queries: int, rounds: int, out: Path, what: str | None) -> None:
         only(what)
         return
     load = os.getloadavg()[0]
-    found = measure(rounds, queries) | {"load_before": load}
-    found |= {f"{name}_memory": peak_memory(name) for name in ("nothing", "dgaug", "dgaug_rerank")}
-    text = table(found)
+    result = measure(rounds, queries) | {"load_before": load}
+    result |= {f"{name}_memory": peak_memory(name) for name in ("nothing", "dgaug", "dgaug_rerank")}
+    text = table(result)
     out.mkdir(parents=True, exist_ok=True)
     (out / "ranking-cpu.md").write_text(text, encoding="utf-8")
-    record = {"machine": machine("numpy", "scipy")} | found
+    record = {"machine": machine("numpy", "scipy")} | result
     (out / "ranking-cpu.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 

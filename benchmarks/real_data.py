@@ -1,13 +1,13 @@
-"""Real pictures, from a data set to re-id with and without generated ones: one table that grows part by part.
+"""Real images, from a data set to re-id with and without generated ones: one table that grows part by part.
 
     python benchmarks/real_data.py ../Market-1501 --weights tf_efficientnet_lite0.safetensors
     python benchmarks/real_data.py ../Market-1501 --weights FILE --identities 100 --name market-100
     python benchmarks/real_data.py ../Market-1501 --weights FILE --config market1501 --pairs per-appearance:10
 
 Trains teacher and generator, ranks the teacher, makes a store, scores it, and trains re-id models: fed with the store
-by the published losses, fed with appearance labels alone, and both real-only twins. Every part goes on where it was
+by the published losses, fed with appearance labels alone, and both real-only twins. Every part resumes where it was
 stopped, and `results/real-NAME.md` and `.json` are written anew after each, so that a run that was cut off still tells.
-Neither pictures nor weights are written beside them; the grid to look at stays in `--work`.
+Neither images nor weights are written beside them; the grid to look at stays in `--work`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ RECIPES = {
     "fed, published losses": ("reid.labels=soft", "reid.fine=0.2"),
     "fed, appearance labels, no fine": ("reid.labels=appearance", "reid.fine=0"),
 }
-"""How the generated pictures are learned from; the twins are trained beside the first."""
+"""How the generated images are learned from; the twins are trained beside the first."""
 FIGURES = {
     "rank-1": "sum_valid_queries/R1",
     "mAP (sum, valid queries)": "sum_valid_queries/mAP",
@@ -82,8 +82,8 @@ class Work:
 
 def ranked(work: Work, checkpoint: Path) -> dict[str, Any]:
     """The figures of a checkpoint on the full protocol, by feature."""
-    found = dgaug.evaluate_reid(checkpoint, work.data, progress=work.progress)
-    return {feature: headline(ranking) for feature, ranking in found.ranking["single-query"].items()}
+    result = dgaug.evaluate_reid(checkpoint, work.data, progress=work.progress)
+    return {feature: headline(ranking) for feature, ranking in result.ranking["single-query"].items()}
 
 
 def headline(ranking: Mapping[str, Any]) -> dict[str, float]:
@@ -92,7 +92,7 @@ def headline(ranking: Mapping[str, Any]) -> dict[str, float]:
 
 
 def scored(work: Work, encoder: str | None) -> dict[str, Any]:
-    """The Fréchet distance with its floor, and whom an ImageNet model sees in the pictures."""
+    """The Fréchet distance with its floor, and whom an ImageNet model sees in the images."""
     scores = dgaug.score_fid(run=work.run.folder, encoder=encoder, judge=encoder, progress=work.progress)["scores"]
     return {name: value for name, value in scores.items() if name in SCORES or name.startswith("frechet_")}
 
@@ -112,21 +112,21 @@ def trained(work: Work, recipe: str, *, seeds: int, twin: bool) -> dict[str, Any
 
 def page(record: Mapping[str, Any]) -> str:
     """All that was found so far, as Markdown."""
-    found, seconds = record["found"], record["seconds"]
+    result, seconds = record["found"], record["seconds"]
     about = ", ".join(f"{name} {value}" for name, value in record["settings"].items())
     lines = [
-        f"# {record['name']}: real pictures, with and without generated ones",
+        f"# {record['name']}: real images, with and without generated ones",
         "",
         f"{record['machine']}. {about}.",
         "",
     ]
     lines += ["| part | minutes |", "|---|---:|"]
-    lines += [f"| {name} | {value / 60:.1f}{'' if name in found else ' so far'} |" for name, value in seconds.items()]
-    if "scores" in found:
+    lines += [f"| {name} | {value / 60:.1f}{'' if name in result else ' so far'} |" for name, value in seconds.items()]
+    if "scores" in result:
         lines += ["", "| score of the store | |", "|---|---:|"]
-        lines += [f"| `{name}` | {value:.4g} |" for name, value in found["scores"].items() if isinstance(value, float)]
-    models = {name: rows for part in RECIPES for name, rows in found.get(part, {}).items()}
-    lines += ["", *_ranking_table(found.get("teacher"), models)]
+        lines += [f"| `{name}` | {value:.4g} |" for name, value in result["scores"].items() if isinstance(value, float)]
+    models = {name: rows for part in RECIPES for name, rows in result.get(part, {}).items()}
+    lines += ["", *_ranking_table(result.get("teacher"), models)]
     return "\n".join([*lines, ""])
 
 
@@ -146,10 +146,10 @@ def _ranking_table(teacher: Mapping[str, Any] | None, models: Mapping[str, list[
             cells.append(f"{100 * mean['mean']:.1f}" + (f" ± {100 * mean['spread']:.1f}" if mean["spread"] else ""))
         minus = ""
         if name in RECIPES and len(twins) == len(rows):
-            found = paired_difference([row[key] for row in rows], [row[key] for row in twins])
-            minus = f"{100 * found['mean']:+.1f}"
-            if found["low"] is not None and found["high"] is not None:
-                minus += f" [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]"
+            result = paired_difference([row[key] for row in rows], [row[key] for row in twins])
+            minus = f"{100 * result['mean']:+.1f}"
+            if result["low"] is not None and result["high"] is not None:
+                minus += f" [{100 * result['low']:+.1f}, {100 * result['high']:+.1f}]"
         lines.append(f"| {name} | {len(rows)} | {' | '.join(cells)} | {minus} |")
     return lines
 
@@ -164,7 +164,7 @@ def stated_settings(settings: Settings, preset: str, data: Path, identities: int
         "picture": f"{settings.data.height} x {settings.data.width}",
         "teacher": f"{teacher.iterations:,} iterations of {teacher.batch_size}",
         "DG-Net": f"{schedule.iterations:,} iterations of {2 * schedule.batch_size}",
-        "re-id": f"{reid.iterations:,} steps, {reid.batch_size} real pictures in each",
+        "re-id": f"{reid.iterations:,} steps, {reid.batch_size} real images in each",
     }
 
 
@@ -173,8 +173,8 @@ def kept(before: Mapping[str, Any], stated: Mapping[str, object]) -> dict[str, A
     if before["settings"] | {"seeds": stated["seeds"]} != stated:
         return {}
     models = () if before["settings"] == stated else RECIPES
-    found = {part: value for part, value in before["found"].items() if part not in models}
-    return {"found": found, "seconds": before["seconds"]}
+    result = {part: value for part, value in before["found"].items() if part not in models}
+    return {"found": result, "seconds": before["seconds"]}
 
 
 @click.command()

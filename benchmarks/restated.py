@@ -21,7 +21,7 @@ from dgaug.models.decoder import AdaINParameters
 from dgaug.models.discriminator import Discriminator
 from dgaug.models.reid import ReidNetwork
 from dgaug.models.structure_encoder import StructureEncoder
-from dgaug.training.augmentation import draw_boxes
+from dgaug.training.augmentation import sample_boxes
 from dgaug.training.losses import Batch
 from dgaug.training.networks import Networks
 
@@ -41,7 +41,7 @@ WEIGHTS = {
 
 
 def block(conv: Any, maps: Tensor) -> Tensor:
-    """Reflection pad and convolution, in the layout the pictures came in."""
+    """Reflection pad and convolution, in the layout the images came in."""
     pad: int = getattr(conv, "pad", 2)
     padded = functional.pad(maps, (pad,) * 4, mode="reflect") if pad else maps
     convolved: Tensor = conv.conv(padded)
@@ -56,9 +56,9 @@ def normalised(maps: Tensor) -> Tensor:
     return functional.instance_norm(maps)
 
 
-def encode(encoder: StructureEncoder, pictures: Tensor) -> Tensor:
-    """Structure code of pictures [B, 3, H, W]."""
-    maps = pictures.mean(dim=1, keepdim=True)
+def encode(encoder: StructureEncoder, images: Tensor) -> Tensor:
+    """Structure code of images [B, 3, H, W]."""
+    maps = images.mean(dim=1, keepdim=True)
     for layer in encoder.stem:
         maps = leaky(normalised(block(layer, maps)))
     for residual in encoder.residual:
@@ -71,14 +71,14 @@ def encode(encoder: StructureEncoder, pictures: Tensor) -> Tensor:
     return normalised(block(scales.fuse, torch.cat(branches, dim=1)))
 
 
-def judge(discriminator: Discriminator, pictures: Tensor) -> list[Tensor]:
+def judge(discriminator: Discriminator, images: Tensor) -> list[Tensor]:
     """Patch scores of each scale."""
     scores: list[Tensor] = []
     scale: Any
     for index, scale in enumerate(discriminator.scales):
         if index:
-            pictures = functional.avg_pool2d(pictures, 3, stride=2, padding=1, count_include_pad=False)
-        maps = pictures
+            images = functional.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
+        maps = images
         for layer in scale.stem:
             maps = leaky(block(layer, maps))
         for residual in scale.residual:
@@ -130,7 +130,7 @@ class Restated:
         )
 
     def decode(self, structure: Tensor, appearance: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W]; the MLPs run again at every call."""
+        """Images [B, 3, H, W]; the MLPs run again at every call."""
         maps = structure
         slices = appearance.chunk(len(self.decoder.blocks), dim=1)
         for index, (residual, code) in enumerate(zip(self.decoder.blocks, slices, strict=True)):
@@ -150,7 +150,7 @@ class Restated:
 
     def step(self, batch: Batch, *, encoder_learns: bool) -> dict[str, float]:
         """One iteration with every loss at its final weight; the unweighted terms, sides added."""
-        x_a, x_b = (side.clone() for side in batch.pictures.chunk(2))
+        x_a, x_b = (side.clone() for side in batch.images.chunk(2))
         p_a, p_b = batch.positives.chunk(2)
         y_a, y_b = batch.labels.chunk(2)
         decode, appearance = self.decode, self.appearance
@@ -204,9 +204,9 @@ class Restated:
         self.discriminator_optimizer.zero_grad()
         errors, penalties = [], []
         for real, fake in sides:
-            real.requires_grad_()  # and stays so: the generator's backward pass computes picture gradients too
-            for found, wanted in zip(judge(self.discriminator, fake), judge(self.discriminator, real), strict=True):
-                errors.append(found.square().mean() + (wanted - 1).square().mean())
+            real.requires_grad_()  # and stays so: the generator's backward pass computes image gradients too
+            for result, wanted in zip(judge(self.discriminator, fake), judge(self.discriminator, real), strict=True):
+                errors.append(result.square().mean() + (wanted - 1).square().mean())
                 (slope,) = torch.autograd.grad(wanted.sum(), real, create_graph=True)
                 penalties.append(slope.square().sum(dim=(1, 2, 3)).mean())
         error, penalty = torch.stack(errors).sum(), torch.stack(penalties).sum()
@@ -218,17 +218,17 @@ class Restated:
         return torch.stack([2 * (scores - 1).square().mean() for scores in judge(self.discriminator, fake)]).sum()
 
     @torch.no_grad()
-    def _soft_label(self, pictures: Tensor) -> Tensor:
-        views: Iterator[Tensor] = (self.teacher(view).logits[0] for view in (pictures, pictures.flip(3)))
+    def _soft_label(self, images: Tensor) -> Tensor:
+        views: Iterator[Tensor] = (self.teacher(view).logits[0] for view in (images, images.flip(3)))
         added = torch.stack([logits.softmax(dim=1) for logits in views]).sum(dim=0)
         return added / added.sum(dim=1, keepdim=True)
 
-    def _erased(self, pictures: Tensor) -> Tensor:
-        erased = pictures.detach().clone()
-        height, width = pictures.shape[2:]
-        for picture in erased:
-            ((top, left, bottom, right),) = draw_boxes(1, (height, width), self.erasing, self._rng)
-            picture[:, top:bottom, left:right] = 0
+    def _erased(self, images: Tensor) -> Tensor:
+        erased = images.detach().clone()
+        height, width = images.shape[2:]
+        for image in erased:
+            ((top, left, bottom, right),) = sample_boxes(1, (height, width), self.erasing, self._rng)
+            image[:, top:bottom, left:right] = 0
         return erased
 
 

@@ -6,7 +6,7 @@
 Two folders of seeded JPEG files (128 x 64) and seeded random Inception weights in the form of pytorch-fid's file. Each
 command runs as a user runs it, in a process of its own, its start included; dgaug has no statistics kept from before.
 The Fréchet step is timed here on the same statistics. Memory is dgaug's own with an encoder that costs next to nothing
-and gives as many numbers as Inception, so that many pictures take little time.
+and gives as many numbers as Inception, so that many images take little time.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from dgaug.scores.quality.feature_metrics import Features, feature_scores
 from dgaug.scores.quality.feature_statistics import Encoding, statistics_of
 from dgaug.scores.quality.fid_protocols import Preparation
 from dgaug.scores.quality.frechet import Gaussian, frechet_distance, frechet_of_features
-from dgaug.scores.quality.image_sets import PictureSet
+from dgaug.scores.quality.image_sets import ImageSet
 
 SIZE = (128, 64)
 DIMENSION = 2048
 AGREE = 1e-3
 DIFFERENT = 1000
-"""Different pictures of the memory's measure, which come again and again."""
+"""Different images of the memory's measure, which come again and again."""
 MEMORY_COUNTS = (2_000, 10_000, 20_000)
 """At 10,000 the features that are kept one by one reach their limit."""
 THEIRS, OURS = "pytorch-fid", "dgaug score-fid"
@@ -54,14 +54,14 @@ THEIRS, OURS = "pytorch-fid", "dgaug score-fid"
 Runs = dict[str, dict[str, Any]]
 
 
-def write_pictures(folder: Path, count: int, seed: int) -> None:
-    """Smooth coloured pictures, JPEG quality 90."""
+def write_images(folder: Path, count: int, seed: int) -> None:
+    """Smooth coloured images, JPEG quality 90."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
     for number in range(count):
         small = random.normal(128, 30 * (seed + 1), (8, 4, 3)).clip(0, 255).astype(np.uint8)
-        picture = Image.fromarray(small).resize(SIZE[::-1], Image.Resampling.BICUBIC)
-        picture.save(folder / f"{number:06d}.jpg", quality=90)
+        image = Image.fromarray(small).resize(SIZE[::-1], Image.Resampling.BICUBIC)
+        image.save(folder / f"{number:06d}.jpg", quality=90)
 
 
 def write_weights(torch_home: Path) -> Path:
@@ -97,26 +97,26 @@ def timed(command: list[str], torch_home: Path) -> dict[str, Any]:
 
 
 def commands(folder: Path, count: int) -> Runs:
-    """Both commands on two folders of `count` pictures each; an error unless they agree."""
+    """Both commands on two folders of `count` images each; an error unless they agree."""
     home, place = folder / "torch", folder / str(count)
     for seed, side in enumerate(("real", "generated")):
-        write_pictures(place / side, count, seed)
+        write_images(place / side, count, seed)
     sides = [str(place / "real"), str(place / "generated")]
     ours = [sys.executable, "-m", "dgaug", "score-fid", sides[1], "--real", sides[0], "--metrics", "fid", "--json"]
     ours += ["--inception-weights", str(home / "inception.pth"), "--out", str(place / "scores")]
-    found = {OURS: timed(ours, home), THEIRS: timed([sys.executable, "-m", "pytorch_fid", *sides], home)}
-    found[OURS]["fid"] = json.loads(found[OURS].pop("output"))["scores"]["fid"]
-    printed = re.search(r"FID:\s*(\S+)", found[THEIRS].pop("output"))
-    found[THEIRS]["fid"] = float(printed[1]) if printed else float("nan")
-    apart = abs(found[OURS]["fid"] - found[THEIRS]["fid"])
+    result = {OURS: timed(ours, home), THEIRS: timed([sys.executable, "-m", "pytorch_fid", *sides], home)}
+    result[OURS]["fid"] = json.loads(result[OURS].pop("output"))["scores"]["fid"]
+    printed = re.search(r"FID:\s*(\S+)", result[THEIRS].pop("output"))
+    result[THEIRS]["fid"] = float(printed[1]) if printed else float("nan")
+    apart = abs(result[OURS]["fid"] - result[THEIRS]["fid"])
     if not apart <= AGREE:
-        raise click.ClickException(f"the commands disagree on {count} + {count} pictures: {found}")
-    click.echo(f"{count} + {count}: {found}", err=True)
-    return found
+        raise click.ClickException(f"the commands disagree on {count} + {count} images: {result}")
+    click.echo(f"{count} + {count}: {result}", err=True)
+    return result
 
 
 def frechet_steps(count: int) -> dict[str, float]:
-    """Seconds of the Fréchet step of `count` + `count` pictures: pytorch-fid's and dgaug's, as its command takes it."""
+    """Seconds of the Fréchet step of `count` + `count` images: pytorch-fid's and dgaug's, as its command takes it."""
     random = np.random.default_rng(0)
     sides = [random.standard_normal((count, DIMENSION)) @ np.diag(random.uniform(0.1, 1, DIMENSION)) for _ in range(2)]
     moments = [(side.mean(axis=0), np.cov(side, rowvar=False)) for side in sides]
@@ -140,7 +140,7 @@ def frechet_steps(count: int) -> dict[str, float]:
 
 
 def held_by(count: int) -> int:
-    """Peak memory of this process after the distance of `count` + `count` pictures in features of full length."""
+    """Peak memory of this process after the distance of `count` + `count` images in features of full length."""
     torch.manual_seed(0)
     weights = torch.randn(3 * 8 * 4, DIMENSION)
 
@@ -153,20 +153,20 @@ def held_by(count: int) -> int:
         sides = []
         for seed, title in enumerate(("real", "generated")):
             folder = Path(place) / title
-            write_pictures(folder, DIFFERENT, seed)
+            write_images(folder, DIFFERENT, seed)
             files = sorted(folder.iterdir())
-            pictures = PictureSet("folder", folder, [files[number % DIFFERENT] for number in range(count)])
+            images = ImageSet("folder", folder, [files[number % DIFFERENT] for number in range(count)])
             rows = np.arange(count)
             encoding, nothing = Encoding(Path(place) / "statistics"), Preparation()
             sides.append(
                 statistics_of(
-                    pictures,
+                    images,
                     rows,
                     encoder,
                     preparation=nothing,
                     encoding=encoding,
                     title=title,
-                    digest=pictures.digest(rows),
+                    digest=images.digest(rows),
                 )
             )
         feature_scores(Features(encoder, sides[1], sides[0]), lambda name: name == "frechet", seed=0)
@@ -174,41 +174,41 @@ def held_by(count: int) -> int:
 
 
 def memory() -> dict[int, int]:
-    """Dgaug's peak memory by number of pictures on each side, each in a process of its own."""
-    found = {}
+    """Dgaug's peak memory by number of images on each side, each in a process of its own."""
+    result = {}
     for count in MEMORY_COUNTS:
         command = [sys.executable, __file__, "--memory-of", str(count)]
-        found[count] = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-        click.echo(f"memory, {count}: {found[count] / 1e9:.3f} GB", err=True)
-    return found
+        result[count] = int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+        click.echo(f"memory, {count}: {result[count] / 1e9:.3f} GB", err=True)
+    return result
 
 
 def table(
     runs: dict[int, dict[str, dict[str, Any]]], steps: dict[int, dict[str, float]], held: dict[int, float]
 ) -> str:
     """The results as Markdown tables; ratios are to pytorch-fid."""
-    columns = ("whole command, pictures", "way", "s", "times faster", "processor s", "peak, GB", "FID")
+    columns = ("whole command, images", "way", "s", "times faster", "processor s", "peak, GB", "FID")
     rows = [f"| {' | '.join(columns)} |", "|---|---|---:|---:|---:|---:|---:|"]
-    for count, found in runs.items():
+    for count, result in runs.items():
         for name in (THEIRS, OURS):
-            run, faster = found[name], found[THEIRS]["seconds"] / found[name]["seconds"]
+            run, faster = result[name], result[THEIRS]["seconds"] / result[name]["seconds"]
             cells = f"{run['seconds']:.1f} | {faster:.2f} | {run['processor_seconds']:.0f} "
             cells += f"| {run['peak_bytes'] / 1e9:.2f} | {run['fid']:.4f}"
             rows.append(f"| {count:,} + {count:,} | {name} | {cells} |")
-    rows += ["", "| Fréchet step, pictures | way | s | times faster |", "|---|---|---:|---:|"]
+    rows += ["", "| Fréchet step, images | way | s | times faster |", "|---|---|---:|---:|"]
     for count, seconds in steps.items():
         rows += [
             f"| {count:,} + {count:,} | {name} | {each:.3g} | {seconds[THEIRS] / each:.1f} |"
             for name, each in seconds.items()
         ]
-    rows += ["", "| dgaug's memory, pictures on each side | peak, GB |", "|---:|---:|"]
+    rows += ["", "| dgaug's memory, images on each side | peak, GB |", "|---:|---:|"]
     return "\n".join([*rows, *(f"| {count:,} | {peak / 1e9:.3f} |" for count, peak in held.items())])
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--counts", default="200,1000", help="Pictures on each side of the whole commands.")
+@click.option("--counts", default="200,1000", help="Images on each side of the whole commands.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the .md and .json files.")
-@click.option("--memory-of", hidden=True, type=int, help="Only measure the memory of this many pictures, here.")
+@click.option("--memory-of", hidden=True, type=int, help="Only measure the memory of this many images, here.")
 def main(counts: str, out: Path, memory_of: int | None) -> None:
     """Time both commands and both Fréchet steps, and measure memory."""
     if memory_of is not None:
@@ -225,7 +225,7 @@ def main(counts: str, out: Path, memory_of: int | None) -> None:
         steps = {count: frechet_steps(count) for count in (200, 5000)}
         held = memory()
     where = (
-        f"{machine('scipy')}. Pictures of {SIZE[0]} x {SIZE[1]}, seeded random "
+        f"{machine('scipy')}. Images of {SIZE[0]} x {SIZE[1]}, seeded random "
         "Inception weights; one run each, the commands one after the other, load average before "
         f"{load:.1f}. dgaug's command also gives the distance at "
         "three smaller counts and the real-against-real floor at each."

@@ -1,11 +1,11 @@
-"""How fast a store is written and read: pictures per second, against plain files and plain Pillow with the same bytes.
+"""How fast a store is written and read: images per second, against plain files and plain Pillow with the same bytes.
 
     python benchmarks/store.py
 
-One process, one thread, pictures of 256 x 128 with as many JPEG bytes as the photographs of Market-1501 (8.8 KB).
+One process, one thread, images of 256 x 128 with as many JPEG bytes as the photographs of Market-1501 (8.8 KB).
 Written is what a synthesis hands over, compressed already, with pairs and labels: as a store, beside one file for each
-picture and the rate of the disk. Read is in random order, beside Pillow decoding bytes that lie in memory; and the
-codec `codes`, whose pictures are drawn by the published decoder when they are asked for. Contenders take turns and the
+image and the rate of the disk. Read is in random order, beside Pillow decoding bytes that lie in memory; and the
+codec `codes`, whose images are drawn by the published decoder when they are asked for. Contenders take turns and the
 best round of each counts, because whatever else the machine does only slows a round down.
 """
 
@@ -39,7 +39,7 @@ from dgaug.store.codes import write_codes
 from dgaug.store.index import begin_store
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.schema import CODE_FOLDER, GENERATOR_FILE, code_path
-from dgaug.store.shard_writer import PictureBatch, write_shard
+from dgaug.store.shard_writer import ImageBatch, write_shard
 from dgaug.store.sources import Sources
 from dgaug.store.spec import Part, StoreSpec
 from dgaug.store.virtual import write_decoder
@@ -81,7 +81,7 @@ def spec_of(codec: str, *, labels: str) -> StoreSpec:
     )
 
 
-def pictures() -> list[bytes]:
+def images() -> list[bytes]:
     """JPEG files: soft shapes under a grain that makes them as large as photographs."""
     random = np.random.default_rng(0)
     files = []
@@ -100,16 +100,16 @@ def pairs() -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return k // SOURCES, k % SOURCES
 
 
-def batches(files: list[bytes]) -> list[PictureBatch]:
-    """The pictures with pairs and labels, as a synthesis hands them over."""
+def batches(files: list[bytes]) -> list[ImageBatch]:
+    """The images with pairs and labels, as a synthesis hands them over."""
     appearance, structure = pairs()
     labels = np.random.default_rng(1).dirichlet(np.full(CLASSES, 0.05), PAIRS).astype(np.float32)
     parts = [slice(start, start + MICRO_BATCH) for start in range(0, PAIRS, MICRO_BATCH)]
-    return [PictureBatch(files[part], appearance[part], structure[part], labels[part]) for part in parts]
+    return [ImageBatch(files[part], appearance[part], structure[part], labels[part]) for part in parts]
 
 
-def write_jpegs(store: Path, finished: list[PictureBatch]) -> None:
-    """A store of these pictures with top labels, on the disk when this returns."""
+def write_jpegs(store: Path, finished: list[ImageBatch]) -> None:
+    """A store of these images with top labels, on the disk when this returns."""
     table, spec = sources(), spec_of("jpeg", labels="top")
     begin_store(store, spec, table)
     write_shard(store, 0, finished, spec=spec, sources=table)
@@ -117,7 +117,7 @@ def write_jpegs(store: Path, finished: list[PictureBatch]) -> None:
 
 
 def write_files(folder: Path, files: list[bytes]) -> None:
-    """The pictures alone, a file for each; the last may not be on the disk when this returns."""
+    """The images alone, a file for each; the last may not be on the disk when this returns."""
     folder.mkdir()
     for number, content in enumerate(files):
         (folder / f"{number}.jpg").write_bytes(content)
@@ -143,32 +143,32 @@ def write_virtual(store: Path) -> None:
         generator_sha256=spec.generator_sha256,
     )
     write_decoder(store / GENERATOR_FILE, model)
-    write_shard(store, 0, [PictureBatch([], *pairs())], spec=spec, sources=table)
+    write_shard(store, 0, [ImageBatch([], *pairs())], spec=spec, sources=table)
     finish_store(store)
 
 
 def decode_plainly(files: list[bytes], rows: Rows) -> None:
     """What the reader is measured against."""
     for row in rows:
-        with Image.open(io.BytesIO(files[row])) as picture:
-            np.array(picture)
+        with Image.open(io.BytesIO(files[row])) as image:
+            np.array(image)
 
 
 def read_items(store: StoreDataset, rows: Rows) -> None:
-    """Pictures with parents and labels, one by one."""
+    """Images with parents and labels, one by one."""
     for row in rows:
         store[int(row)]
 
 
 def rate(work: Callable[[Rows], object], rows: Rows) -> float:
-    """Pictures per second."""
+    """Images per second."""
     began = time.perf_counter()
     work(rows)
     return len(rows) / (time.perf_counter() - began)
 
 
-def written(folder: Path, files: list[bytes], finished: list[PictureBatch]) -> dict[str, float]:
-    """Pictures per second of each way of writing, and bytes per second of the disk."""
+def written(folder: Path, files: list[bytes], finished: list[ImageBatch]) -> dict[str, float]:
+    """Images per second of each way of writing, and bytes per second of the disk."""
     rates: dict[str, list[float]] = {"files": [], "written": []}
     for number in range(WRITING_ROUNDS):
         for name, write in {
@@ -183,7 +183,7 @@ def written(folder: Path, files: list[bytes], finished: list[PictureBatch]) -> d
 
 
 def read(folder: Path, files: list[bytes]) -> dict[str, float]:
-    """The best rate of each reader, pictures per second."""
+    """The best rate of each reader, images per second."""
     stored, virtual = open_store(folder / "jpeg", device="cpu"), open_store(folder / "codes", device="cpu")
     random = np.random.default_rng(3)
     contenders: dict[str, Callable[[Rows], object]] = {
@@ -201,48 +201,48 @@ def read(folder: Path, files: list[bytes]) -> dict[str, float]:
 
 
 def measure(folder: Path) -> dict[str, float]:
-    """All rates, and the bytes of a picture."""
-    files = pictures()
+    """All rates, and the bytes of an image."""
+    files = images()
     finished = batches(files)
-    found = written(folder, files, finished)
+    result = written(folder, files, finished)
     write_jpegs(folder / "jpeg", finished)
     write_virtual(folder / "codes")
-    return found | read(folder, files) | {"bytes": sum(map(len, files)) / len(files)}
+    return result | read(folder, files) | {"bytes": sum(map(len, files)) / len(files)}
 
 
-def table(found: dict[str, float]) -> str:
+def table(result: dict[str, float]) -> str:
     """The results as Markdown."""
     writers = {
-        "files": "a file for each picture, pictures alone, not waited for",
-        "written": "store, codec jpeg: pictures, pairs, top labels, checksums, on the disk",
+        "files": "a file for each image, images alone, not waited for",
+        "written": "store, codec jpeg: images, pairs, top labels, checksums, on the disk",
     }
     readers = {
-        "pillow": "plain Pillow, bytes in memory, picture only",
-        "jpeg": "store, codec jpeg, `store[k]`: picture, parents, top labels, crc32",
+        "pillow": "plain Pillow, bytes in memory, image only",
+        "jpeg": "store, codec jpeg, `store[k]`: image, parents, top labels, crc32",
         "jpeg_batches": "store, codec jpeg, `store.batch(32 rows)`: tensors, dense labels over 751 classes",
         "codes_batches": f"store, codec codes, `store.batch({DRAWN} rows)`: drawn by the published decoder",
     }
-    size = f"{SIZE[0]} x {SIZE[1]}, {found['bytes'] / 1000:.1f} KB of JPEG each"
+    size = f"{SIZE[0]} x {SIZE[1]}, {result['bytes'] / 1000:.1f} KB of JPEG each"
     lines = [
         "# Writing and reading a store",
         "",
-        f"{machine('pillow', 'h5py')}. {PAIRS:,} pictures of {size}; read in random order. The disk takes "
-        f"{found['disk'] / 1e6:,.0f} MB/s of one large file.",
+        f"{machine('pillow', 'h5py')}. {PAIRS:,} images of {size}; read in random order. The disk takes "
+        f"{result['disk'] / 1e6:,.0f} MB/s of one large file.",
         "",
-        "| writer | pictures/s | of files | MB/s of pictures | of the disk |",
+        "| writer | images/s | of files | MB/s of images | of the disk |",
         "|---|---:|---:|---:|---:|",
     ]
     for name, text in writers.items():
-        stream = found[name] * found["bytes"]
+        stream = result[name] * result["bytes"]
         lines.append(
-            f"| {text} | {found[name]:,.0f} | {found[name] / found['files']:.2f} | {stream / 1e6:,.0f} "
-            f"| {stream / found['disk']:.0%} |"
+            f"| {text} | {result[name]:,.0f} | {result[name] / result['files']:.2f} | {stream / 1e6:,.0f} "
+            f"| {stream / result['disk']:.0%} |"
         )
-    lines += ["", "| reader | pictures/s | of Pillow | µs more per picture |", "|---|---:|---:|---:|"]
-    plain = found["pillow"]
+    lines += ["", "| reader | images/s | of Pillow | µs more per image |", "|---|---:|---:|---:|"]
+    plain = result["pillow"]
     for name, text in readers.items():
-        more = 1e6 / found[name] - 1e6 / plain
-        lines.append(f"| {text} | {found[name]:,.0f} | {found[name] / plain:.2f} | {more:,.0f} |")
+        more = 1e6 / result[name] - 1e6 / plain
+        lines.append(f"| {text} | {result[name]:,.0f} | {result[name] / plain:.2f} | {more:,.0f} |")
     return "\n".join([*lines, ""])
 
 
@@ -253,11 +253,11 @@ def main(out: Path) -> None:
     torch.set_num_threads(1)
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder))
-    text = table(found)
+        result = measure(Path(folder))
+    text = table(result)
     out.mkdir(parents=True, exist_ok=True)
     (out / "store-cpu.md").write_text(text, encoding="utf-8")
-    record = {"machine": machine("pillow", "h5py")} | found
+    record = {"machine": machine("pillow", "h5py")} | result
     (out / "store-cpu.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 

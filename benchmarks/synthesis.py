@@ -1,4 +1,4 @@
-"""The N x N data set by `dgaug synthesize` against the published way restated: pictures per second and memory.
+"""The N x N data set by `dgaug synthesize` against the published way restated: images per second and memory.
 
     python benchmarks/synthesis.py
     python benchmarks/synthesis.py --device cuda --pairs 1024
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from training_iteration import RESULTS
 
 from dgaug.cuda_math import exact_products
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.data.normalisation import denormalise, normalise
 from dgaug.memory import keep_freed_memory
 from dgaug.models import checkpoints
@@ -39,7 +39,7 @@ from dgaug.models.reid import ReidNetwork
 from dgaug.settings import load_settings
 from dgaug.store import codecs
 from dgaug.store.micro_batch import default_micro_batch
-from dgaug.synthesis.encoding import encode_pictures
+from dgaug.synthesis.encoding import encode_images
 from dgaug.synthesis.job import JPEG_QUALITY, synthesize
 from dgaug.synthesis.tasks import load_networks
 from dgaug.synthesis.threads import side_by_side
@@ -50,7 +50,7 @@ SOURCES, IDENTITIES = 64, 16
 TOLERANCE = 1e-3
 """Largest relative difference of decoded values, ||x - y|| / ||y||."""
 LEVEL = 1.0
-"""Largest mean difference of bf16 pictures from fp32 ones, in grey levels."""
+"""Largest mean difference of bf16 images from fp32 ones, in grey levels."""
 CONTENDERS = {
     "published": "published way, fp32: both donors encoded for every pair",
     "fp32": "dgaug, fp32",
@@ -65,7 +65,7 @@ PARTS = {"decoder": "decoding", "encoders": "encoding donors", "teacher": "label
 
 
 def write_inputs(folder: Path, sources: int = SOURCES) -> None:
-    """Source pictures `data/train/IDENTITY/NUMBER.jpg`, and the checkpoints of generator and teacher."""
+    """Source images `data/train/IDENTITY/NUMBER.jpg`, and the checkpoints of generator and teacher."""
     random = np.random.default_rng(0)
     for row in range(sources):
         shapes = Image.fromarray(random.integers(0, 256, (8, 4, 3), dtype=np.uint8)).resize(SIZE[::-1], Image.BICUBIC)
@@ -83,7 +83,7 @@ def write_inputs(folder: Path, sources: int = SOURCES) -> None:
 
 @torch.no_grad()
 def seeded_networks(data: Path) -> tuple[Networks, Any]:
-    """Published networks with random weights, whose pictures have about the contrast of real ones."""
+    """Published networks with random weights, whose images have about the contrast of real ones."""
     overrides = ["model.weights=none", "behaviour.arithmetic=fast", f"data.height={SIZE[0]}", f"data.width={SIZE[1]}"]
     settings = load_settings("dgnet-published", overrides=overrides)
     torch.manual_seed(0)
@@ -94,8 +94,8 @@ def seeded_networks(data: Path) -> tuple[Networks, Any]:
         for name, parameter in network.named_parameters():
             if name.endswith("bn3.weight"):  # or activations of a random ResNet-50 grow with every block
                 nn.init.constant_(parameter, 0.1)
-    pictures = read(sorted(data.rglob("*.jpg"))[:2], torch.device("cpu"))
-    drawn = networks.generator(networks.generator.structure(pictures), networks.appearance(pictures).appearance)
+    images = read(sorted(data.rglob("*.jpg"))[:2], torch.device("cpu"))
+    drawn = networks.generator(networks.generator.structure(images), networks.appearance(images).appearance)
     colour = networks.generator.decoder.colour.conv
     colour.weight.div_(drawn.std())
     assert colour.bias is not None
@@ -104,8 +104,8 @@ def seeded_networks(data: Path) -> tuple[Networks, Any]:
 
 
 def read(paths: list[Path], device: torch.device) -> Tensor:
-    """Normalised pictures [B, 3, H, W] of files."""
-    pixels = np.stack([to_pixels(open_picture(path), SIZE) for path in paths])
+    """Normalised images [B, 3, H, W] of files."""
+    pixels = np.stack([to_pixels(open_image(path), SIZE) for path in paths])
     return normalise(torch.from_numpy(pixels).to(device))
 
 
@@ -121,19 +121,19 @@ def plain_networks(folder: Path, device: torch.device) -> Restated:
 @exact_products()
 @torch.no_grad()
 def differences(folder: Path, device: torch.device) -> dict[str, float]:
-    """How far dgaug's decoded values are from the restated ones (relative), and bf16 pictures from fp32 (levels)."""
+    """How far dgaug's decoded values are from the restated ones (relative), and bf16 images from fp32 (levels)."""
     plain = plain_networks(folder, device)
     model = load_networks(folder / "generator.pt", None).generator
     paths = sorted((folder / "data").rglob("*.jpg"))[:4]
-    pictures, worn = read(paths, device), read(paths[::-1], device)
-    expected = plain.decode(encode(plain.encoder, pictures), plain.appearance(worn).appearance)
-    structure, _ = encode_pictures(model, denormalise(pictures))
-    _, adain = encode_pictures(model, denormalise(worn))
-    found = model.generator.decoder(structure, adain)
+    images, worn = read(paths, device), read(paths[::-1], device)
+    expected = plain.decode(encode(plain.encoder, images), plain.appearance(worn).appearance)
+    structure, _ = encode_images(model, denormalise(images))
+    _, adain = encode_images(model, denormalise(worn))
+    result = model.generator.decoder(structure, adain)
     with torch.autocast(device.type, torch.bfloat16):
         half = model.generator.decoder(structure.bfloat16(), adain)
-    levels = (denormalise(half).float() - denormalise(found).float()).abs().mean()
-    return {"values": float((found - expected).norm() / expected.norm()), "levels": float(levels)}
+    levels = (denormalise(half).float() - denormalise(result).float()).abs().mean()
+    return {"values": float((result - expected).norm() / expected.norm()), "levels": float(levels)}
 
 
 @torch.no_grad()
@@ -148,8 +148,8 @@ def published(folder: Path, pairs: int, device: torch.device) -> dict[str, float
     for number, (appearance, structure) in enumerate(chosen):
         code = encode(plain.encoder, read([paths[structure]], device))
         worn = plain.appearance(read([paths[appearance]], device)).appearance
-        picture = denormalise(plain.decode(code, worn))[0].cpu().numpy()
-        (out / f"{number}.jpg").write_bytes(codecs.encode(picture, codec="jpeg", quality=JPEG_QUALITY))
+        image = denormalise(plain.decode(code, worn))[0].cpu().numpy()
+        (out / f"{number}.jpg").write_bytes(codecs.encode(image, codec="jpeg", quality=JPEG_QUALITY))
     return {"seconds": time.perf_counter() - began}
 
 
@@ -200,7 +200,7 @@ def ours(contender: str, folder: Path, pairs: int, device: torch.device) -> dict
 
 
 def measure(contender: str, pairs: int, device: torch.device) -> dict[str, Any]:
-    """A contender's seconds, pictures and peak memory, in this process."""
+    """A contender's seconds, images and peak memory, in this process."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         write_inputs(folder)
@@ -212,15 +212,15 @@ def measure(contender: str, pairs: int, device: torch.device) -> dict[str, Any]:
     return {"pictures": pairs, "peak_bytes": peak_bytes(device)} | seconds
 
 
-def table(found: dict[str, dict[str, Any]]) -> str:
+def table(result: dict[str, dict[str, Any]]) -> str:
     """The results as a Markdown table; ratios are to the first row."""
-    first = next(iter(found.values()))
+    first = next(iter(result.values()))
     rate = first["pictures"] / first["seconds"]
     rows = [
-        "| way | pictures | pictures/s | times faster | decoder | donors' encoders | teacher | all else | peak, GB |",
+        "| way | images | images/s | times faster | decoder | donors' encoders | teacher | all else | peak, GB |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for contender, run in found.items():
+    for contender, run in result.items():
         each = run["pictures"] / run["seconds"]
         parts = [run.get(part) for part in PARTS]
         known = [part for part in parts if part is not None]
@@ -233,7 +233,7 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def write_results(out: Path, found: dict[str, dict[str, Any]], apart: dict[str, float], device: torch.device) -> str:
+def write_results(out: Path, result: dict[str, dict[str, Any]], apart: dict[str, float], device: torch.device) -> str:
     """Write `synthesis-DEVICE.md` and `.json`; returns the text."""
     where = (
         f"{machine(device=device)}. {SIZE[0]} x {SIZE[1]}, {SOURCES} sources, design `random:K`, "
@@ -242,13 +242,13 @@ def write_results(out: Path, found: dict[str, dict[str, Any]], apart: dict[str, 
         "and teacher are their forward passes (those of threads side by side count as one), all else is planning, "
         "reading, rounding, compressing and writing. "
         "One run each; dgaug's processes keep freed memory, as its command does. "
-        f"Decoded values are {apart['values']:.1e} (relative) from the published ones, bf16 pictures on average "
+        f"Decoded values are {apart['values']:.1e} (relative) from the published ones, bf16 images on average "
         f"{apart['levels']:.2f} grey levels from fp32."
     )
-    text = f"# Synthesis\n\n{where}\n\n{table(found)}\n"
+    text = f"# Synthesis\n\n{where}\n\n{table(result)}\n"
     out.mkdir(parents=True, exist_ok=True)
     (out / f"synthesis-{device.type}.md").write_text(text, encoding="utf-8")
-    record = {"machine": machine(device=device), "size": SIZE, "sources": SOURCES, "apart": apart, "runs": found}
+    record = {"machine": machine(device=device), "size": SIZE, "sources": SOURCES, "apart": apart, "runs": result}
     (out / f"synthesis-{device.type}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return text
 
@@ -259,29 +259,29 @@ def checked(device: torch.device) -> dict[str, float]:
         write_inputs(Path(place))
         apart = differences(Path(place), device)
     if not (apart["values"] <= TOLERANCE and apart["levels"] < LEVEL):
-        raise click.ClickException(f"the ways compute different pictures: {apart}")
+        raise click.ClickException(f"the ways compute different images: {apart}")
     return apart
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--pairs", type=click.IntRange(8, SOURCES**2), default=SOURCES**2, help="Pictures; default: N x N.")
+@click.option("--pairs", type=click.IntRange(8, SOURCES**2), default=SOURCES**2, help="Images; default: N x N.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--contenders", default=",".join(CONTENDERS), help="Which, in the order of the table.")
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS, help="Folder of the .md and .json files.")
 @click.option("--one", hidden=True, type=click.Choice(list(CONTENDERS)), help="Measure this one here, as JSON.")
 def main(pairs: int, device: str, contenders: str, out: Path, one: str | None) -> None:
-    """Time the making of a store against the published way of making pictures."""
+    """Time the making of a store against the published way of making images."""
     place = torch.device(device)
     if one is not None:
         click.echo(json.dumps(measure(one, pairs // SAMPLED.get(one, 1), place)))
         return
-    apart, found = checked(place), {}
+    apart, result = checked(place), {}
     for contender in contenders.split(","):
         command = [sys.executable, __file__, "--one", contender, "--pairs", str(pairs), "--device", device]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        found[contender] = json.loads(done.stdout)
-        click.echo(f"{contender}: {found[contender]['seconds']:.1f} s", err=True)
-    click.echo(write_results(out, found, apart, place))
+        result[contender] = json.loads(done.stdout)
+        click.echo(f"{contender}: {result[contender]['seconds']:.1f} s", err=True)
+    click.echo(write_results(out, result, apart, place))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/training_iteration.py
     python benchmarks/training_iteration.py --device cuda --iterations 10
 
-Full size, every loss on, random pictures and weights, both branches of the structure-code term in turn. Each contender
+Full size, every loss on, random images and weights, both branches of the structure-code term in turn. Each contender
 runs in a process of its own; the median follows one warm-up iteration of each branch. Before anything is timed, all
 terms of both forms are compared at a small size, for the same weights and batch.
 """
@@ -61,7 +61,7 @@ def settings_of(contender: str, size: tuple[int, int], batch: int, *more: str) -
 
 
 def make_networks(settings: Settings, *, teacher_dropout: float) -> Networks:
-    """Random networks whose heads tell pictures apart, so that no term is trivially the same.
+    """Random networks whose heads tell images apart, so that no term is trivially the same.
 
     Their residual branches are quiet: a random ResNet-50 at full strength makes five hundred of every rounding error.
     """
@@ -78,10 +78,10 @@ def make_networks(settings: Settings, *, teacher_dropout: float) -> Networks:
 
 
 def make_batch(size: tuple[int, int], batch: int, device: torch.device) -> Batch:
-    """Random pictures, positives and labels of both sides."""
+    """Random images, positives and labels of both sides."""
     random = torch.Generator().manual_seed(1)
-    pictures, positives = torch.randn(2, 2 * batch, 3, *size, generator=random).to(device)
-    return Batch(pictures, positives, torch.randint(CLASSES, (2 * batch,), generator=random).to(device))
+    images, positives = torch.randn(2, 2 * batch, 3, *size, generator=random).to(device)
+    return Batch(images, positives, torch.randint(CLASSES, (2 * batch,), generator=random).to(device))
 
 
 def make_step(contender: str, networks: Networks, settings: Settings, device: torch.device) -> Step:
@@ -134,14 +134,14 @@ def _measured(
     contender: str, settings: Settings, size: tuple[int, int], batch: int, iterations: int, device: torch.device
 ) -> dict[str, Any]:
     step = make_step(contender, make_networks(settings, teacher_dropout=0.5), settings, device)
-    pictures, seconds = make_batch(size, batch, device), []
-    flops = [watched(partial(step, pictures, learns), device)["flop"] for learns in (True, False)]
+    images, seconds = make_batch(size, batch, device), []
+    flops = [watched(partial(step, images, learns), device)["flop"] for learns in (True, False)]
     if settings.behaviour.compile:  # which does not happen where operations are watched
         for learns in (True, False, True, False):
-            step(pictures, learns)
+            step(images, learns)
     for index in range(2 * iterations):
         started = time.perf_counter()
-        step(pictures, index % 2 == 0)
+        step(images, index % 2 == 0)
         synchronize(device)
         seconds.append(time.perf_counter() - started)
     live, frozen = (statistics.median(seconds[first::2]) for first in (0, 1))
@@ -156,14 +156,14 @@ def _measured(
     }
 
 
-def table(found: dict[str, dict[str, Any]], batch: int) -> str:
+def table(result: dict[str, dict[str, Any]], batch: int) -> str:
     """The results as a Markdown table; ratios are to the first row."""
-    first = next(iter(found.values()))
+    first = next(iter(result.values()))
     rows = [
-        "| iteration | s | times faster | pictures/s | peak memory, GB | times less | TFLOP | of the fastest product |",
+        "| iteration | s | times faster | images/s | peak memory, GB | times less | TFLOP | of the fastest product |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for contender, run in found.items():
+    for contender, run in result.items():
         rows.append(
             f"| {CONTENDERS[contender][0]} | {run['seconds']:.3g} | {first['seconds'] / run['seconds']:.2f} "
             f"| {2 * batch / run['seconds']:.3g} | {run['peak_bytes'] / 1e9:.2f} "
@@ -174,8 +174,8 @@ def table(found: dict[str, dict[str, Any]], batch: int) -> str:
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--size", type=int, nargs=2, default=(256, 128), help="Height and width of the pictures.")
-@click.option("--batch", type=click.IntRange(2), default=8, help="Pictures of a side; an iteration sees two sides.")
+@click.option("--size", type=int, nargs=2, default=(256, 128), help="Height and width of the images.")
+@click.option("--batch", type=click.IntRange(2), default=8, help="Images of a side; an iteration sees two sides.")
 @click.option("--iterations", type=click.IntRange(1), default=3, help="Timed iterations of each branch.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option(
@@ -204,24 +204,24 @@ def main(
     apart = differing_terms(place)
     if apart:
         raise click.ClickException("the two iterations compute different terms: " + "; ".join(apart))
-    found = {}
+    result = {}
     for contender in contenders.split(","):
         shape = ["--size", *map(str, size), "--batch", str(batch), "--iterations", str(iterations)]
         command = [sys.executable, __file__, "--one", contender, "--device", device, *shape]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        found[contender] = json.loads(done.stdout)
-        click.echo(f"{contender}: {found[contender]['seconds']:.2f} s", err=True)
-    ceilings = ", ".join(f"{rate / 1e9:,.0f}" for rate in sorted({run["ceiling"] for run in found.values()}))
+        result[contender] = json.loads(done.stdout)
+        click.echo(f"{contender}: {result[contender]['seconds']:.2f} s", err=True)
+    ceilings = ", ".join(f"{rate / 1e9:,.0f}" for rate in sorted({run["ceiling"] for run in result.values()}))
     where = (
         f"{machine(device=place)}; {size[0]} x {size[1]}, batch {batch} + {batch}, median of {iterations} per branch. "
         "TFLOP are those of its products and convolutions; the last column is their rate beside that of the fastest "
         "dense product found in the same process "
         f"({'in bf16' if device == 'cuda' else 'in the same precision'}: {ceilings} GFLOP/s)."
     )
-    text = f"{table(found, batch)}\n\n{where}\n"
+    text = f"{table(result, batch)}\n\n{where}\n"
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{name}-{device}.md").write_text(text, encoding="utf-8")
-    record = {"machine": machine(device=place), "size": size, "batch": batch, "iterations": iterations, "runs": found}
+    record = {"machine": machine(device=place), "size": size, "batch": batch, "iterations": iterations, "runs": result}
     (out / f"{name}-{device}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     click.echo(text)
 

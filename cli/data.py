@@ -56,7 +56,7 @@ def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size
             cameras=cameras,
             size=(int(height), int(width)),
             seed=seed,
-            on_picture=lambda done, total: progress("rendering images", done, total),
+            on_image=lambda done, total: progress("rendering images", done, total),
         )
     note(f"wrote {out}")
 

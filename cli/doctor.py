@@ -32,17 +32,17 @@ def command(runs: Path, as_json: bool) -> None:
     """
     from dgaug.report.doctor import examine
 
-    found = examine(runs)
+    state = examine(runs)
     if as_json:
-        show_json(asdict(found))
+        show_json(asdict(state))
         return
-    show_table("versions", ("package", "version"), list(found.versions.items()))
-    for title, findings in (("machine", found.machine), ("weights", found.weights), ("extras", found.extras)):
+    show_table("versions", ("package", "version"), list(state.versions.items()))
+    for title, findings in (("machine", state.machine), ("weights", state.weights), ("extras", state.extras)):
         _show(title, findings)
-    if not found.runs:
+    if not state.runs:
         click.echo(f"\nruns: none in {visible(str(runs))}; dgaug train makes one")
         return
-    rows = [[visible(run.folder), *("yes" if part else "" for part in astuple(run)[1:])] for run in found.runs]
+    rows = [[visible(run.folder), *("yes" if part else "" for part in astuple(run)[1:])] for run in state.runs]
     click.echo()
     show_table("runs", ("run", "trained", "store", "scored", "re-id", "report"), rows)
 

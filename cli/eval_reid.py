@@ -72,16 +72,16 @@ def command(checkpoint: Path, data: Path, as_json: bool, **options: Any) -> None
     from dgaug.scores.retrieval.evaluate import evaluate_reid
 
     with progress_shown() as progress:
-        found = evaluate_reid(checkpoint, data, progress=progress, **options)
+        evaluation = evaluate_reid(checkpoint, data, progress=progress, **options)
     if as_json:
-        show_json(found.as_json())
+        show_json(evaluation.as_json())
         return
-    for protocol, tables in found.ranking.items():
+    for protocol, tables in evaluation.ranking.items():
         names = [name for name in next(iter(tables.values())) if name.count("/") == 1]
         rows = [[name, *(_with_spread(table, name) for table in tables.values())] for name in names]
         show_table(protocol, ("metric", *tables), rows)
-    _show_protocol(found.protocol)
-    counts = next(iter(next(iter(found.ranking.values())).values()))
+    _show_protocol(evaluation.protocol)
+    counts = next(iter(next(iter(evaluation.ranking.values())).values()))
     note("  ".join(f"{name.replace('_', ' ')}: {value:,}" for name, value in counts.items() if "/" not in name))
     for path in (options["features"], options["ranked_lists"]):
         if path is not None:

@@ -120,7 +120,7 @@ def _export_store(store: Path, *, as_json: bool, **options: Any) -> None:
             {
                 "out": str(made.out),
                 "to": made.to,
-                "pictures": made.pictures,
+                "pictures": made.images,
                 "labels": made.labels,
                 "already_complete": made.already_complete,
                 "notes": made.notes,
@@ -130,4 +130,4 @@ def _export_store(store: Path, *, as_json: bool, **options: Any) -> None:
     for text in made.notes:
         note(text)
     word = "already complete: " if made.already_complete else ""
-    note(f"{word}{made.pictures:,} {'pairs' if made.to == 'csv' else 'images'} in {made.out}")
+    note(f"{word}{made.images:,} {'pairs' if made.to == 'csv' else 'images'} in {made.out}")

@@ -1,4 +1,4 @@
-"""dgaug: from N labelled pictures of identities make N x N, measured, and proven on re-identification.
+"""dgaug: from N labelled images of identities make N x N, measured, and proven on re-identification.
 
 The functions below are what the commands call; each is imported when it is first used.
 """

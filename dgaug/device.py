@@ -67,8 +67,8 @@ def use_device(name: str | torch.device) -> Iterator[torch.device]:
     """
     device = named_device(name)
     on_cuda = device.type == "cuda"
-    told = str(name) != AUTO
-    if told:
+    chosen = str(name) != AUTO
+    if chosen:
         _chosen.append(device)
     try:
         with (
@@ -77,7 +77,7 @@ def use_device(name: str | torch.device) -> Iterator[torch.device]:
         ):
             yield device
     finally:
-        if told:
+        if chosen:
             _chosen.pop()
 
 
@@ -139,9 +139,9 @@ def why_no_cuda() -> str:
         reason = "no CUDA device was found"
     if "too old" in reason:
         version = re.search(r"found version (\d+)", reason)
-        found = "" if version is None else f" (the newest CUDA that it can run is {_cuda_version(int(version[1]))})"
+        newest = "" if version is None else f" (the newest CUDA that it can run is {_cuda_version(int(version[1]))})"
         return (
-            f"the NVIDIA driver is too old{found} for torch {torch.__version__}, built for CUDA {torch.version.cuda}; "
+            f"the NVIDIA driver is too old{newest} for torch {torch.__version__}, built for CUDA {torch.version.cuda}; "
             f"update the driver, or install a torch for it: {_BUILDS}"
         )
     return _first_sentence(reason)

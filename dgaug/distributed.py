@@ -28,13 +28,13 @@ class Processes:
 
     Attributes:
         device: of this process.
-        index: of this process, from 0; the first one writes files and talks.
-        count: of all processes, on every machine.
+        rank: of this process; rank 0 writes files and logs.
+        world_size: processes on all machines.
     """
 
     device: torch.device
-    index: int = 0
-    count: int = 1
+    rank: int = 0
+    world_size: int = 1
     accelerator: Accelerator | None = None
 
     @classmethod
@@ -71,13 +71,13 @@ class Processes:
         return cls(accelerator.device, accelerator.process_index, accelerator.num_processes, accelerator)
 
     @property
-    def first(self) -> bool:
-        """Whether this process writes files and talks."""
-        return self.index == 0
+    def is_rank_zero(self) -> bool:
+        """Whether this process writes files and logs."""
+        return self.rank == 0
 
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module whose one backward pass averages gradients over all processes, every parameter getting one."""
-        if self.count == 1:
+        if self.world_size == 1:
             return module
         own = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=own, broadcast_buffers=False)
@@ -96,14 +96,14 @@ class Processes:
     @torch.no_grad()
     def average_gradients(self, parameters: list[Tensor]) -> None:
         """Make gradients the mean over all processes, in place."""
-        self._average([parameter.grad for parameter in parameters if parameter.grad is not None])
+        self._average_in_place([parameter.grad for parameter in parameters if parameter.grad is not None])
 
     @torch.no_grad()
     def average_statistics(self, network: nn.Module) -> None:
         """Make running statistics of batch norm the mean over all processes, in place."""
-        self._average([buffer for buffer in network.buffers() if buffer.is_floating_point()])
+        self._average_in_place([buffer for buffer in network.buffers() if buffer.is_floating_point()])
 
-    def _average(self, tensors: list[Tensor]) -> None:
+    def _average_in_place(self, tensors: list[Tensor]) -> None:
         """One message for all."""
         if self.accelerator is None or not tensors:
             return
@@ -112,23 +112,23 @@ class Processes:
             tensor.copy_(mean[start : start + tensor.numel()].view_as(tensor))
             start += tensor.numel()
 
-    def largest(self, number: int) -> int:
-        """The largest of a number that each process has."""
+    def max(self, number: int) -> int:
+        """Maximum of a number over all processes."""
         if self.accelerator is None:
             return number
         return int(self.accelerator.gather(torch.tensor([number], device=self.device)).max())
 
-    def share(self, value: Value) -> Value:
-        """The first process's value, in every process."""
+    def broadcast(self, value: Value) -> Value:
+        """The value of rank 0, in every process."""
         if self.accelerator is None:
             return value
         from accelerate.utils import broadcast_object_list
 
-        shared: Value = broadcast_object_list([value])[0]
-        return shared
+        received: Value = broadcast_object_list([value])[0]
+        return received
 
-    def wait(self) -> None:
-        """Until every process is here."""
+    def barrier(self) -> None:
+        """Wait for all processes."""
         if self.accelerator is not None:
             self.accelerator.wait_for_everyone()
 

@@ -9,8 +9,8 @@ class DgaugError(Exception):
 
 
 class Interrupted(Exception):
-    """A long job stopped on a signal after saving; `remedy` goes on from there."""
+    """A long job stopped on a signal after saving; `remedy` resumes from there."""
 
-    def __init__(self, signal_number: int, remedy: str = "run the same command again to go on") -> None:
+    def __init__(self, signal_number: int, remedy: str = "run the same command again to resume") -> None:
         super().__init__(f"interrupted by signal {signal_number}, everything is saved; {remedy}")
         self.signal_number = signal_number

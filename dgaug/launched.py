@@ -15,7 +15,7 @@ class Launched:
     """The place of a process in its group.
 
     Attributes:
-        rank: from 0; the first one writes files and talks.
+        rank: from 0; rank 0 writes files and logs.
         size: of the group, on every machine; 1: this process is alone.
         local_size: how many of the group are on this machine.
     """

@@ -188,10 +188,10 @@ def environment(seed: int) -> dict[str, object]:
 def _git_commit() -> str | None:
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    return finished.stdout.strip() or None
 
 
 def _numbered(parent: Path) -> list[tuple[int, Path]]:

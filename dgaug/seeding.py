@@ -1,7 +1,7 @@
 """Random numbers that belong to what they are for, and to nothing that happened before.
 
-Every draw is a function of a purpose, a seed and a place (an iteration, an epoch, a picture's position), so a run
-that goes on after a stop draws what it would have drawn, and two purposes never share a stream.
+Every draw is a function of a purpose, a seed and a place (an iteration, an epoch, an image's position), so a run
+that resumes after a stop draws what it would have drawn, and two purposes never share a stream.
 """
 
 from __future__ import annotations

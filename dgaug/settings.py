@@ -26,7 +26,7 @@ Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 LARGEST_EMBEDDING = 8192
 Sampler = Literal["shuffled", "balanced"]
-"""Every picture equally often, or every identity."""
+"""Every image equally often, or every identity."""
 
 
 class Section(BaseModel):
@@ -56,7 +56,7 @@ class DataSettings(Section):
     identities_fraction: float | None = Field(None, gt=0, le=1)
     """Only this share of the training identities, chosen by `subset_seed`."""
     images_per_identity: int | None = Field(None, ge=1)
-    """Only so many pictures of each training identity, chosen by `subset_seed`."""
+    """Only so many images of each training identity, chosen by `subset_seed`."""
     subset_seed: int = Field(0, ge=0)
     workers: int | None = Field(None, ge=0)
     """Threads that read images beside the main one; unset: none on CPU, up to 8 beside an accelerator."""
@@ -70,7 +70,7 @@ class DataSettings(Section):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """[H, W] of every picture a network sees."""
+        """[H, W] of every image a network sees."""
         return self.height, self.width
 
 
@@ -95,12 +95,12 @@ class ReidSettings(Section):
 
     iterations: Count = 24000
     batch_size: int = Field(32, ge=2)
-    """Pictures in an update, over all processes and micro-batches."""
+    """Images in an update, over all processes and micro-batches."""
     accumulation: Count = 1
     """Micro-batches whose gradients are added up for one update."""
     sampler: Sampler = "shuffled"
     per_identity: Count = 4
-    """Pictures of an identity in a batch of the balanced sampler."""
+    """Images of an identity in a batch of the balanced sampler."""
     learning_rate: Positive = 0.05
     """Of the heads; the backbone learns at `backbone_factor` of it."""
     backbone_factor: float = Field(0.1, gt=0, le=1)
@@ -122,27 +122,27 @@ class TeacherSettings(ReidSettings):
 
 
 class FeedSettings(ReidSettings):
-    """`train-reid`: models on real and stored pictures."""
+    """`train-reid`: models on real and stored images."""
 
     ratio: Positive = 1.0
-    """Generated pictures for each real one in a batch."""
+    """Generated images for each real one in a batch."""
     ramp_start: Fraction = 0.0
     ramp_length: Fraction = 0.1
     labels: str = "soft"
-    """Label policy of the generated pictures, see `dgaug.store.policies`."""
+    """Label policy of the generated images, see `dgaug.store.policies`."""
     teacher: Weight = 1.0
-    """Of the label term on generated pictures, at the end of the ramp; real pictures have 1, as published (there 2
+    """Of the label term on generated images, at the end of the ramp; real images have 1, as published (there 2
     against 2: anchor and positive)."""
     fine: Weight = 0.2
-    """Of the fine term on generated pictures (the structure donor's identity), relative to `teacher`; 0: none."""
+    """Of the fine term on generated images (the structure donor's identity), relative to `teacher`; 0: none."""
     real_fine: Weight = 0.2
-    """Of the fine term on real pictures."""
+    """Of the fine term on real images."""
     weighting: Literal["equal", "confidence"] = "equal"
-    """What a generated picture counts: all the same, or as much as the teacher is sure of its most probable class."""
+    """What a generated image counts: all the same, or as much as the teacher is sure of its most probable class."""
     label_smoothing: Fraction = 0.0
-    """Of the identification terms on real pictures."""
+    """Of the identification terms on real images."""
     metric: Literal["none", "triplet", "circle", "multi-similarity", "contrastive"] = "none"
-    """Metric loss on real pictures; it wants the balanced sampler."""
+    """Metric loss on real images; it wants the balanced sampler."""
     metric_weight: Weight = 1.0
     fine_at_test: Weight = 0.5
     """Weight of the fine half in the ranking score."""
@@ -167,7 +167,7 @@ class LossSettings(Section):
     """Of the fine terms, relative to the ramped teacher weight."""
     erasing: Fraction = 0.5
     structure_branch: Fraction = 0.5
-    """Probability that the structure-code term trains the encoder; otherwise it trains the picture."""
+    """Probability that the structure-code term trains the encoder; otherwise it trains the image."""
 
 
 class ScheduleSettings(Section):
@@ -175,12 +175,12 @@ class ScheduleSettings(Section):
 
     iterations: Count = 100_000
     batch_size: int = Field(8, ge=2)
-    """Pictures on each side of an update, over all processes and micro-batches."""
+    """Images on each side of an update, over all processes and micro-batches."""
     accumulation: Count = 1
     """Micro-batches whose gradients are added up for one update."""
     sampler: Sampler = "shuffled"
     per_identity: Count = 1
-    """Pictures of an identity in a batch of the balanced sampler."""
+    """Images of an identity in a batch of the balanced sampler."""
     ramp_start: Fraction = 0.3
     ramp_length: float = Field(0.04, gt=0, le=1)
     """From weight 0 to weight 2; a term of weight 1 is there in half of it."""
@@ -201,14 +201,14 @@ class OptimizerSettings(Section):
     clip: Weight = 0.0
     """Largest gradient norm of an optimiser's step; 0 leaves gradients as they are."""
     ema: float = Field(0.999, ge=0, lt=1)
-    """Decay of the averaged generator that `synthesize` uses; 0 uses the last one."""
+    """Decay of the EMA generator that `synthesize` uses; 0 uses the last one."""
 
 
 class BehaviourSettings(Section):
     """Where the default departs from the published code; each can be set back."""
 
     teacher_statistics: Literal["running", "batch"] = "running"
-    """Batch norm and dropout of the teacher: running = eval mode, so a label depends on its picture only."""
+    """Batch norm and dropout of the teacher: running = eval mode, so a label depends on its image only."""
     code_statistics: Literal["running", "batch"] = "running"
     """Batch norm of the passes that give appearance codes; running = what synthesis uses."""
     appearance_statistics: Literal["batch", "frozen"] = "batch"
@@ -228,7 +228,7 @@ class BehaviourSettings(Section):
 
 
 class CheckpointSettings(Section):
-    """How often a run saves itself, shows pictures and writes its log; in iterations."""
+    """How often a run saves itself, shows images and writes its log; in iterations."""
 
     every: Count = 10_000
     preview: Count = 5_000

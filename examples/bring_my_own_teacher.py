@@ -20,7 +20,7 @@ from torch import nn
 from torchvision.transforms import Normalize
 
 import dgaug
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.data.layouts import open_data
 from dgaug.data.records import class_names
 from dgaug.data.toy import write_toy
@@ -32,7 +32,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def main(data: str = "", config: str = "toy") -> None:
     """From a network to a run and a store whose labels it made."""
-    # %% The data, and the size of picture that the run will have
+    # %% The data, and the size of image that the run will have
     if not data:
         data = "pedestrians"
         write_toy(Path(data), identities=24)
@@ -41,7 +41,7 @@ def main(data: str = "", config: str = "toy") -> None:
     # %% Your network. Here a timm model is trained in a moment; yours comes with its weights, and this cell is yours
     network, names = my_trained_network(Path(data), size)
 
-    # %% Say what it takes and what its classes mean. It is given RGB pictures in 0..1: what else it wants goes in front
+    # %% Say what it takes and what its classes mean. It is given RGB images in 0..1: what else it wants goes in front
     wrapped = nn.Sequential(Normalize(MEAN, STD), network)
     teacher = dgaug.import_network(wrapped, "my-teacher.pt", class_names=names, image_size=size, force=True)
 
@@ -49,14 +49,14 @@ def main(data: str = "", config: str = "toy") -> None:
     run = dgaug.train(data, config, teacher=teacher, out="runs/my-teacher", resume=True)
     made = dgaug.synthesize(run.folder, pairs="per-appearance:4")
 
-    # %% What it says of generated pictures
+    # %% What it says of generated images
     store = dgaug.open_store(made.store)
     for item in (store[k] for k in range(0, len(store), len(store) // 3)):
         donors = [store.sources.identity_name[row] for row in (item.appearance, item.structure)]
         ranked = zip(item.label_class[:3], item.label_probability[:3], strict=True)
-        said = ", ".join(f"{store.sources.class_name[label]} {share:.2f}" for label, share in ranked)
-        print(f"clothes of {donors[0]}, pose of {donors[1]}: {said}")
-    print(f"{len(store)} pictures labelled by {teacher}")
+        output = ", ".join(f"{store.sources.class_name[label]} {share:.2f}" for label, share in ranked)
+        print(f"clothes of {donors[0]}, pose of {donors[1]}: {output}")
+    print(f"{len(store)} images labelled by {teacher}")
 
 
 def my_trained_network(data: Path, size: tuple[int, int]) -> tuple[nn.Module, list[str]]:
@@ -64,8 +64,8 @@ def my_trained_network(data: Path, size: tuple[int, int]) -> tuple[nn.Module, li
     content = open_data(data)
     records = content.splits["train"]
     names = class_names(records)[::-1]
-    pixels = np.stack([to_pixels(open_picture(content.picture_path(record)), size) for record in records])
-    pictures = Normalize(MEAN, STD)(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+    pixels = np.stack([to_pixels(open_image(content.image_path(record)), size) for record in records])
+    images = Normalize(MEAN, STD)(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
     labels = torch.tensor([names.index(record.identity) for record in records])
     torch.manual_seed(0)
     network = timm.create_model("resnet10t", num_classes=len(names))
@@ -73,7 +73,7 @@ def my_trained_network(data: Path, size: tuple[int, int]) -> tuple[nn.Module, li
     for _ in range(60):
         rows = torch.randint(len(labels), (32,))
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(pictures[rows]), labels[rows]).backward()
+        nn.functional.cross_entropy(network(images[rows]), labels[rows]).backward()
         optimizer.step()
     return network, names
 

@@ -1,6 +1,6 @@
 """A store in a PyTorch training loop of your own: loader workers, soft labels, label policies, weights.
 
-For whoever trains with a plain loop and wants generated pictures in it.
+For whoever trains with a plain loop and wants generated images in it.
 
     python examples/store_in_pytorch.py                       # trains a small run on the embedded data first
     python examples/store_in_pytorch.py runs/00001-market1501
@@ -25,8 +25,8 @@ from dgaug.store.policies import POLICIES
 
 
 def main(run: str = "") -> None:
-    """Train a small classifier on generated pictures alone, under three label policies."""
-    # %% A store: each picture's appearance on ten other pictures' structures
+    """Train a small classifier on generated images alone, under three label policies."""
+    # %% A store: each image's appearance on ten other images' structures
     folder = Path(run) if run else dgaug.train(out="runs/examples", resume=True).folder
     made = dgaug.synthesize(folder, pairs="per-appearance:10", out=folder / "examples/few")
 
@@ -35,9 +35,9 @@ def main(run: str = "") -> None:
     classes = len(store.sources.class_name)
     loader = DataLoader(store, batch_size=32, shuffle=True, num_workers=2, persistent_workers=True)
 
-    # %% An item holds the picture, its donors and the most probable classes of its soft label; a batch stacks them
+    # %% An item holds the image, its donors and the most probable classes of its soft label; a batch stacks them
     item, batch = store[0], next(iter(loader))
-    print(f"{len(store)} pictures of {tuple(item.picture.shape)}; the first wears", end=" ")
+    print(f"{len(store)} images of {tuple(item.image.shape)}; the first wears", end=" ")
     print(f"{store.sources.path[item.appearance]} on {store.sources.path[item.structure]}")
     sums = soft_label(batch, classes).sum(dim=1)
     print(f"soft labels of a batch sum to {sums.min():.3f} ... {sums.max():.3f}")
@@ -68,8 +68,8 @@ def train(loader: DataLoader[Any], classes: int, policy: str, *, epochs: int = 4
         for batch in loader:
             label = soft_label(batch, classes)
             target = POLICIES[policy](label, batch.appearance_identity, batch.structure_identity)
-            weight = label.amax(dim=1)  # a picture counts as much as the teacher is sure; 1 would be all alike
-            scores = network(batch.picture.permute(0, 3, 1, 2) / 255)
+            weight = label.amax(dim=1)  # an image counts as much as the teacher is sure; 1 would be all alike
+            scores = network(batch.image.permute(0, 3, 1, 2) / 255)
             loss = (weight * functional.cross_entropy(scores, target, reduction="none")).sum() / weight.sum()
             optimizer.zero_grad()
             loss.backward()

@@ -78,7 +78,7 @@ def dgaug(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capfd.readouterr()
-        return Ended(int(ended.value.code or 0), said.out, said.err)
+        output = capfd.readouterr()
+        return Ended(int(ended.value.code or 0), output.out, output.err)
 
     return run

@@ -61,7 +61,7 @@ def allowed(own: str, other: str, level: dict[str, int]) -> bool:
 
 def violations(root: Path) -> list[str]:
     """Every import that does not go downwards, and the command line in the library, with its place."""
-    level, found = levels(), set()
+    level, result = levels(), set()
     for file in sorted([*root.glob("dgaug/**/*.py"), *root.glob("cli/**/*.py")]):
         place = file.relative_to(root).as_posix()
         if place in DOORS:
@@ -70,10 +70,10 @@ def violations(root: Path) -> list[str]:
         for line, name in imports_of(file, root):
             top = name.split(".")[0]
             if own != "cli" and top in COMMAND_LINE:
-                found.add(f"{place}:{line}: the library imports {name}")
+                result.add(f"{place}:{line}: the library imports {name}")
             elif top in ("dgaug", "dgaug_cli") and not allowed(own, room_of(name), level):
-                found.add(f"{place}:{line}: {own} imports {name} from {room_of(name)}")
-    return sorted(found)
+                result.add(f"{place}:{line}: {own} imports {name} from {room_of(name)}")
+    return sorted(result)
 
 
 def test_imports_go_downwards_and_the_library_knows_no_command_line() -> None:

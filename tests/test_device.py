@@ -67,9 +67,9 @@ def test_devices_by_name() -> None:
 @pytest.mark.usefixtures("cards")
 @pytest.mark.parametrize("name", ["cuda:2", "gpu", "cuda:-1", "cuda:x", "", "mps", "meta"])
 def test_a_device_that_does_not_exist_is_answered_with_those_that_do(name: str) -> None:
-    said = refusal(name)
-    assert said.endswith("here: cpu, cuda:0 (Card), cuda:1 (Card)")
-    assert name in said
+    output = refusal(name)
+    assert output.endswith("here: cpu, cuda:0 (Card), cuda:1 (Card)")
+    assert name in output
 
 
 def test_without_a_card_auto_is_the_cpu(no_cards: None) -> None:
@@ -97,9 +97,9 @@ def test_a_driver_that_is_too_old(no_cards: None, monkeypatch: pytest.MonkeyPatc
         raise RuntimeError(TOO_OLD.removeprefix("CUDA initialization: "))
 
     monkeypatch.setattr(torch.cuda, "init", init)
-    said = refusal("cuda")
-    assert "the NVIDIA driver is too old (the newest CUDA that it can run is 11.4)" in said
-    assert f"torch {torch.__version__}, built for CUDA 13.0; update the driver, or install a torch for it" in said
+    output = refusal("cuda")
+    assert "the NVIDIA driver is too old (the newest CUDA that it can run is 11.4)" in output
+    assert f"torch {torch.__version__}, built for CUDA 13.0; update the driver, or install a torch for it" in output
 
 
 def test_doctor_names_the_driver(no_cards: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -183,8 +183,8 @@ def test_training_in_bf16_on_a_card_without_it_makes_nothing(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     out = tmp_path / "run"
-    said = dgaug("train", "--device", "cuda:1", "--set", "behaviour.precision=bf16", "--out", out).error()
-    assert said.endswith("use --set behaviour.precision=fp32")
+    output = dgaug("train", "--device", "cuda:1", "--set", "behaviour.precision=bf16", "--out", out).error()
+    assert output.endswith("use --set behaviour.precision=fp32")
     assert not out.exists()
 
 
@@ -193,8 +193,8 @@ def test_every_command_that_computes_reads_it(
     command: str, tmp_path: Path, dgaug: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    said = dgaug(command, *COMMANDS[command], "--device", "cuda:7000").error()
-    assert "--device cuda:7000" in said
+    output = dgaug(command, *COMMANDS[command], "--device", "cuda:7000").error()
+    assert "--device cuda:7000" in output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -212,5 +212,5 @@ def test_every_command_computes_there(tiny_run: Run, tmp_path: Path, monkeypatch
 
 
 def test_ray_workers_choose_for_themselves(tiny_run: Run, dgaug: RunCommand) -> None:
-    said = dgaug("synthesize", "--run", tiny_run.folder, "--engine", "ray", "--device", "cpu").error()
-    assert "leave --device cpu out" in said
+    output = dgaug("synthesize", "--run", tiny_run.folder, "--engine", "ray", "--device", "cpu").error()
+    assert "remove --device cpu" in output

@@ -35,7 +35,7 @@ def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path: Path) -
 
 
 def test_the_file_aside_keeps_the_suffix_that_writers_look_at(tmp_path: Path) -> None:
-    with whole(tmp_path / "picture.png") as aside:
+    with whole(tmp_path / "image.png") as aside:
         assert aside.suffix == ".png"
         aside.touch()
 

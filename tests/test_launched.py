@@ -36,7 +36,7 @@ def test_a_group_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_a_job_left_behind_makes_no_group(monkeypatch: pytest.MonkeyPatch, left_behind: dict[str, str]) -> None:
     given(monkeypatch, **left_behind)
     assert launched() == Launched(rank=0, size=1)
-    assert Processes.here().first
+    assert Processes.here().is_rank_zero
 
 
 @pytest.mark.parametrize(

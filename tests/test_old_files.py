@@ -45,7 +45,7 @@ def test_a_store_verifies_and_gives_its_images_and_labels(old: Path, name: str, 
     store = library.open_store(old / name)
     assert len(store) == count
     item = store[count - 1]
-    assert item.picture.shape == (64, 32, 3)
+    assert item.image.shape == (64, 32, 3)
     with h5py.File(old / name / "dataset.h5") as plain:
         assert [item.appearance, item.structure] == [
             plain["pair/appearance"][count - 1],
@@ -58,14 +58,14 @@ def test_a_store_verifies_and_gives_its_images_and_labels(old: Path, name: str, 
     ("name", "count", "codec"), [("run/store", 40, "jpeg"), ("codes", 20, "codes"), ("parts", 16, "jpeg")]
 )
 def test_a_store_takes_further_pairs(old: Path, name: str, count: int, codec: str, dgaug: RunCommand) -> None:
-    before = [item.picture for item in library.open_store(old / name)]
+    before = [item.image for item in library.open_store(old / name)]
     command = ("synthesize", "--run", old / "run", "--out", old / name, "--codec", codec)
     ended = dgaug(*command, "--pairs", "per-appearance:1", "--add")
     assert ended.code == 0, ended.err
     assert library.verify(old / name).findings == []
     store = library.open_store(old / name)
     assert count < len(store) <= count + 24
-    assert all(np.array_equal(mine, store[number].picture) for number, mine in enumerate(before))
+    assert all(np.array_equal(mine, store[number].image) for number, mine in enumerate(before))
 
 
 def test_results_are_shown_and_scores_count_as_complete(old: Path, dgaug: RunCommand) -> None:

@@ -63,8 +63,8 @@ def test_no_run_says_where_was_looked(tmp_path: Path) -> None:
 
 
 def test_a_second_writer_is_refused_until_the_first_one_ends(tmp_path: Path) -> None:
-    said = f"another process is writing the run {tmp_path}"
-    with locked(tmp_path, what="run"), pytest.raises(DgaugError, match=said), locked(tmp_path, what="run"):
+    output = f"another process is writing the run {tmp_path}"
+    with locked(tmp_path, what="run"), pytest.raises(DgaugError, match=output), locked(tmp_path, what="run"):
         pytest.fail("two writers")
     with locked(tmp_path, what="run"):
         pass

@@ -72,23 +72,23 @@ def everything(tiny_run: Run) -> Everything:
         run, store, data = tiny_run.folder, tiny_run.store, tiny_run.data_root()
         files = sorted(data.glob("bounding_box_train/*"))[:2]
         config = write_config(out / "tiny.yaml", teacher={"iterations": 2}, schedule={"iterations": 2})
-        found: dict[str, Any] = {}
-        found["train"] = dgaug.train(data, config, out=out / "run", set="reid.iterations=2")
+        result: dict[str, Any] = {}
+        result["train"] = dgaug.train(data, config, out=out / "run", set="reid.iterations=2")
         made = dgaug.synthesize(run, pairs="random:5", out=out / "store", codec="codes")
         virtual = dgaug.open_store(made.store, teacher=tiny_run.teacher)
-        found["open_store"] = [virtual[0].picture.tolist(), virtual[0].label_class.tolist()]
-        found["batch"] = dgaug.open_store(made.store).batch([1, 2]).pixels.tolist()
-        found["score_fid"] = dgaug.score_fid(
+        result["open_store"] = [virtual[0].image.tolist(), virtual[0].label_class.tolist()]
+        result["batch"] = dgaug.open_store(made.store).batch([1, 2]).pixels.tolist()
+        result["score_fid"] = dgaug.score_fid(
             store, real=data, metrics=["frechet", "ssim"], teacher=tiny_run.teacher, out=out / "s"
         )
-        found["train_reid"] = dgaug.train_reid(run, twin=False, set=["reid.iterations=2"], out=out / "reid")
-        found["evaluate_reid"] = dgaug.evaluate_reid(tiny_run.teacher, data=data).ranking
-        found["verify"] = dgaug.verify(store).ok
-        found["export_store"] = dgaug.export_store(store, to="csv", out=out / "csv") is not None
-        found["swap"] = dgaug.swap(*files, run=run, out=out / "swap.png").read_bytes()
-        found["draw_grid"] = dgaug.draw_grid(run=run, out=out / "grid.png").read_bytes()
-        found["report_run"] = dgaug.report_run(run, out=out / "page.html").is_file()
-        return found
+        result["train_reid"] = dgaug.train_reid(run, twin=False, set=["reid.iterations=2"], out=out / "reid")
+        result["evaluate_reid"] = dgaug.evaluate_reid(tiny_run.teacher, data=data).ranking
+        result["verify"] = dgaug.verify(store).ok
+        result["export_store"] = dgaug.export_store(store, to="csv", out=out / "csv") is not None
+        result["swap"] = dgaug.swap(*files, run=run, out=out / "swap.png").read_bytes()
+        result["draw_grid"] = dgaug.draw_grid(run=run, out=out / "grid.png").read_bytes()
+        result["report_run"] = dgaug.report_run(run, out=out / "page.html").is_file()
+        return result
 
     return call
 

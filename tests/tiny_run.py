@@ -17,12 +17,12 @@ from warm_processes import WarmProcess, run_command
 
 from dgaug.settings import Settings, parse_settings
 
-IDENTITIES, IMAGES = 6, 4
-PICTURES = IDENTITIES * IMAGES
+IDENTITIES, IMAGES_PER_IDENTITY = 6, 4
+IMAGES = IDENTITIES * IMAGES_PER_IDENTITY
 TINY = {
     "name": "tiny",
     "data": {"height": 64, "width": 32, "pad": 2},
-    "toy": {"identities": IDENTITIES, "images_per_identity": IMAGES, "cameras": 3},
+    "toy": {"identities": IDENTITIES, "images_per_identity": IMAGES_PER_IDENTITY, "cameras": 3},
     "model": {"width": 0.25, "backbone": "small", "weights": "none", "embedding": 16},
     "teacher": {"iterations": 24, "batch_size": 8},
     "schedule": {"iterations": 8, "batch_size": 2, "ramp_start": 0.0, "ramp_length": 0.5},
@@ -35,9 +35,9 @@ def tiny_settings(**sections: dict[str, object]) -> Settings:
     """The tiny settings with some values of some sections replaced."""
     values = {name: dict(value) if isinstance(value, dict) else value for name, value in TINY.items()}
     for name, section in sections.items():
-        found = values.setdefault(name, {})
-        assert isinstance(found, dict)
-        found.update(section)
+        result = values.setdefault(name, {})
+        assert isinstance(result, dict)
+        result.update(section)
     return parse_settings(values, source="tiny settings")
 
 

@@ -19,7 +19,7 @@ def write_tiny_virtual(
     least: float = 0.0,
     progress: Progress = silent,
 ) -> Path:
-    """A store of codes of the run's data; goes on with the one that is there."""
+    """A store of codes of the run's data; resumes the one that is there."""
     synthesize(
         run.folder,
         pairs=pairs,

@@ -50,10 +50,10 @@ def against_cpu(device: torch.device, encoder_learns: bool) -> Values:
     settings = settings_of("fp32", CHECK_SIZE, CHECK_BATCH, *STILL, f"loss.structure_branch={float(encoder_learns)}")
     with exact_products():
         expected, theirs = iteration(settings, torch.device("cpu"))
-        found, ours = iteration(settings, device)
+        result, ours = iteration(settings, device)
     values: Values = {
         "terms": len(expected),
-        "largest term difference": max(abs(found[name] - expected[name]) / abs(expected[name]) for name in expected),
+        "largest term difference": max(abs(result[name] - expected[name]) / abs(expected[name]) for name in expected),
     }
     for name, gradient in theirs.items():
         values[f"gradient, {name}"] = float((ours[name] - gradient).norm() / gradient.norm())

@@ -29,7 +29,7 @@ def hold_out(market: Path, out: Path, *, share: float = SHARE) -> Path:
             view = (str(record.identity), record.camera)
             folder = "bounding_box_test" if view in asked else "query"
             asked.add(view)
-        source = content.picture_path(record)
+        source = content.image_path(record)
         place = out / folder / source.name
         place.parent.mkdir(parents=True, exist_ok=True)
         os.link(source, place)

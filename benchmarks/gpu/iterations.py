@@ -83,9 +83,9 @@ def way(
 def kernels(step: Step, images: Batch, device: torch.device, count: int) -> Values:
     """Kernels of an iteration and the time in which the GPU computes, by torch's profiler."""
     on_gpu = device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as found:
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as result:
         _run(step, images, count, device)
-    events = [event for event in found.events() if str(event.device_type).endswith("CUDA")]
+    events = [event for event in result.events() if str(event.device_type).endswith("CUDA")]
     busy = sum(getattr(event, "device_time", getattr(event, "cuda_time", 0.0)) for event in events)
     return {"kernels": len(events) // count, "busy ms": busy / 1e3 / count}
 

@@ -66,8 +66,8 @@ def trained(
             device=str(device),
             force=run.exists(),
         )
-    for name, found in waits.items():
-        record.add(STEP, name, share(found))
+    for name, result in waits.items():
+        record.add(STEP, name, share(result))
     return {"s": time.perf_counter() - began}
 
 

@@ -67,10 +67,10 @@ class Record:
     def _page(self) -> str:
         about = "; ".join(f"{name} {value}" for name, value in self.content["about"].items())
         lines = [f"# {self.file.name}", "", about, ""]
-        for step, found in self.content["steps"].items():
-            columns = list(dict.fromkeys(name for values in found.values() for name in values))
+        for step, result in self.content["steps"].items():
+            columns = list(dict.fromkeys(name for values in result.values() for name in values))
             lines += [f"## {step}", "", f"| | {' | '.join(columns)} |", "|---" + "|---:" * len(columns) + "|"]
-            for line, values in found.items():
+            for line, values in result.items():
                 lines.append(f"| {line} | {' | '.join(_cell(values.get(name, '')) for name in columns)} |")
             lines.append("")
         lines += [f"- {note.splitlines()[0]}" for note in self.content["notes"]]

@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from dgaug.data.damage import Inspection, Progress, inspect_pictures
+from dgaug.data.damage import Inspection, Progress, inspect_images
 from dgaug.data.folders import SPLIT_FOLDERS
 from dgaug.data.left_out import left_out, listed, undecoded
-from dgaug.data.listing import holds_pictures, list_folders
+from dgaug.data.listing import holds_images, list_folders
 from dgaug.data.plausible import doubts
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 
@@ -25,8 +25,8 @@ class SplitCounts:
         images: all files, junk, distractors and damaged ones included.
         identities: identities, junk and distractors not included.
         cameras: different known cameras.
-        junk: pictures that never count.
-        distractors: pictures of nobody who is asked for.
+        junk: images that never count.
+        distractors: images of nobody who is asked for.
         damaged: files that cannot be decoded.
     """
 
@@ -48,7 +48,7 @@ class DataReport:
 
     @property
     def has_damage(self) -> bool:
-        """Whether any picture is damaged."""
+        """Whether any image is damaged."""
         return any(counts.damaged for counts in self.splits.values())
 
     def to_json(self) -> dict[str, object]:
@@ -57,8 +57,8 @@ class DataReport:
 
 
 def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> DataReport:
-    """Decode every picture of a data set and report on it."""
-    inspections = inspect_pictures(data, on_progress=on_progress)
+    """Decode every image of a data set and report on it."""
+    inspections = inspect_images(data, on_progress=on_progress)
     damaged = Counter(inspection.split for inspection in inspections if inspection.damage is not None)
     counts = {split: _counts(records, damaged[split]) for split, records in data.splits.items()}
     problems = [
@@ -67,7 +67,7 @@ def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> Da
         *undecoded(left_out(data)),
         *_empty_splits(data),
         *doubts(data),
-        *_single_pictures(data),
+        *_single_images(data),
         *_unknown_cameras(data),
         *_unanswerable_queries(data),
         *_shared_identities(data),
@@ -79,23 +79,23 @@ def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> Da
 
 def who_was_read(data: IdentityData) -> list[str]:
     """Sentences that show whether identities were read as they are meant, and what the data are enough for."""
-    pictures = Counter(record.identity for record in data.splits.get("train", ()) if record.role is Role.IDENTITY)
-    found = []
-    if pictures:
-        named = [f"{identity} ({count:,})" for identity, count in sorted(pictures.items(), key=_by_size)]
-        fewest, most = min(pictures.values()), max(pictures.values())
+    images = Counter(record.identity for record in data.splits.get("train", ()) if record.role is Role.IDENTITY)
+    problems = []
+    if images:
+        named = [f"{identity} ({count:,})" for identity, count in sorted(images.items(), key=_by_size)]
+        fewest, most = min(images.values()), max(images.values())
         if fewest == most:
-            found.append(f"train: {most} {'picture' if most == 1 else 'pictures'} of each identity: {_first(named)}")
+            problems.append(f"train: {most} {'image' if most == 1 else 'images'} of each identity: {_first(named)}")
         else:
-            found.append(
+            problems.append(
                 f"train: {fewest:,} to {most:,} images of each identity; most: {_first(named)}; "
                 f"fewest: {_first(named[::-1])}"
             )
     if not (data.splits.get("query") and data.splits.get("gallery")):
-        found.append("no query and gallery: enough to train and to synthesize, not to evaluate a re-id model")
+        problems.append("no query and gallery: enough to train and to synthesize, not to evaluate a re-id model")
     if endings := left_out(data):
-        found.append(f"{listed(endings)} left out: no images")
-    return found
+        problems.append(f"{listed(endings)} left out: no images")
+    return problems
 
 
 def _by_size(item: tuple[str, int]) -> tuple[int, str]:
@@ -117,7 +117,7 @@ def _counts(records: Sequence[Record], damaged: int) -> SplitCounts:
 def _damaged(inspections: Iterable[Inspection]) -> Iterable[str]:
     for inspection in inspections:
         if inspection.damage is not None:
-            yield f"{inspection.split}: damaged picture {inspection.record.path}: {inspection.damage}"
+            yield f"{inspection.split}: damaged image {inspection.record.path}: {inspection.damage}"
 
 
 def _flat(inspections: Sequence[Inspection]) -> Iterable[str]:
@@ -134,21 +134,21 @@ def _flat(inspections: Sequence[Inspection]) -> Iterable[str]:
 def _empty_splits(data: IdentityData) -> Iterable[str]:
     for split, records in data.splits.items():
         if not records:
-            yield f"{split}: no pictures"
+            yield f"{split}: no images"
 
 
-def _single_pictures(data: IdentityData) -> Iterable[str]:
-    pictures = Counter(record.identity for record in data.splits.get("train", ()))
-    single = sorted(identity for identity, count in pictures.items() if count == 1)
+def _single_images(data: IdentityData) -> Iterable[str]:
+    images = Counter(record.identity for record in data.splits.get("train", ()))
+    single = sorted(identity for identity, count in images.items() if count == 1)
     if single:
-        yield f"train: {_count(single, 'identities')} with one picture only, no positive pair: {_first(single)}"
+        yield f"train: {_count(single, 'identities')} with one image only, no positive pair: {_first(single)}"
 
 
 def _unknown_cameras(data: IdentityData) -> Iterable[str]:
     for split, records in data.splits.items():
         without = [record.path for record in records if record.camera == UNKNOWN_CAMERA]
         if without:
-            yield f"{split}: {len(without):,} of {len(records):,} pictures have an unknown camera: {_first(without)}"
+            yield f"{split}: {len(without):,} of {len(records):,} images have an unknown camera: {_first(without)}"
 
 
 def _unanswerable_queries(data: IdentityData) -> Iterable[str]:
@@ -164,7 +164,7 @@ def _unanswerable_queries(data: IdentityData) -> Iterable[str]:
         if not (cameras[record.identity] if record.camera < 0 else cameras[record.identity] - {record.camera})
     ]
     if alone:
-        yield f"query: {_count(alone, 'pictures')} without a match from another camera in the gallery: {_first(alone)}"
+        yield f"query: {_count(alone, 'images')} without a match from another camera in the gallery: {_first(alone)}"
 
 
 def _shared_identities(data: IdentityData) -> Iterable[str]:
@@ -176,34 +176,35 @@ def _shared_identities(data: IdentityData) -> Iterable[str]:
         shared = sorted(train & identities)
         if shared:
             names = _first(shared)
-            yield f"{split}: {_count(shared, 'identities')} named as in train, wrong if they are the same: {names}"
+            known = _count(shared, "identities")
+            yield f"{split}: {known} named as in train, a leak if they are the same people: {names}"
 
 
 def _copies_across_splits(inspections: Iterable[Inspection]) -> Iterable[str]:
     copies: defaultdict[bytes, dict[str, str]] = defaultdict(dict)
     for inspection in inspections:
-        # The multi-query folder repeats pictures of the other splits by design.
+        # The multi-query folder repeats images of the other splits by design.
         if inspection.digest and inspection.split != "multi-query":
             copies[inspection.digest].setdefault(inspection.split, inspection.record.path)
     examples = [" = ".join(paths.values()) for paths in copies.values() if len(paths) > 1]
     if examples:
-        yield f"{_count(examples, 'pictures')} in more than one split, byte by byte: {_first(examples)}"
+        yield f"{_count(examples, 'images')} in more than one split, byte by byte: {_first(examples)}"
 
 
 def _unread_folders(data: IdentityData) -> Iterable[str]:
     if data.layout in ("manifest", "pattern"):
         return
     read = {record.path.partition("/")[0] for records in data.splits.values() for record in records}
-    # DG-Net's own split of train_all repeats its pictures.
+    # DG-Net's own split of train_all repeats its images.
     repeated = {"train", "val"} if data.layout == "dgnet-folders" else set()
     for folder in list_folders(data.root):
-        if folder not in read | repeated and folder.lower() in SPLIT_FOLDERS and holds_pictures(data.root / folder):
-            yield f"{folder}: a folder with pictures that belong to no split of this layout; they are not read"
+        if folder not in read | repeated and folder.lower() in SPLIT_FOLDERS and holds_images(data.root / folder):
+            yield f"{folder}: a folder with images that belong to no split of this layout; they are not read"
 
 
-def _count(found: Sequence[str], plural: str) -> str:
-    singular = {"identities": "identity", "pictures": "picture", "images": "image"}[plural]
-    return f"{len(found):,} {plural if len(found) != 1 else singular}"
+def _count(names: Sequence[str], plural: str) -> str:
+    singular = {"identities": "identity", "images": "image"}[plural]
+    return f"{len(names):,} {plural if len(names) != 1 else singular}"
 
 
 def _first(names: Sequence[str], most: int = 5) -> str:

@@ -1,4 +1,4 @@
-"""Decode every picture once: which are damaged, which are the same file."""
+"""Decode every image once: which are damaged, which are the same file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from dgaug.data.images import DamagedPicture, contrast_of, decode_picture, read_picture_bytes
+from dgaug.data.images import DamagedImage, contrast_of, decode_image, read_image_bytes
 from dgaug.data.records import IdentityData, Record
 from dgaug.errors import DgaugError
 
-# Called with (pictures done, pictures in all)
+# Called with (images done, images in all)
 Progress = Callable[[int, int], None]
 
 # So few that an interrupt waits for no more than these.
@@ -42,20 +42,20 @@ def content_digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def inspect_pictures(
+def inspect_images(
     data: IdentityData, *, splits: Sequence[str] | None = None, on_progress: Progress | None = None
 ) -> list[Inspection]:
-    """Decode every picture of some splits (default: all), in their order; the work is spread over threads."""
+    """Decode every image of some splits (default: all), in their order; the work is spread over threads."""
 
     def inspect(item: tuple[str, Record]) -> Inspection:
-        path, digest = data.picture_path(item[1]), b""
+        path, digest = data.image_path(item[1]), b""
         try:
-            content = read_picture_bytes(path)
+            content = read_image_bytes(path)
             digest = content_digest(content)
-            picture = decode_picture(content, path)
-        except DamagedPicture as damaged:
+            image = decode_image(content, path)
+        except DamagedImage as damaged:
             return Inspection(*item, digest, damaged.reason)
-        return Inspection(*item, digest, None, contrast_of(picture))
+        return Inspection(*item, digest, None, contrast_of(image))
 
     items = [
         (split, record) for split in data.splits for record in data.splits[split] if splits is None or split in splits
@@ -76,21 +76,21 @@ def usable_data(
     splits: Sequence[str] = ("train",),
     on_progress: Progress | None = None,
 ) -> tuple[IdentityData, list[Inspection]]:
-    """Data of which every picture in `splits` can be decoded, and what was dropped to get there.
+    """Data of which every image in `splits` can be decoded, and what was dropped to get there.
 
     Args:
-        damaged: `refuse` a data set with damaged pictures, or `skip` them: the caller says so to the user.
+        damaged: `refuse` a data set with damaged images, or `skip` them: the caller says so to the user.
 
     Raises:
-        DgaugError: with `refuse`, damaged pictures: how many, the first of them, what to do.
+        DgaugError: with `refuse`, damaged images: how many, the first of them, what to do.
     """
     if damaged not in ("refuse", "skip"):
-        raise DgaugError(f"unknown policy for damaged pictures {damaged!r}; known are refuse and skip")
-    inspections = inspect_pictures(data, splits=splits, on_progress=on_progress)
+        raise DgaugError(f"unknown policy for damaged images {damaged!r}; known are refuse and skip")
+    inspections = inspect_images(data, splits=splits, on_progress=on_progress)
     dropped = [inspection for inspection in inspections if inspection.damage is not None]
     if dropped and damaged == "refuse":
         first = "; ".join(f"{inspection.record.path} ({inspection.damage})" for inspection in dropped[:3])
-        count = f"{len(dropped):,} damaged picture" + ("s" if len(dropped) > 1 else "")
+        count = f"{len(dropped):,} damaged image" + ("s" if len(dropped) > 1 else "")
         raise DgaugError(
             f"{data.root}: {count}: {first}{' ...' if len(dropped) > 3 else ''}; `dgaug data check {data.root}` "
             "lists them, `--set data.damaged=skip` leaves them out"

@@ -43,7 +43,7 @@ def find_levels(data: IdentityData) -> Levels | None:
 
     None where there are none, or where they have one level only.
     """
-    paths = sorted({data.picture_path(record) for records in data.listed.values() for record in records})
+    paths = sorted({data.image_path(record) for records in data.listed.values() for record in records})
     candidates = [path for path in paths if path.suffix.lower() not in _EIGHT_BIT]
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
         if not any(threads.map(_has_sixteen_bits, _spread(candidates, _MOST_OPENED))):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from dgaug.data.listing import has_own_pictures, holds_pictures, list_folders, list_pictures
+from dgaug.data.listing import has_own_images, holds_images, list_folders, list_images
 from dgaug.data.market import MARKET_FOLDERS, VERI_FOLDERS, present_folders, read_flat, with_gallery_roles
 from dgaug.data.names import identity_and_camera
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record
@@ -28,7 +28,7 @@ SPLIT_FOLDERS = {*MARKET_FOLDERS.values(), *VERI_FOLDERS.values(), *DGNET_FOLDER
 def read_dgnet_folders(root: Path) -> IdentityData | None:
     """Read the folders of the published DG-Net preparation (`train_all`, ...); None where there is no `train_all`.
 
-    `train` and `val` beside it hold the same pictures once more and are not read. Source: method.md 1.1.
+    `train` and `val` beside it hold the same images once more and are not read. Source: method.md 1.1.
     """
     present = present_folders(root, DGNET_FOLDERS)
     if "train" not in present:
@@ -43,7 +43,7 @@ def read_split_folders(root: Path) -> IdentityData | None:
     Images straight in these folders are read where every name follows Market-1501's rule. None where there are none.
     """
     present = own_split_folders(root)
-    if any(holds_pictures(root / folder / name) for folder in present.values() for name in _some(root / folder)):
+    if any(holds_images(root / folder / name) for folder in present.values() for name in _some(root / folder)):
         return IdentityData(root, "identity-folders", _read_splits(root, present))
     return read_flat(root, present) if present and _named_by_rule(root, present) else None
 
@@ -51,7 +51,7 @@ def read_split_folders(root: Path) -> IdentityData | None:
 def read_identity_folders(root: Path) -> IdentityData | None:
     """Read `<identity>/*.jpg` as a training split; None where no sub-folder holds images of its own."""
     names = list_folders(root)
-    if SPLIT_FOLDERS & {name.lower() for name in names} or not any(has_own_pictures(root / name) for name in names):
+    if SPLIT_FOLDERS & {name.lower() for name in names} or not any(has_own_images(root / name) for name in names):
         return None
     return IdentityData(root, "identity-folders", {"train": list(_records(root, ""))})
 
@@ -63,9 +63,9 @@ def own_split_folders(root: Path) -> dict[str, str]:
 
 def _named_by_rule(root: Path, present: dict[str, str]) -> bool:
     """Whether there are images, and each name gives identity and camera."""
-    names = [name for folder in present.values() for name in list_pictures(root / folder)]
-    found = [identity_and_camera(name) for name in names]
-    return bool(found) and all(one is not None and one[1] != UNKNOWN_CAMERA for one in found)
+    names = [name for folder in present.values() for name in list_images(root / folder)]
+    parsed = [identity_and_camera(name) for name in names]
+    return bool(parsed) and all(one is not None and one[1] != UNKNOWN_CAMERA for one in parsed)
 
 
 def _some(folder: Path) -> list[str]:
@@ -78,7 +78,7 @@ def _read_splits(root: Path, present: dict[str, str]) -> dict[str, list[Record]]
 
 
 def _records(root: Path, prefix: str) -> Iterator[Record]:
-    for path in list_pictures(root / prefix):
+    for path in list_images(root / prefix):
         identity, slash, _ = path.partition("/")
         if not slash:
             raise DgaugError(

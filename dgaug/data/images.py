@@ -1,4 +1,4 @@
-"""One picture file, read right or refused."""
+"""One image file, read right or refused."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _DECODE_ERRORS = (
 )
 
 
-class DamagedPicture(DgaugError):
-    """A file that should be a picture and cannot be read whole.
+class DamagedImage(DgaugError):
+    """A file that should be an image and cannot be read whole.
 
     Attributes:
         path: the file.
@@ -43,85 +43,85 @@ class DamagedPicture(DgaugError):
     """
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: damaged picture ({reason})")
+        super().__init__(f"{path}: damaged image ({reason})")
         self.path = path
         self.reason = reason
 
 
-def open_picture(path: str | Path, levels: Levels | None = None) -> Image.Image:
-    """Read a picture whole, in RGB, upright.
+def open_image(path: str | Path, levels: Levels | None = None) -> Image.Image:
+    """Read an image whole, in RGB, upright.
 
     Grey, palette, CMYK and 16-bit grey are converted, the latter by `levels` (None: those of its data set, see
     `depth.use_levels`, else 65,535 becomes 255); transparency is laid on white; EXIF
     rotation is applied; of an animation it is the first frame. The content decides, not the file's suffix.
 
     Raises:
-        DamagedPicture: not there, empty, cut off, not a picture, in floating point, or larger than Pillow's
+        DamagedImage: not there, empty, cut off, not an image, in floating point, or larger than Pillow's
             `MAX_IMAGE_PIXELS`.
     """
     path = Path(path)
-    return decode_picture(read_picture_bytes(path), path, levels)
+    return decode_image(read_image_bytes(path), path, levels)
 
 
-def read_picture_bytes(path: Path) -> bytes:
-    """The bytes of a picture file; DamagedPicture where there are none."""
+def read_image_bytes(path: Path) -> bytes:
+    """The bytes of an image file; DamagedImage where there are none."""
     try:
         if not path.is_file():
-            raise DamagedPicture(path, "no such file" if not path.exists() else "not a file")
+            raise DamagedImage(path, "no such file" if not path.exists() else "not a file")
         content = path.read_bytes()
     except OSError as error:
-        raise DamagedPicture(path, error.strerror or "cannot be read") from error
+        raise DamagedImage(path, error.strerror or "cannot be read") from error
     if not content:
-        raise DamagedPicture(path, "empty file")
+        raise DamagedImage(path, "empty file")
     return content
 
 
-def decode_picture(content: bytes, path: Path, levels: Levels | None = None) -> Image.Image:
-    """Decode the bytes of a picture as `open_picture` does; `path` names it in the error and finds its levels."""
+def decode_image(content: bytes, path: Path, levels: Levels | None = None) -> Image.Image:
+    """Decode the bytes of an image as `open_image` does; `path` names it in the error and finds its levels."""
     try:
-        with truncation_refused(), Image.open(io.BytesIO(content), formats=formats_of(path.name)) as picture:
+        with truncation_refused(), Image.open(io.BytesIO(content), formats=formats_of(path.name)) as image:
             most = Image.MAX_IMAGE_PIXELS
-            if most is not None and picture.width * picture.height > most:
-                raise DamagedPicture(path, f"{picture.width} x {picture.height} is more than {most:,} pixels")
-            if picture.format == "PNG":
+            if most is not None and image.width * image.height > most:
+                raise DamagedImage(path, f"{image.width} x {image.height} is more than {most:,} pixels")
+            if image.format == "PNG":
                 _verify(content)
-            picture.load()
-            if picture.format in ("JPEG", "MPO") and content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN):
-                # libjpeg goes on through the zeros that a power cut leaves, to a grey end of the picture.
-                raise DamagedPicture(path, "no end of the picture")
-            ImageOps.exif_transpose(picture, in_place=True)
-            return _in_rgb(picture, levels or levels_of(path))
+            image.load()
+            if image.format in ("JPEG", "MPO") and content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN):
+                # libjpeg continues through the zeros that a power cut leaves, to a grey end of the image.
+                raise DamagedImage(path, "no end of the image")
+            ImageOps.exif_transpose(image, in_place=True)
+            return _in_rgb(image, levels or levels_of(path))
     except UnidentifiedImageError as error:
-        raise DamagedPicture(path, "cut off at its start, or not a picture in a known format") from error
+        raise DamagedImage(path, "cut off at its start, or not an image in a known format") from error
     except _DECODE_ERRORS as error:
-        raise DamagedPicture(path, str(error) or type(error).__name__) from error
+        raise DamagedImage(path, str(error) or type(error).__name__) from error
 
 
-def to_pixels(picture: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize an RGB picture to (H, W), bicubic: uint8 `[H, W, 3]`, 0..255."""
+def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize an RGB image to (H, W), bicubic: uint8 `[H, W, 3]`, 0..255."""
     height, width = size
-    return np.array(picture.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8)
+    return np.array(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8)
 
 
-def contrast_of(picture: Image.Image) -> int:
+def contrast_of(image: Image.Image) -> int:
     """Grey levels (0..255) between the darkest and the brightest pixel of an RGB image, of the widest channel."""
-    return int(np.ptp(np.asarray(picture), axis=(0, 1)).max())
+    return int(np.ptp(np.asarray(image), axis=(0, 1)).max())
 
 
 def _verify(content: bytes) -> None:
-    # Loading alone takes a PNG whose tail is zeros, as a power cut leaves it, for a picture that ends in black.
-    with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
-        picture.verify()
+    # Loading alone takes a PNG whose tail is zeros, as a power cut leaves it, for an image that ends in black.
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+        image.verify()
 
 
-def _in_rgb(picture: Image.Image, levels: Levels) -> Image.Image:
-    if picture.mode in SIXTEEN_BIT:
-        # Pillow's own conversion clips at 255 and turns such pictures white.
-        return Image.fromarray(to_eight_bits(np.asarray(picture).astype(np.int64), levels)).convert("RGB")
-    if picture.mode == "F":
+def _in_rgb(image: Image.Image, levels: Levels) -> Image.Image:
+    if image.mode in SIXTEEN_BIT:
+        # Pillow's own conversion clips at 255 and turns such images white.
+        return Image.fromarray(to_eight_bits(np.asarray(image).astype(np.int64), levels)).convert("RGB")
+    if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; convert to 8 bits")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB")
-    return picture.convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

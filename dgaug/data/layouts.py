@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from dgaug.data.folders import SPLIT_FOLDERS, read_dgnet_folders, read_identity_folders, read_split_folders
 from dgaug.data.formats import is_image
-from dgaug.data.listing import list_files, list_folders, list_pictures
+from dgaug.data.listing import list_files, list_folders, list_images
 from dgaug.data.manifest import read_manifest, read_manifest_folder
 from dgaug.data.market import read_cuhk03, read_market, read_veri
 from dgaug.data.msmt17 import read_msmt17
@@ -48,7 +48,7 @@ _MOST_WRAPPED = 10
 def open_data(
     root: str | Path, *, layout: str = "auto", pattern: str | None = None, cameras: str = "auto"
 ) -> IdentityData:
-    r"""Recognise a data set and list its pictures, without opening them.
+    r"""Recognise a data set and list its images, without opening them.
 
     Args:
         root: a folder in one of `LAYOUTS`, or one that holds such a folder, or a manifest (`.csv`).
@@ -56,7 +56,7 @@ def open_data(
         pattern: a regular expression for file names of your own, such as `(?P<identity>\d+)_cam(?P<camera>\d+)`;
             groups: `identity`, optional `camera` and `split`. It is searched (anchor with ^ and $) in the POSIX path
             with its suffix, relative to the split's folder (`train`, `query`, `gallery`, ...); relative to `root`
-            where there are none, or where the pattern has a `split` group. Every picture must match.
+            where there are none, or where the pattern has a `split` group. Every image must match.
         cameras: `auto` takes those the layout gives, others are `UNKNOWN_CAMERA`; `none` forgets them all; `required`
             refuses a data set with an unknown one.
 
@@ -84,27 +84,27 @@ def open_data(
     else:
         data = _recognise(root, layout)
     if not any(data.splits.values()):
-        raise DgaugError(f"{data.root}: recognised as {data.layout}, but there is no picture in it")
+        raise DgaugError(f"{data.root}: recognised as {data.layout}, but there is no image in it")
     data = _in_one_form(data)
     return _with_cameras(replace(data, listed=data.splits), cameras)
 
 
 def _recognise(root: Path, layout: str) -> IdentityData:
-    found = _read_here(root, layout)
+    recognised = _read_here(root, layout)
     folders = list_folders(root)
-    if found is None and len(folders) <= _MOST_WRAPPED:
+    if recognised is None and len(folders) <= _MOST_WRAPPED:
         wrapped = [data for name in folders if (data := _read_here(root / name, layout)) is not None]
         if len(wrapped) > 1:
             inside = ", ".join(str(data.root) for data in wrapped)
             raise DgaugError(f"{root}: holds several data sets; give one of {inside}")
-        found = wrapped[0] if wrapped else None
-    if found is None and layout in ("auto", "identity-folders"):
-        found = read_identity_folders(root)
-    if found is None:
+        recognised = wrapped[0] if wrapped else None
+    if recognised is None and layout in ("auto", "identity-folders"):
+        recognised = read_identity_folders(root)
+    if recognised is None:
         raise DgaugError(_not_recognised(root, layout))
-    if layout == "auto" and found.layout == "identity-folders":
-        require_identity_folders(found)
-    return found
+    if layout == "auto" and recognised.layout == "identity-folders":
+        require_identity_folders(recognised)
+    return recognised
 
 
 def _read_here(root: Path, layout: str) -> IdentityData | None:
@@ -120,20 +120,20 @@ def _not_recognised(root: Path, layout: str) -> str:
         "auto": "bounding_box_train (Market-1501, DukeMTMC-reID, CUHK03-NP), image_train (VeRi-776), list_train.txt "
         "(MSMT17), train_all (DG-Net), train/<identity>, <identity>/ and manifest.csv",
     }.get(layout, f"the layout {layout}")
-    folders, files, pictures = list_folders(root), list_files(root), list_pictures(root)
-    found = [f"the folders {_first(folders)}"] if folders else []
+    folders, files, images = list_folders(root), list_files(root), list_images(root)
+    recognised = [f"the folders {_first(folders)}"] if folders else []
     if others := [name for name in files if not is_image(str(root / name))]:
-        found.append(f"the files {_first(others)}")
-    found.append(f"{len(pictures):,} pictures, the first {pictures[0]!r}" if pictures else "no picture")
-    remedy = _remedy(pictures) if pictures else "unpack the data set first"
+        recognised.append(f"the files {_first(others)}")
+    recognised.append(f"{len(images):,} images, the first {images[0]!r}" if images else "no image")
+    remedy = _remedy(images) if images else "unpack the data set first"
     if root.name.lower() in SPLIT_FOLDERS:
         remedy = f"give the folder that holds {root.name}, or " + remedy
-    return f"{root}: no data set recognised; looked for {looked_for}; found {', '.join(found)}; {remedy}"
+    return f"{root}: no data set recognised; looked for {looked_for}; found {', '.join(recognised)}; {remedy}"
 
 
-def _remedy(pictures: list[str]) -> str:
+def _remedy(images: list[str]) -> str:
     """How to read images of no known layout: by their names where these can say who it is, else by a manifest."""
-    if all(name.rpartition("/")[2].partition(".")[0].isdigit() and name.count("/") < 2 for name in pictures):
+    if all(name.rpartition("/")[2].partition(".")[0].isdigit() and name.count("/") < 2 for name in images):
         return f"no pattern can find identities in names that are only numbers: {MANIFEST_ADVICE}"
     return f"for names of your own give --pattern '(?P<identity>...)', or {MANIFEST_ADVICE}"
 
@@ -171,7 +171,7 @@ def _with_cameras(data: IdentityData, cameras: str) -> IdentityData:
         without = [record.path for records in data.splits.values() for record in records if record.camera < 0]
         if without:
             raise DgaugError(
-                f"{data.root}: {len(without):,} pictures have no camera, for example {without[0]!r}; name it with "
+                f"{data.root}: {len(without):,} images have no camera, for example {without[0]!r}; name it with "
                 "--pattern '...(?P<camera>\\d+)...' or in a manifest, or do not require cameras"
             )
     return data

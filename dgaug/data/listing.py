@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures."""
+"""Which files of a folder are images."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dgaug.errors import DgaugError
 _MOST_WAYS, _MOST_DEEP = 1000, 200
 
 
-def list_pictures(folder: Path) -> list[str]:
-    """POSIX paths of all pictures below a folder, relative to it, in plain string order.
+def list_images(folder: Path) -> list[str]:
+    """POSIX paths of all images below a folder, relative to it, in plain string order.
 
     `is_image` says which files these are. Hidden files and folders and `__MACOSX` are left
     out; links are followed, but never back into a folder that is being listed.
@@ -29,17 +29,17 @@ def list_pictures(folder: Path) -> list[str]:
 
 
 def list_other_files(folder: Path) -> list[str]:
-    """POSIX paths of all files below a folder that are no images; otherwise as `list_pictures`."""
+    """POSIX paths of all files below a folder that are no images; otherwise as `list_images`."""
     return sorted(prefix + entry.name for prefix, entry in _walk(folder) if not is_image(entry.path))
 
 
-def holds_pictures(folder: Path) -> bool:
-    """Whether there is at least one picture anywhere below a folder."""
+def holds_images(folder: Path) -> bool:
+    """Whether there is at least one image anywhere below a folder."""
     return any(is_image(entry.path) for _, entry in _walk(folder))
 
 
-def has_own_pictures(folder: Path) -> bool:
-    """Whether there is a picture in the folder itself, not only further down."""
+def has_own_images(folder: Path) -> bool:
+    """Whether there is an image in the folder itself, not only further down."""
     return any(not _is_folder(entry) and is_image(entry.path) for entry in _entries(str(folder)))
 
 
@@ -88,8 +88,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as found:
-            entries = [entry for entry in found if not entry.name.startswith(".") and entry.name != "__MACOSX"]
+        with os.scandir(folder) as scanned:
+            entries = [entry for entry in scanned if not entry.name.startswith(".") and entry.name != "__MACOSX"]
     except OSError as error:
         raise DgaugError(f"{folder}: the folder cannot be read ({error.strerror})") from error
     for entry in entries:

@@ -1,4 +1,4 @@
-"""The CSV manifest: any data set, written down picture by picture."""
+"""The CSV manifest: any data set, written down image by image."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> Non
     file is written aside and renamed.
 
     Raises:
-        DgaugError: the file exists and `force` is not given, or the pictures do not lie below its folder.
+        DgaugError: the file exists and `force` is not given, or the images do not lie below its folder.
     """
     out = Path(out_csv)
     if out.suffix.lower() != ".csv":
@@ -83,7 +83,7 @@ def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> Non
         below = Path(os.path.abspath(data.root)).relative_to(os.path.abspath(out.parent))
     except ValueError as error:
         raise DgaugError(
-            f"{out}: the pictures in {data.root} do not lie below the manifest's folder; write it to "
+            f"{out}: the images in {data.root} do not lie below the manifest's folder; write it to "
             f"{data.root / MANIFEST_NAME}"
         ) from error
     aside = out.with_name(out.name + ".part")
@@ -153,9 +153,9 @@ def _delimiter(header: str) -> str:
 def _check_columns(columns: list[str], path: Path) -> None:
     missing = [column for column in COLUMNS[:2] if column not in columns]
     if missing:
-        found = ", ".join(columns) or "an empty file"
+        header = ", ".join(columns) or "an empty file"
         raise DgaugError(
-            f"{path}, line 1: no column {missing[0]!r}; expected the header {','.join(COLUMNS[:4])}, found {found}"
+            f"{path}, line 1: no column {missing[0]!r}; expected the header {','.join(COLUMNS[:4])}, found {header}"
         )
     for column in columns:
         near = difflib.get_close_matches(column.lower(), COLUMNS, n=1, cutoff=0.8)

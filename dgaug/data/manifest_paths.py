@@ -41,8 +41,8 @@ class ManifestPaths:
         if path is None:
             return []
         folder, _, name = path.rpartition("/")
-        found = [one for names in self._listed(folder).values() for one in names if one.rpartition(".")[0] == name]
-        return sorted(posixpath.join(folder, one) for one in found)
+        candidates = [one for names in self._listed(folder).values() for one in names if one.rpartition(".")[0] == name]
+        return sorted(posixpath.join(folder, one) for one in candidates)
 
     def _relative(self, text: str) -> str | None:
         if posixpath.isabs(text):
@@ -52,13 +52,13 @@ class ManifestPaths:
         return None if normal.split("/")[0] == ".." else normal
 
     def _in_other_form(self, path: str) -> str | None:
-        found = ""
+        candidates = ""
         for name in path.split("/"):
-            alike = self._listed(found).get(normalize("NFC", name), [])
+            alike = self._listed(candidates).get(normalize("NFC", name), [])
             if len(alike) != 1:
                 return None
-            found = posixpath.join(found, alike[0])
-        return found if os.path.isfile(self._folder / found) else None
+            candidates = posixpath.join(candidates, alike[0])
+        return candidates if os.path.isfile(self._folder / candidates) else None
 
     def _listed(self, folder: str) -> dict[str, list[str]]:
         """Names in a folder by their NFC form."""

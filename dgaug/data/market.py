@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dgaug.data.listing import list_folders, list_pictures
+from dgaug.data.listing import list_folders, list_images
 from dgaug.data.names import identity_and_camera, named_like
 from dgaug.data.plausible import MANIFEST_ADVICE
 from dgaug.data.records import IdentityData, Record, Role
@@ -36,14 +36,14 @@ def present_folders(root: Path, folders: Mapping[str, str | tuple[str, ...]]) ->
     there: defaultdict[str, list[str]] = defaultdict(list)
     for name in list_folders(root) if root.is_dir() else ():
         there[name.lower()].append(name)
-    found = {}
+    parsed = {}
     for split, names in folders.items():
         alike = next((there[name] for name in ((names,) if isinstance(names, str) else names) if there[name]), [])
         if len(alike) > 1:
             raise DgaugError(f"{root}: the folders {' and '.join(alike)} both name the split {split}; keep one of them")
         if alike:
-            found[split] = alike[0]
-    return found if "train" in found or "gallery" in found else {}
+            parsed[split] = alike[0]
+    return parsed if "train" in parsed or "gallery" in parsed else {}
 
 
 def read_market(root: Path) -> IdentityData | None:
@@ -102,17 +102,17 @@ def with_gallery_roles(splits: Mapping[str, list[Record]]) -> dict[str, list[Rec
 
 
 def _read_flat(root: Path, present: Mapping[str, str]) -> IdentityData:
-    splits = {split: list(_records(root, folder, list_pictures(root / folder))) for split, folder in present.items()}
+    splits = {split: list(_records(root, folder, list_images(root / folder))) for split, folder in present.items()}
     return IdentityData(root, "market1501", splits)
 
 
 def _records(root: Path, folder: str, names: Iterable[str]) -> Iterable[Record]:
     for name in names:
-        found = identity_and_camera(name.rpartition("/")[2])
-        if found is None:
+        parsed = identity_and_camera(name.rpartition("/")[2])
+        if parsed is None:
             only_numbers = name.rpartition("/")[2].partition(".")[0].isdigit()
             raise DgaugError(
                 f"{root / folder}: no identity in the file name {name!r}; "
                 + (f"no pattern can find one in a number: {MANIFEST_ADVICE}" if only_numbers else _NAMES)
             )
-        yield Record(f"{folder}/{name}", *found)
+        yield Record(f"{folder}/{name}", *parsed)

@@ -1,4 +1,4 @@
-"""MSMT17 as published: two folders of identities, and lists that say which picture is in which split."""
+"""MSMT17 as published: two folders of identities, and lists that say which image is in which split."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def _records(path: Path, folder: str) -> Iterator[Record]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        picture, _, label = line.strip().rpartition(" ")
-        found = identity_and_camera(picture.rpartition("/")[2])
-        inside = not picture.startswith("/") and ".." not in picture.split("/")
-        if found is None or not inside or not (label.isascii() and label.isdigit()):
+        image, _, label = line.strip().rpartition(" ")
+        parsed = identity_and_camera(image.rpartition("/")[2])
+        inside = not image.startswith("/") and ".." not in image.split("/")
+        if parsed is None or not inside or not (label.isascii() and label.isdigit()):
             example = "0000/0000_000_01_0303morning_0008_0.jpg 0"
             raise DgaugError(f"{path}, line {number}: expected a line like {example!r}, found {line!r}")
-        yield Record(f"{folder}/{picture}", f"{int(label):04d}", found[1])
+        yield Record(f"{folder}/{image}", f"{int(label):04d}", parsed[1])

@@ -1,4 +1,4 @@
-"""Between pictures (uint8, RGB) and the ImageNet-normalised space in which every network works."""
+"""Between images (uint8, RGB) and the ImageNet-normalised space in which every network works."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """Pictures uint8 [B, H, W, 3] to normalised float32 [B, 3, H, W] on the same device."""
+    """Images uint8 [B, H, W, 3] to normalised float32 [B, 3, H, W] on the same device."""
     mean, std = _per_channel(IMAGENET_MEAN, pixels.device), _per_channel(IMAGENET_STD, pixels.device)
     return ((pixels.float() / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
 
 
-def denormalise(pictures: Tensor) -> Tensor:
-    """Normalised pictures [B, 3, H, W] to uint8 [B, H, W, 3], rounded and clipped."""
-    mean, std = _per_channel(IMAGENET_MEAN, pictures.device), _per_channel(IMAGENET_STD, pictures.device)
-    pixels = (pictures.float().permute(0, 2, 3, 1) * std + mean) * 255
+def denormalise(images: Tensor) -> Tensor:
+    """Normalised images [B, 3, H, W] to uint8 [B, H, W, 3], rounded and clipped."""
+    mean, std = _per_channel(IMAGENET_MEAN, images.device), _per_channel(IMAGENET_STD, images.device)
+    pixels = (images.float().permute(0, 2, 3, 1) * std + mean) * 255
     return pixels.round().clamp(0, 255).to(torch.uint8)
 
 

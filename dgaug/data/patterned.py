@@ -1,4 +1,4 @@
-"""Pictures named by a rule of the user's own: a regular expression with named groups."""
+"""Images named by a rule of the user's own: a regular expression with named groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dgaug.data import search_names
 from dgaug.data.folders import DGNET_FOLDERS, own_split_folders
-from dgaug.data.listing import list_pictures
+from dgaug.data.listing import list_images
 from dgaug.data.market import MARKET_FOLDERS, VERI_FOLDERS, present_folders, with_gallery_roles
 from dgaug.data.names import SPLITS, camera_numbers, split_named
 from dgaug.data.records import IdentityData, Record
@@ -22,27 +22,27 @@ _LEAST_SECONDS, _NAMES_A_SECOND = 10, 20_000
 
 
 def read_patterned(root: Path, pattern: str) -> IdentityData:
-    """Read all pictures below a folder by a name pattern; `open_data` says what it is matched against.
+    """Read all images below a folder by a name pattern; `open_data` says what it is matched against.
 
     Raises:
-        DgaugError: no usable pattern, no picture, or pictures that do not match.
+        DgaugError: no usable pattern, no image, or images that do not match.
     """
     compiled = compile_pattern(pattern)
     folders, has_junk = ({}, False) if "split" in compiled.groupindex else _split_folders(root)
     splits: dict[str, list[tuple[Record, str]]] = {split: [] for split in SPLITS}
     unmatched: list[str] = []
     for of_folder, folder in folders.items() or [("", "")]:
-        names = list_pictures(root / folder)
+        names = list_images(root / folder)
         for name, groups in zip(names, _search(compiled, names), strict=True):
-            found = _read_name(compiled, groups, name, f"{folder}/{name}" if folder else name)
-            if found is None:
+            given = _read_name(compiled, groups, name, f"{folder}/{name}" if folder else name)
+            if given is None:
                 unmatched.append(name)
             else:
-                splits[of_folder or found[0]].append(found[1:])
+                splits[of_folder or given[0]].append(given[1:])
     matched = sum(len(records) for records in splits.values())
     if unmatched:
         raise DgaugError(
-            f"{root}: {matched:,} of {matched + len(unmatched):,} pictures match the "
+            f"{root}: {matched:,} of {matched + len(unmatched):,} images match the "
             f"pattern {pattern!r}; {unmatched[0]!r} does not: adapt the pattern, or move what is not meant away"
         )
     try:
@@ -96,8 +96,8 @@ def _search(pattern: re.Pattern[str], names: list[str]) -> list[dict[str, str | 
             f"pattern {pattern.pattern!r} was given up after {seconds} s on {len(names):,} names: repetitions inside a "
             "repetition, such as (a+)+, try every way to share a name out; write it without"
         )
-    found: list[dict[str, str | None] | None] = json.loads(ended.stdout)
-    return found
+    given: list[dict[str, str | None] | None] = json.loads(ended.stdout)
+    return given
 
 
 def _read_name(
@@ -114,15 +114,15 @@ def _read_name(
     """
     if groups is None:
         return None
-    found = {group: value or "" for group, value in groups.items()}
-    if not found["identity"]:
+    given = {group: value or "" for group, value in groups.items()}
+    if not given["identity"]:
         raise DgaugError(f"pattern {pattern.pattern!r} finds an empty identity in {name!r}")
-    split = split_named(found.get("split", ""))
+    split = split_named(given.get("split", ""))
     if split is None:
         raise DgaugError(
-            f"pattern {pattern.pattern!r} finds the split {found['split']!r} in {name!r}; known are {', '.join(SPLITS)}"
+            f"pattern {pattern.pattern!r} finds the split {given['split']!r} in {name!r}; known are {', '.join(SPLITS)}"
         )
-    return split, Record(path, found["identity"]), found.get("camera", "")
+    return split, Record(path, given["identity"]), given.get("camera", "")
 
 
 def _split_folders(root: Path) -> tuple[dict[str, str], bool]:

@@ -42,13 +42,15 @@ def require_identity_folders(data: IdentityData) -> None:
 
 def doubts(data: IdentityData) -> list[str]:
     """Sentences on identities and cameras that are possible and yet seldom meant."""
-    found: list[str] = []
+    sentences: list[str] = []
     for split, records in data.splits.items():
         if data.layout == "identity-folders":
-            found += _Folders(split, records).doubts()
+            sentences += _Folders(split, records).doubts()
         known = [record for record in records if record.role is Role.IDENTITY]
-        found += [f"{split}: {sentence}" for sentence in (*_crowded(known), *_nobody(known), *_as_many_cameras(known))]
-    return found
+        sentences += [
+            f"{split}: {sentence}" for sentence in (*_crowded(known), *_nobody(known), *_as_many_cameras(known))
+        ]
+    return sentences
 
 
 class _Folders:

@@ -30,7 +30,7 @@ _log = logging.getLogger("dgaug")
 def read_data(
     root: Path, settings: DataSettings, *, splits: tuple[str, ...] = ("train",), progress: Progress = silent
 ) -> IdentityData:
-    """A data set as `settings.data` wants it, the pictures of `splits` known to be readable.
+    """A data set as `settings.data` wants it, the images of `splits` known to be readable.
 
     Raises:
         DgaugError: not recognised, damaged, or fewer than two training identities.
@@ -55,10 +55,10 @@ def read_data(
         data,
         damaged=settings.damaged,
         splits=present,
-        on_progress=lambda done, total: progress("reading pictures", done, total),
+        on_progress=lambda done, total: progress("reading images", done, total),
     )
     if dropped:
-        _log.warning("left out %d damaged pictures, the first: %s", len(dropped), dropped[0].record.path)
+        _log.warning("left out %d damaged images, the first: %s", len(dropped), dropped[0].record.path)
     return data
 
 
@@ -85,15 +85,15 @@ def _limited(data: IdentityData, settings: DataSettings) -> IdentityData:
 
 
 def fingerprint(data: IdentityData) -> str:
-    """Hex sha256 of the training pictures' names and sizes: tells whether the data are still the same."""
+    """Hex sha256 of the training images' names and sizes: tells whether the data are still the same."""
     digest = hashlib.sha256()
     for record in data.splits["train"]:
-        digest.update(f"{record.path}\0{data.picture_path(record).stat().st_size}\n".encode())
+        digest.update(f"{record.path}\0{data.image_path(record).stat().st_size}\n".encode())
     return digest.hexdigest()
 
 
 def limit_identities(data: IdentityData, count: int, *, seed: int | None = None) -> IdentityData:
-    """Keep `count` training identities and all their pictures; the other splits stay whole.
+    """Keep `count` training identities and all their images; the other splits stay whole.
 
     The first ones in plain string order, or a random choice where a seed is given. Fewer are kept where there are
     fewer.
@@ -113,7 +113,7 @@ def limit_identities(data: IdentityData, count: int, *, seed: int | None = None)
 
 
 def limit_images(data: IdentityData, count: int, *, seed: int) -> IdentityData:
-    """Keep `count` pictures of each training identity, chosen by the seed; all of one that has fewer.
+    """Keep `count` images of each training identity, chosen by the seed; all of one that has fewer.
 
     Whatever the count, the choice of a smaller one is part of that of a larger one.
 
@@ -121,14 +121,14 @@ def limit_images(data: IdentityData, count: int, *, seed: int) -> IdentityData:
         DgaugError: a count below one.
     """
     if count < 1:
-        raise DgaugError(f"at least one picture of each identity must be left, not {count}")
+        raise DgaugError(f"at least one image of each identity must be left, not {count}")
     train = data.splits.get("train", [])
     kept: set[Record] = set()
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for place in np.random.default_rng(seed).permutation(len(train)):
         record = train[place]
-        found[record.identity] += 1
-        if found[record.identity] <= count:
+        counts[record.identity] += 1
+        if counts[record.identity] <= count:
             kept.add(record)
     limited = [record for record in train if record in kept]
     return replace(data, splits={**data.splits, "train": limited}) if "train" in data.splits else data

@@ -150,13 +150,16 @@ def _of(rows: _Rows, split: str) -> _Rows:
 
 def _difference(before: _Rows, now: _Rows) -> str:
     """In words, the first image of each kind named; empty where nothing differs."""
-    found = [_named("more", sorted(now.keys() - before.keys())), _named("missing", sorted(before.keys() - now.keys()))]
+    differences = [
+        _named("more", sorted(now.keys() - before.keys())),
+        _named("missing", sorted(before.keys() - now.keys())),
+    ]
     both = sorted(before.keys() & now.keys())
     for place, column in enumerate(("identity", "camera", "role")):
         other = [key for key in both if before[key][place] != now[key][place]]
         values = f": {_value(before[other[0]][place])}, now {_value(now[other[0]][place])}" if other else ""
-        found.append(_named(f"of another {column}", other, values))
-    return ", ".join(filter(None, found))
+        differences.append(_named(f"of another {column}", other, values))
+    return ", ".join(filter(None, differences))
 
 
 def _named(kind: str, keys: Sequence[tuple[str, str]], values: str = "") -> str:

@@ -1,4 +1,4 @@
-"""One picture of one identity, and the splits of a data set: what every layout is read into."""
+"""One image of one identity, and the splits of a data set: what every layout is read into."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UNKNOWN_CAMERA = -1
 
 
 class Role(str, Enum):
-    """What a gallery picture is for the ranking protocol."""
+    """What a gallery image is for the ranking protocol."""
 
     IDENTITY = "identity"
     JUNK = "junk"  # never counted, neither right nor wrong (Market-1501: -1)
@@ -20,7 +20,7 @@ class Role(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One picture.
+    """One image.
 
     Attributes:
         path: POSIX path relative to the data root.
@@ -60,7 +60,7 @@ class IdentityData:
         """What opens this data set again: the manifest, or the root."""
         return self.manifest or self.root
 
-    def picture_path(self, record: Record) -> Path:
+    def image_path(self, record: Record) -> Path:
         """The file of a record."""
         return self.root / record.path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.memory import free_memory
 
 CACHE_SHARE = 0.25
@@ -27,10 +27,10 @@ class ResizedImages:
         self._kept: dict[int, NDArray[np.uint8]] = {}
 
     def __getitem__(self, row: int) -> NDArray[np.uint8]:
-        """The image of a row; DamagedPicture where it cannot be read."""
+        """The image of a row; DamagedImage where it cannot be read."""
         pixels = self._kept.get(row)
         if pixels is None:
-            pixels = to_pixels(open_picture(self._paths[row]), self._image_size)
+            pixels = to_pixels(open_image(self._paths[row]), self._image_size)
             if len(self._kept) < self._most:
                 self._kept[row] = pixels
         return pixels

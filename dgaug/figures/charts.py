@@ -76,7 +76,7 @@ class Plane:
 def clouds(real: NDArray[Any], generated: NDArray[Any], *, encoder: str) -> Figure:
     """A figure of real [N, D] and generated features [M, D] of an encoder, in the plane of the real ones.
 
-    The plane is fitted on the real features alone, so that generated pictures unlike them move away from the cloud
+    The plane is fitted on the real features alone, so that generated images unlike them move away from the cloud
     instead of turning the axes. Both axes have one scale and say how much of the real variance they show.
 
     Raises:

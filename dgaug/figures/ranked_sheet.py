@@ -1,4 +1,4 @@
-"""Ranked lists to look at: each query with the first pictures of its ranking, right and wrong told apart."""
+"""Ranked lists to look at: each query with the first images of its ranking, right and wrong told apart."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SIGN = 22
 
 @dataclass(frozen=True)
 class RankedRow:
-    """A query and the pictures ranked for it, uint8 [H, W, 3] of one size; `right` [n] says which are right."""
+    """A query and the images ranked for it, uint8 [H, W, 3] of one size; `right` [n] says which are right."""
 
     caption: str
     query: Pixels
-    pictures: Sequence[Pixels]
+    images: Sequence[Pixels]
     right: Sequence[bool]
 
 
@@ -31,23 +31,23 @@ def ranked_sheet(rows: Sequence[RankedRow]) -> Image.Image:
     factor = enlargement(height)
     step_x = width * factor + 2 * FRAME + GAP
     step_y = MARGIN + height * factor + 2 * FRAME + GAP
-    columns = 1 + max(len(row.pictures) for row in rows)
+    columns = 1 + max(len(row.images) for row in rows)
     sheet = Image.new("RGB", (3 * GAP + columns * step_x, GAP + len(rows) * step_y), PAPER)
     for y, row in enumerate(rows):
         top = y * step_y + MARGIN
         caption(sheet, row.caption, (GAP, top - MARGIN + 6))
         sheet.paste(_framed(row.query, factor, INK), (GAP, top))
-        for x, (picture, right) in enumerate(zip(row.pictures, row.right, strict=True), start=1):
-            framed = _framed(picture, factor, RIGHT if right else WRONG)
+        for x, (image, right) in enumerate(zip(row.images, row.right, strict=True), start=1):
+            framed = _framed(image, factor, RIGHT if right else WRONG)
             _sign(framed, right=right)
             sheet.paste(framed, (2 * GAP + x * step_x, top))
     return sheet
 
 
 def _framed(pixels: Pixels, factor: int, colour: tuple[int, int, int]) -> Image.Image:
-    picture = enlarged(pixels, factor)
-    framed = Image.new("RGB", (picture.width + 2 * FRAME, picture.height + 2 * FRAME), colour)
-    framed.paste(picture, (FRAME, FRAME))
+    image = enlarged(pixels, factor)
+    framed = Image.new("RGB", (image.width + 2 * FRAME, image.height + 2 * FRAME), colour)
+    framed.paste(image, (FRAME, FRAME))
     return framed
 
 

@@ -20,7 +20,7 @@ GAP = 4
 MARGIN = 28
 FONT_SIZE = 14
 TARGET_HEIGHT = 128
-"""Pictures lower than this are enlarged by a whole factor."""
+"""Images lower than this are enlarged by a whole factor."""
 Rows = NDArray[np.int64]
 ROW_NAMES = ("appearance", "structure", "generated")
 BETWEEN = 6 * GAP
@@ -29,10 +29,10 @@ END_MS = 600
 
 
 def nxn_sheet(cells: Pixels, appearances: Pixels, structures: Pixels) -> Image.Image:
-    """The N x N picture: row i wears appearance i, column j stands in structure j.
+    """The N x N image: row i wears appearance i, column j stands in structure j.
 
     Args:
-        cells: generated pictures uint8 [A, S, H, W, 3].
+        cells: generated images uint8 [A, S, H, W, 3].
         appearances: donors of the rows [A, H, W, 3], shown at the left.
         structures: donors of the columns [S, H, W, 3], shown on top.
     """
@@ -54,7 +54,7 @@ def nxn_sheet(cells: Pixels, appearances: Pixels, structures: Pixels) -> Image.I
 
 
 def contact_sheet(rows: Sequence[Sequence[Pixels]], captions: Sequence[str] = ()) -> Image.Image:
-    """Rows of pictures uint8 [H, W, 3] of one size, each row with a caption above it."""
+    """Rows of images uint8 [H, W, 3] of one size, each row with a caption above it."""
     height, width = rows[0][0].shape[:2]
     factor = enlargement(height)
     head = MARGIN if captions else GAP
@@ -63,8 +63,8 @@ def contact_sheet(rows: Sequence[Sequence[Pixels]], captions: Sequence[str] = ()
     for y, row in enumerate(rows):
         if captions:
             caption(sheet, captions[y], (GAP, y * step_y + 6))
-        for x, picture in enumerate(row):
-            sheet.paste(enlarged(picture, factor), (GAP + x * step_x, head + y * step_y))
+        for x, image in enumerate(row):
+            sheet.paste(enlarged(image, factor), (GAP + x * step_x, head + y * step_y))
     return sheet
 
 
@@ -75,7 +75,7 @@ def extreme_rows(scores: NDArray[Any], count: int = 8) -> tuple[Rows, Rows]:
         DgaugError: fewer than two scores, or NaN among them.
     """
     if scores.ndim != 1 or len(scores) < 2 or np.isnan(scores).any():
-        raise DgaugError(f"worst and best pictures: expected at least 2 scores without NaN, found {list(scores.shape)}")
+        raise DgaugError(f"worst and best images: expected at least 2 scores without NaN, found {list(scores.shape)}")
     order = np.argsort(scores, kind="stable")
     shown = min(count, len(scores) // 2)
     return order[:shown], order[::-1][:shown]
@@ -84,12 +84,12 @@ def extreme_rows(scores: NDArray[Any], count: int = 8) -> tuple[Rows, Rows]:
 def extremes_sheet(
     appearances: Pixels, structures: Pixels, generated: Pixels, scores: Sequence[Sequence[float]], *, what: str
 ) -> Image.Image:
-    """The worst pictures at the left and the best at the right, each under its donors and above its score.
+    """The worst images at the left and the best at the right, each under its donors and above its score.
 
     Args:
         appearances: the appearance donors uint8 [2, K, H, W, 3], worst and best.
         structures: the structure donors, of the same shape.
-        generated: the generated pictures, of the same shape.
+        generated: the generated images, of the same shape.
         scores: [2, K].
         what: what the score is.
     """
@@ -110,11 +110,11 @@ def extremes_sheet(
 
 
 def interpolation_sheet(cells: Pixels, donors: Pixels, weights: Sequence[float], *, what: str) -> Image.Image:
-    """One row for each picture whose other code is kept, one column for each weight of the second donor.
+    """One row for each image whose other code is kept, one column for each weight of the second donor.
 
     Args:
-        cells: generated pictures uint8 [2, S, H, W, 3].
-        donors: the two pictures [2, H, W, 3]: above the first and the last column, and at the left of their row.
+        cells: generated images uint8 [2, S, H, W, 3].
+        donors: the two images [2, H, W, 3]: above the first and the last column, and at the left of their row.
         weights: of the second donor's code [S], 0 to 1.
         what: the interpolated code, `appearance` or `structure`.
     """
@@ -138,7 +138,7 @@ def interpolation_sheet(cells: Pixels, donors: Pixels, weights: Sequence[float],
 
 
 def save_animation(cells: Pixels, path: Path) -> Path:
-    """Write an endless GIF of pictures uint8 [R, S, H, W, 3], R side by side, first to last and back."""
+    """Write an endless GIF of images uint8 [R, S, H, W, 3], R side by side, first to last and back."""
     rows, steps, height, width = cells.shape[:4]
     factor = enlargement(height)
     frames = []
@@ -162,15 +162,15 @@ def save_sheet(sheet: Image.Image, path: Path) -> Path:
 
 
 def enlargement(height: int) -> int:
-    """The whole factor that makes pictures of a height large enough to look at."""
+    """The whole factor that makes images of a height large enough to look at."""
     return max(1, round(TARGET_HEIGHT / height))
 
 
 def enlarged(pixels: Pixels, factor: int) -> Image.Image:
-    """A picture uint8 [H, W, 3], larger by a whole factor."""
-    picture = Image.fromarray(pixels)
-    size = (picture.width * factor, picture.height * factor)
-    return picture.resize(size, Image.Resampling.BICUBIC) if factor > 1 else picture
+    """An image uint8 [H, W, 3], larger by a whole factor."""
+    image = Image.fromarray(pixels)
+    size = (image.width * factor, image.height * factor)
+    return image.resize(size, Image.Resampling.BICUBIC) if factor > 1 else image
 
 
 def caption(sheet: Image.Image, text: str, place: tuple[int, int]) -> None:

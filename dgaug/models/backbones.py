@@ -1,6 +1,6 @@
-"""Backbones of the appearance encoder and the re-id models: pictures to feature maps.
+"""Backbones of the appearance encoder and the re-id models: images to feature maps.
 
-Every backbone takes pictures in the ImageNet-normalised space; one trained with other statistics
+Every backbone takes images in the ImageNet-normalised space; one trained with other statistics
 renormalises its input itself.
 """
 
@@ -20,13 +20,13 @@ _jit: Any = torch.jit  # without types
 
 
 class Backbone(nn.Module):
-    """Maps normalised pictures [B, 3, H, W] to feature maps [B, channels, h, w]."""
+    """Maps normalised images [B, 3, H, W] to feature maps [B, channels, h, w]."""
 
     channels: int
 
 
 class SmallBackbone(Backbone):
-    """Four convolution stages at a total stride of 16, for pictures of 64 x 32: 0.4 M parameters."""
+    """Four convolution stages at a total stride of 16, for images of 64 x 32: 0.4 M parameters."""
 
     channels = 256
 
@@ -41,9 +41,9 @@ class SmallBackbone(Backbone):
             inputs = outputs
         self.stages = nn.Sequential(*stages)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Feature maps [B, 256, H / 16, W / 16]."""
-        maps: Tensor = self.stages(pictures)
+        maps: Tensor = self.stages(images)
         return maps
 
 
@@ -61,10 +61,10 @@ class ResNet50(Backbone):
         first = self.network.layer4[0]
         first.conv2.stride = first.downsample[0].stride = (last_stride, last_stride)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Feature maps [B, 2048, H / 16, W / 16] (or / 32 at `last_stride` 2)."""
         network = self.network
-        maps: Tensor = network.maxpool(network.relu(network.bn1(network.conv1(pictures))))
+        maps: Tensor = network.maxpool(network.relu(network.bn1(network.conv1(images))))
         maps = network.layer4(network.layer3(network.layer2(network.layer1(maps))))
         return maps
 
@@ -86,22 +86,22 @@ class TimmBackbone(Backbone):
         self.register_buffer("shift", (ours[0] - theirs[0]) / theirs[1], persistent=False)
         _require_feature_maps(self, name)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Feature maps [B, C, h, w]."""
-        maps: Tensor = self.network.forward_features(pictures * self.scale + self.shift)
+        maps: Tensor = self.network.forward_features(images * self.scale + self.shift)
         if maps.ndim == 3:
-            return self._grid(maps, pictures)
+            return self._grid(maps, images)
         return maps if maps.shape[1] == self.channels else maps.permute(0, 3, 1, 2)
 
-    def _grid(self, tokens: Tensor, pictures: Tensor) -> Tensor:
-        """The patch tokens of [B, tokens, C] as maps, without those that stand for the whole picture."""
+    def _grid(self, tokens: Tensor, images: Tensor) -> Tensor:
+        """The patch tokens of [B, tokens, C] as maps, without those that stand for the whole image."""
         patch = self.network.patch_embed.patch_size
-        rows, columns = (-(-side // length) for side, length in zip(pictures.shape[2:], patch, strict=True))
+        rows, columns = (-(-side // length) for side, length in zip(images.shape[2:], patch, strict=True))
         patches = tokens[:, self.network.num_prefix_tokens :].transpose(1, 2)
         return patches.reshape(len(tokens), self.channels, rows, columns)
 
 
-# What keeps a family's resolution, or makes it take pictures of any size; the first that it knows is used.
+# What keeps a family's resolution, or makes it take images of any size; the first that it knows is used.
 _WISHES: tuple[dict[str, Any], ...] = (
     {"output_stride": 16},
     {"dynamic_img_size": True, "dynamic_img_pad": True},
@@ -124,20 +124,20 @@ def _timm_network(name: str, last_stride: int) -> Any:
             return None  # this family does not know that wish
 
     tried = (granted(wish) for wish in _WISHES[0 if last_stride == 1 else 1 :])
-    found = next((network for network in tried if network is not None), None)
-    return timm.create_model(name, pretrained=False, num_classes=0) if found is None else found
+    reason = next((network for network in tried if network is not None), None)
+    return timm.create_model(name, pretrained=False, num_classes=0) if reason is None else reason
 
 
 @torch.no_grad()
 def _require_feature_maps(network: TimmBackbone, name: str) -> None:
     try:
         maps = network.eval()(torch.zeros(1, 3, 64, 32))
-        found = f"{maps.ndim - 1} axes a picture"
-    except (AssertionError, AttributeError, RuntimeError, ValueError) as error:  # what one for one picture size raises
-        maps, found = None, str(error).splitlines()[0]
+        reason = f"{maps.ndim - 1} axes an image"
+    except (AssertionError, AttributeError, RuntimeError, ValueError) as error:  # what one for one image size raises
+        maps, reason = None, str(error).splitlines()[0]
     if maps is None or maps.ndim != 4:
         raise DgaugError(
-            f"backbone {name!r} gives no feature maps for pictures of any size ({found}); "
+            f"backbone {name!r} gives no feature maps for images of any size ({reason}); "
             "choose another, such as vit_small_patch16_224, swin_tiny_patch4_window7_224 or tf_efficientnet_lite0"
         )
     network.train()

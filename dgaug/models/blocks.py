@@ -115,7 +115,7 @@ class Conv(nn.Module):
 
 
 def instance_norm(maps: Tensor) -> Tensor:
-    """Zero mean and unit (biased) variance per picture and channel; no parameters, no running statistics.
+    """Zero mean and unit (biased) variance per image and channel; no parameters, no running statistics.
 
     No gradient passes a constant channel. Its norm would multiply gradients by 316, stacked norms by more than float32
     holds; and what lies behind it gets zero from a constant channel by exact arithmetic too.
@@ -132,7 +132,7 @@ def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor
 
     No gradient passes a constant channel to `maps`, as in `instance_norm`.
     """
-    if as_published():  # batch norm of one "picture" that has the channels of all
+    if as_published():  # batch norm of one "image" that has the channels of all
         planes = _constant_cut(maps).reshape(1, -1, *maps.shape[2:])
         adapted = functional.batch_norm(planes, None, None, scale.flatten(), shift.flatten(), True, eps=EPSILON)
         return adapted.view(maps.shape)
@@ -153,9 +153,9 @@ def _zero_where_constant(factor: Tensor) -> Tensor:
 
 
 class _PlaneNorm(torch.autograd.Function):
-    """Instance norm with an optional scale and shift per picture and channel [B, C], in one kernel of a GPU.
+    """Instance norm with an optional scale and shift per image and channel [B, C], in one kernel of a GPU.
 
-    It is batch norm of one "picture" that has the channels of all.
+    It is batch norm of one "image" that has the channels of all.
     """
 
     @staticmethod
@@ -182,7 +182,7 @@ class _PlaneNorm(torch.autograd.Function):
 
 
 class _InstanceNorm(torch.autograd.Function):
-    """Instance norm with an optional scale and shift per picture and channel [B, C].
+    """Instance norm with an optional scale and shift per image and channel [B, C].
 
     PyTorch's own copies channels-last maps to another layout and back, forward and backward. This one keeps only
     the normalised maps for its backward pass.
@@ -191,11 +191,11 @@ class _InstanceNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
         """Normalise; group norm with a group for each channel has the same statistics."""
-        pictures, channels, height, width = maps.shape
+        images, channels, height, width = maps.shape
         # Centred first, because on channels-last maps group norm takes its variance as a difference of squares.
         centred = maps - maps.mean(dim=(2, 3), keepdim=True)
         normalised, _, factor = torch.native_group_norm(
-            centred, None, None, pictures, channels, height * width, channels, EPSILON
+            centred, None, None, images, channels, height * width, channels, EPSILON
         )
         factor = _zero_where_constant(factor)[:, :, None, None]
         if scale is None or shift is None:
@@ -221,7 +221,7 @@ class _InstanceNorm(torch.autograd.Function):
 
 
 class LayerNorm(nn.Module):
-    """Normalises each picture over all its channels and pixels (unbiased deviation), then scales per channel.
+    """Normalises each image over all its channels and pixels (unbiased deviation), then scales per channel.
 
     The published form divides by deviation + 1e-5, the fast one by the root of variance + 1e-10, for which there is a
     kernel: the same at both ends, and 1e-5 apart (relative) where the deviation is about 1.
@@ -242,7 +242,7 @@ class LayerNorm(nn.Module):
 
     def _as_published(self, maps: Tensor) -> Tensor:
         rows = maps.float().flatten(1)
-        mean, deviation = (found[:, None, None, None] for found in (rows.mean(dim=1), rows.std(dim=1)))
+        mean, deviation = (statistic[:, None, None, None] for statistic in (rows.mean(dim=1), rows.std(dim=1)))
         normalised = (maps - mean) / (deviation + EPSILON)
         return (normalised * self.gamma[:, None, None] + self.beta[:, None, None]).to(maps.dtype)
 

@@ -42,20 +42,20 @@ class ReidModel:
         return self.network.classes == len(names) and self.class_names in (None, names)
 
     def require(self, names: list[str], image_size: tuple[int, int], *, source: str) -> None:
-        """Refuse a network that was trained for other identities or another picture size.
+        """Refuse a network that was trained for other identities or another image size.
 
         Raises:
             DgaugError: the identities differ in number or by name, or the sizes differ.
         """
         if self.image_size != image_size:
             raise DgaugError(
-                f"the teacher sees pictures of {self.image_size[0]} x {self.image_size[1]} (height x width), "
-                f"{source} has {image_size[0]} x {image_size[1]}; train a teacher at that size (leave --teacher out)"
+                f"the teacher sees images of {self.image_size[0]} x {self.image_size[1]} (height x width), "
+                f"{source} has {image_size[0]} x {image_size[1]}; train a teacher at that size (remove --teacher)"
             )
         if self.network.classes != len(names):
             raise DgaugError(
                 f"the teacher knows {self.network.classes} identities, {source} has {len(names)}; "
-                "train a teacher on these data (leave --teacher out) or use the data it was trained on"
+                "train a teacher on these data (remove --teacher) or use the data it was trained on"
             )
         if self.class_names is not None and self.class_names != names:
             ours, theirs = next((a, b) for a, b in zip(names, self.class_names, strict=True) if a != b)
@@ -110,9 +110,9 @@ def load(path: Path, kind: str) -> dict[str, Any]:
         DgaugError: missing, damaged, of another kind, or written by a newer dgaug.
     """
     content: dict[str, Any] = read_checkpoint(path)
-    found = content.get("format")
-    if found != kind:
-        name = found if isinstance(found, str) else "something else"
+    actual = content.get("format")
+    if actual != kind:
+        name = actual if isinstance(actual, str) else "something else"
         raise DgaugError(f"{path} holds {name}, expected {kind}")
     if not isinstance(content.get("version"), int) or content["version"] > VERSION:
         raise DgaugError(f"{path} was written by a newer dgaug (version {content.get('version')}); update dgaug")
@@ -262,7 +262,7 @@ def _require_filled(classes: int, embedding: int, state: Mapping[str, Any], *, h
 
 
 def load_generator(path: Path) -> TrainedGenerator:
-    """The averaged generator, computing as its run did, and the appearance encoder of a checkpoint, in eval mode."""
+    """The EMA generator, computing as its run did, and the appearance encoder of a checkpoint, in eval mode."""
     content = load(path, DGNET)
     try:
         settings = parse_settings(content["settings"], source=str(path))

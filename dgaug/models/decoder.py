@@ -1,4 +1,4 @@
-"""Decoder: a structure code and AdaIN parameters to a picture (method: decoder)."""
+"""Decoder: a structure code and AdaIN parameters to an image (method: decoder)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class AdaptiveBlock(nn.Module):
 
 
 class Decoder(NetworkWithArithmetic):
-    """Structure codes [B, C, H / 4, W / 4] and AdaIN parameters to pictures [B, 3, H, W], unbounded."""
+    """Structure codes [B, C, H / 4, W / 4] and AdaIN parameters to images [B, 3, H, W], unbounded."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Decoder(NetworkWithArithmetic):
         initialise_kaiming(self)
 
     def forward(self, structure: Tensor, parameters: Tensor) -> Tensor:
-        """Pictures in the ImageNet-normalised space."""
+        """Images in the ImageNet-normalised space."""
         maps = structure
         for block, own in zip(self.blocks, parameters.unbind(1), strict=True):
             maps = block(maps, own)
@@ -90,5 +90,5 @@ class Decoder(NetworkWithArithmetic):
             maps = leaky(norm(upsample(maps)))
         for conv in self.refine:
             maps = leaky(conv(maps))
-        picture: Tensor = self.colour(maps)
-        return picture
+        image: Tensor = self.colour(maps)
+        return image

@@ -15,7 +15,7 @@ SMALLEST_MAP = 2
 
 
 class PatchDiscriminator(nn.Module):
-    """One scale: pictures [B, 3, H, W] to patch scores [B, 1, H / 4, W / 4]; no normalisation."""
+    """One scale: images [B, 3, H, W] to patch scores [B, 1, H / 4, W / 4]; no normalisation."""
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
@@ -36,9 +36,9 @@ class PatchDiscriminator(nn.Module):
                 nn.init.normal_(layer.weight, 0.0, 0.02)
                 nn.init.zeros_(layer.bias) if layer.bias is not None else None
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Patch scores, 1 for real and 0 for generated."""
-        maps = pictures
+        maps = images
         for layer in self.stem:
             maps = leaky(layer(maps))
         scores: Tensor = self.score(self.residual(maps))
@@ -46,7 +46,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """The same patch network, with weights of its own, on the picture and on its halved versions."""
+    """The same patch network, with weights of its own, on the image and on its halved versions."""
 
     def __init__(self, image_size: tuple[int, int], width: float = 1.0) -> None:
         super().__init__()
@@ -54,13 +54,13 @@ class Discriminator(nn.Module):
         scales = max(1, sum(smallest >> scale >= SMALLEST_MAP for scale in range(SCALES)))
         self.scales = nn.ModuleList(PatchDiscriminator(width) for _ in range(scales))
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """Patch scores of each scale, largest first."""
-        if pictures.is_cuda and not as_published():  # nothing here makes another layout slower
-            pictures = pictures.contiguous(memory_format=torch.channels_last)
+        if images.is_cuda and not as_published():  # nothing here makes another layout slower
+            images = images.contiguous(memory_format=torch.channels_last)
         scores = []
         for index, scale in enumerate(self.scales):
             if index:
-                pictures = functional.avg_pool2d(pictures, 3, stride=2, padding=1, count_include_pad=False)
-            scores.append(scale(pictures))
+                images = functional.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
+            scores.append(scale(images))
         return scores

@@ -30,7 +30,7 @@ Run = Callable[[Tensor], Tensor]
 
 
 class Encoder(nn.Module):
-    """From RGB pictures float32 [B, 3, H, W] in 0..1 to re-id features [B, D], normalisation and mirror included."""
+    """From RGB images float32 [B, 3, H, W] in 0..1 to re-id features [B, D], normalisation and mirror included."""
 
     mean: Tensor
     deviation: Tensor
@@ -42,9 +42,9 @@ class Encoder(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None])
         self.register_buffer("deviation", torch.tensor(IMAGENET_STD)[:, None, None])
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """The features, each head's part of unit length (see `ReidNetwork.features`)."""
-        return self.network.features((pictures - self.mean) / self.deviation, flip=self.flip)
+        return self.network.features((images - self.mean) / self.deviation, flip=self.flip)
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class EncoderExport:
     Attributes:
         out: the file.
         to: `torchscript` or `onnx`.
-        image_size: [H, W] of the pictures that it takes; any number of them.
+        image_size: [H, W] of the images that it takes; any number of them.
         feature_length: D.
-        difference: the largest between a number of its features and of the network's, on pictures of noise.
+        difference: the largest between a number of its features and of the network's, on images of noise.
     """
 
     out: Path
@@ -72,7 +72,7 @@ def export_encoder(
 ) -> EncoderExport:
     """Write the encoder of a re-id or DG-Net checkpoint in another form, and check that it says the same.
 
-    The file takes pictures float32 [B, 3, H, W], RGB in 0..1 and resized (bicubic) to the size that its metadata
+    The file takes images float32 [B, 3, H, W], RGB in 0..1 and resized (bicubic) to the size that its metadata
     name, and returns features [B, D] with each head's part of unit length, prim first. The metadata are the entry
     `dgaug` of an ONNX model, and the extra file `dgaug.json` of a TorchScript archive.
 
@@ -80,7 +80,7 @@ def export_encoder(
         checkpoint: what `eval-reid` reads.
         to: `torchscript` or `onnx`.
         out: the new file.
-        flip: average over each picture and its mirror inside the model, at twice the work.
+        flip: average over each image and its mirror inside the model, at twice the work.
         force: write over a file.
 
     Raises:
@@ -97,7 +97,7 @@ def export_encoder(
     encoder = Encoder(model.network, flip=flip).eval()
     height, width = model.image_size
     described = {
-        "input": "RGB pictures float32 [B, 3, H, W] in 0..1, resized bicubic",
+        "input": "RGB images float32 [B, 3, H, W] in 0..1, resized bicubic",
         "image_size": [height, width],
         "output": "features float32 [B, D], each part of unit length, prim first",
         "feature_length": model.network.feature_length,
@@ -127,10 +127,10 @@ def _written(encoder: Encoder, noise: Tensor, to: str, path: Path, described: st
     except (DgaugError, OSError, MemoryError):
         raise
     except Exception as error:  # whatever tracers, exporters and runtimes raise at a layer that they do not know
-        said = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
+        reason = next((line.strip() for line in reversed(str(error).splitlines()) if line.strip()), "")
         other = next(kind for kind in KINDS if kind != to)
         raise DgaugError(
-            f"{source} cannot be written as {to}, try --to {other}: {type(error).__name__}: {said[:300]}"
+            f"{source} cannot be written as {to}, try --to {other}: {type(error).__name__}: {reason[:300]}"
         ) from error
 
 
@@ -163,7 +163,7 @@ def _write_onnx(encoder: Encoder, example: Tensor, path: Path, described: str) -
     onnx.helper.set_model_props(model, {"dgaug": described})
     onnx.save(model, str(path))
     session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda pictures: torch.from_numpy(session.run(None, {"pictures": pictures.numpy()})[0])
+    return lambda images: torch.from_numpy(session.run(None, {"pictures": images.numpy()})[0])
 
 
 _WRITERS: dict[str, Callable[[Encoder, Tensor, Path, str], Run]] = {

@@ -24,15 +24,15 @@ class Generator(nn.Module):
         self.decoder = Decoder(self.structure_encoder.channels)
 
     def compute_as(self, arithmetic: str) -> None:
-        """Have both networks of pictures compute as `published` or `fast`, whoever calls them."""
+        """Have both networks of images compute as `published` or `fast`, whoever calls them."""
         self.structure_encoder.arithmetic = self.decoder.arithmetic = arithmetic
 
-    def structure(self, pictures: Tensor) -> Tensor:
-        """Structure codes [B, C, H / 4, W / 4] of normalised pictures [B, 3, H, W]."""
-        code: Tensor = self.structure_encoder(grey(pictures))
+    def structure(self, images: Tensor) -> Tensor:
+        """Structure codes [B, C, H / 4, W / 4] of normalised images [B, 3, H, W]."""
+        code: Tensor = self.structure_encoder(grey(images))
         return code
 
     def forward(self, structure: Tensor, appearance: Tensor) -> Tensor:
-        """Pictures [B, 3, H, W] of appearance codes [B, code] on structure codes."""
-        picture: Tensor = self.decoder(structure, self.adain(appearance))
-        return picture
+        """Images [B, 3, H, W] of appearance codes [B, code] on structure codes."""
+        image: Tensor = self.decoder(structure, self.adain(appearance))
+        return image

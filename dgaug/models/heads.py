@@ -12,7 +12,7 @@ from torch.nn import functional
 
 
 class HeadOutput(NamedTuple):
-    """What a head says of B pictures.
+    """What a head says of B images.
 
     Attributes:
         parts: class scores [B, C] of each of its parts, each trained by itself; most heads have one.

@@ -33,7 +33,7 @@ def import_network(
 ) -> Path:
     """Write any network that tells identities apart as a re-id checkpoint, for `--teacher`, `--judge` and `eval-reid`.
 
-    The network takes pictures float32 [B, 3, H, W], RGB in 0..1, and returns class scores (before softmax) [B, C], or
+    The network takes images float32 [B, 3, H, W], RGB in 0..1, and returns class scores (before softmax) [B, C], or
     these and features [B, D]; without features its class scores are ranked. What else it wants is put in front of it:
     `nn.Sequential(transforms.Resize((256, 128)), transforms.Normalize(mean, std), network)`.
 
@@ -45,12 +45,12 @@ def import_network(
         network: the network, in any mode and on any device.
         out: the new file.
         class_names: the identity of each class, in the network's order and as the data set writes them.
-        image_size: [H, W] of the pictures that it is to see: those of the run that it teaches.
+        image_size: [H, W] of the images that it is to see: those of the run that it teaches.
         force: write over a file.
 
     Raises:
         DgaugError: `out` exists, the answer is of another form, the names do not fit it, or the traced form does not
-            give the same for other pictures; then no file is left.
+            give the same for other images; then no file is left.
     """
     path, names = Path(out), [str(name) for name in class_names]
     require_free(path, force=force)
@@ -62,7 +62,7 @@ def import_network(
     noise = torch.rand(3, 3, *image_size, generator=torch.Generator().manual_seed(0))
     answer = answers(noise)
     program = trace(answers, noise[:2])
-    # Traced with two pictures and compared with three and one: a batch size that was built in would show.
+    # Traced with two images and compared with three and one: a batch size that was built in would show.
     for count in (3, 1):
         _require_same(program(noise[:count]), [part[:count] for part in answer])
     archive = program_tensor(program)
@@ -89,15 +89,15 @@ class _Answers(nn.Module):
         self.network = network
         self.register_buffer("order", torch.tensor(order))
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        answer = self.network(pictures)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        answer = self.network(images)
         parts = answer if isinstance(answer, (tuple, list)) else (answer, answer)
-        found = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
-        batch, classes = pictures.shape[0], self.order.shape[0]
-        if [shape[:-1] if isinstance(shape, list) else shape for shape in found] != [[batch], [batch]]:
+        shapes = [list(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts]
+        batch, classes = images.shape[0], self.order.shape[0]
+        if [shape[:-1] if isinstance(shape, list) else shape for shape in shapes] != [[batch], [batch]]:
             raise DgaugError(
                 f"expected class scores [{batch}, {classes}], or these and features [{batch}, D], from the network for "
-                f"{batch} pictures, found {', '.join(map(str, found))}; wrap it in a module that returns them"
+                f"{batch} images, found {', '.join(map(str, shapes))}; wrap it in a module that returns them"
             )
         if parts[0].shape[1] != classes:
             raise DgaugError(
@@ -107,11 +107,11 @@ class _Answers(nn.Module):
         return parts[0][:, self.order].float(), parts[1].float()
 
 
-def _require_same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
-    for mine, theirs in zip(found, expected, strict=True):
+def _require_same(outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
+    for mine, theirs in zip(outputs, expected, strict=True):
         difference, scale = (mine - theirs).abs().max(), theirs.abs().max().clamp(min=1)
         if not difference <= TOLERANCE * scale:
             raise DgaugError(
-                f"expected the traced network to give for {len(found[0])} pictures what the network gives for 3, found "
+                f"expected the traced network to give for {len(outputs[0])} images what the network gives for 3, found "
                 f"a difference of {float(difference):.2g}: its answers depend on the batch, or on chance"
             )

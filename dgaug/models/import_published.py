@@ -125,11 +125,11 @@ def _settings(files: PublishedFiles, teacher_stride: int | None, data: str | Pat
 
 def _last_stride(teacher: Path, asked: int | None, *, default: int) -> int:
     """No tensor shows the stride, so what was taken is said."""
-    said = options_stride(teacher) if asked is None else None
+    stated = options_stride(teacher) if asked is None else None
     if asked is not None:
         stride, reason = asked, "as asked for"
-    elif said is not None:
-        stride, reason = said, f"by its {OPTIONS}"
+    elif stated is not None:
+        stride, reason = stated, f"by its {OPTIONS}"
     else:
         stride, reason = default, f"no {OPTIONS} beside it; --teacher-stride {3 - default} if it was trained so"
     _log.info("%s: last stride %d, %s", teacher.name, stride, reason)
@@ -143,11 +143,11 @@ def _origin(files: PublishedFiles, settings: Settings) -> dict[str, object]:
 
 def _data_of(root: Path, settings: Settings, classes: int, progress: Progress) -> IdentityData:
     data = read_data(root, settings.data, progress=progress)
-    found = len(class_names(data.splits["train"]))
-    if found != classes:
+    identities = len(class_names(data.splits["train"]))
+    if identities != classes:
         raise DgaugError(
-            f"the networks know {classes} identities, the training split of {root} has {found}; "
-            "give the data set they were trained on, or leave --data out"
+            f"the networks know {classes} identities, the training split of {root} has {identities}; "
+            "give the data set they were trained on, or remove --data"
         )
     return data
 
@@ -156,10 +156,10 @@ def _already_there(run: Run, about: Mapping[str, Any]) -> bool:
     """Whether the run was imported from the same files, with the same data where some are given."""
     if not run.checkpoint.is_file() or not run.config.is_file():
         return False
-    found: dict[str, Any] = read_json(run.folder / "environment.json")
-    if about["data"] is not None and (found.get("data") or {}).get("fingerprint") != about["data"]["fingerprint"]:
+    identities: dict[str, Any] = read_json(run.folder / "environment.json")
+    if about["data"] is not None and (identities.get("data") or {}).get("fingerprint") != about["data"]["fingerprint"]:
         return False
-    return bool(found.get("imported") == about["imported"])
+    return bool(identities.get("imported") == about["imported"])
 
 
 def _refuse_other(final: Path, *, force: bool) -> None:
@@ -226,8 +226,8 @@ def _load(path: Path, load: Callable[[_Network, Tensors], list[str]], network: _
     except DgaugError as error:
         raise DgaugError(f"{path}: {error}") from error
     if kinds:
-        said = [f"{len(names)} tensors {kind} (such as {names[0]})" for kind, names in kinds.items()]
-        _log.info("%s: dropped %s", path.name, "; ".join(said))
+        stated = [f"{len(names)} tensors {kind} (such as {names[0]})" for kind, names in kinds.items()]
+        _log.info("%s: dropped %s", path.name, "; ".join(stated))
 
 
 def _put(aside: Path, final: Path) -> None:

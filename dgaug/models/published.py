@@ -131,10 +131,10 @@ def unused_kinds(names: Iterable[str]) -> dict[str, list[str]]:
 def _tensor(tensors: Mapping[str, Tensor], name: str, shape: torch.Size) -> Tensor:
     if name not in tensors:
         raise DgaugError(f"not a published DG-Net file: tensor {name!r} is missing")
-    found = tensors[name].shape
-    if found != shape:
+    actual = tensors[name].shape
+    if actual != shape:
         raise DgaugError(
-            f"published tensors do not fit: {name!r} has the shape {list(found)}, the published network {list(shape)}"
+            f"published tensors do not fit: {name!r} has the shape {list(actual)}, the published network {list(shape)}"
         )
     return tensors[name]
 

@@ -37,8 +37,8 @@ class PublishedFiles:
 
     def sha256(self) -> dict[str, str]:
         """The sha256 of what each file holds, by its name."""
-        found = (self.generator, self.appearance, self.discriminator, self.teacher)
-        return {path.name: file_sha256(path) for path in found if path is not None}
+        files = (self.generator, self.appearance, self.discriminator, self.teacher)
+        return {path.name: file_sha256(path) for path in files if path is not None}
 
 
 def find_published(directory: Path, teacher: Path | None = None) -> PublishedFiles:
@@ -58,8 +58,8 @@ def find_published(directory: Path, teacher: Path | None = None) -> PublishedFil
         for number in sorted((match[1] for match in matches if match), key=int, reverse=True):
             generator, appearance, discriminator = (folder / f"{part}_{number}.pt" for part in ("gen", "id", "dis"))
             if appearance.is_file():
-                found = discriminator if discriminator.is_file() else None
-                return PublishedFiles(int(number), generator, appearance, found, teacher)
+                files = discriminator if discriminator.is_file() else None
+                return PublishedFiles(int(number), generator, appearance, files, teacher)
     raise DgaugError(
         f"{directory} holds no gen_N.pt with an id_N.pt of the same number, neither itself nor in checkpoints/; "
         "give the folder that the published code wrote"

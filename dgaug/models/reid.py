@@ -19,7 +19,7 @@ from dgaug.models.heads import HEADS, HeadOutput, mean_logits
 
 
 class ReidOutput(NamedTuple):
-    """What a re-id network says of B pictures.
+    """Outputs of a re-id network for a batch of B images.
 
     Attributes:
         logits: class scores [B, C] of each head, prim first; of a head with parts their mean, as `mean_logits` has it.
@@ -35,7 +35,7 @@ class ReidOutput(NamedTuple):
 
 
 class AnyReidNetwork(nn.Module):
-    """What tells identities apart, teaches, judges and is scored: from normalised pictures to `ReidOutput`.
+    """What tells identities apart, teaches, judges and is scored: from normalised images to `ReidOutput`.
 
     Attributes:
         classes: number of identities C.
@@ -46,15 +46,15 @@ class AnyReidNetwork(nn.Module):
     feature_length: int
 
     @torch.no_grad()
-    def features(self, pictures: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
+    def features(self, images: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
         """Re-id features [B, heads * E] (method: re-id features).
 
         Args:
-            pictures: normalised pictures [B, 3, H, W].
-            flip: average over the picture and its mirror.
+            images: normalised images [B, 3, H, W].
+            flip: average over the image and its mirror.
             unit: give each view's and then each head's part unit length; otherwise embeddings stay as they are.
         """
-        views = (pictures, pictures.flip(3)) if flip else (pictures,)
+        views = (images, images.flip(3)) if flip else (images,)
         parts = torch.stack([torch.stack([part.float() for part in self(view).embeddings]) for view in views])
         if unit:
             parts = functional.normalize(parts, dim=3)
@@ -100,10 +100,10 @@ class ReidNetwork(AnyReidNetwork):
         self.stripes = HEADS[head].stripes
         self.heads = nn.ModuleList(heads)
 
-    def forward(self, pictures: Tensor, *, dropout: bool | None = None) -> ReidOutput:
-        """Everything about normalised pictures [B, 3, H, W]; `dropout` None follows the training mode."""
+    def forward(self, images: Tensor, *, dropout: bool | None = None) -> ReidOutput:
+        """Everything about normalised images [B, 3, H, W]; `dropout` None follows the training mode."""
         active = self.training if dropout is None else dropout
-        maps = self.backbone(pictures)
+        maps = self.backbone(images)
         pooled = pool_bands(maps, self.stripes, kind=self.pool)
         heads: list[HeadOutput] = [head(pooled, dropout=active) for head in self.heads]
         logits, embeddings = (tuple(mean_logits(one.parts) for one in heads), tuple(one.embedding for one in heads))
@@ -127,27 +127,27 @@ class Ensemble(AnyReidNetwork):
         """The networks, in order."""
         return [member for member in self._members if isinstance(member, ReidNetwork)]
 
-    def forward(self, pictures: Tensor) -> ReidOutput:
+    def forward(self, images: Tensor) -> ReidOutput:
         """Log probabilities [B, C], embeddings [B, sum of E] and the first member's appearance codes."""
-        seen: list[ReidOutput] = [member(pictures) for member in self.members]
+        seen: list[ReidOutput] = [member(images) for member in self.members]
         mean = mean_logits([output.logits[0] for output in seen])
         embedding = torch.cat([part for output in seen for part in output.embeddings], dim=1)
         return ReidOutput((mean,), (embedding,), seen[0].appearance)
 
     @torch.no_grad()
-    def features(self, pictures: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
+    def features(self, images: Tensor, *, flip: bool = True, unit: bool = True) -> Tensor:
         """Re-id features [B, sum of heads * E] of every member, see `ReidNetwork.features`."""
-        return torch.cat([member.features(pictures, flip=flip, unit=unit) for member in self.members], dim=1)
+        return torch.cat([member.features(images, flip=flip, unit=unit) for member in self.members], dim=1)
 
 
 @torch.no_grad()
-def soft_labels(teacher: nn.Module, pictures: Tensor) -> Tensor:
-    """Soft labels [B, C] of normalised pictures: the teacher's softmax averaged over the picture and its mirror.
+def soft_labels(teacher: nn.Module, images: Tensor) -> Tensor:
+    """Soft labels [B, C] of normalised images: the teacher's softmax averaged over the image and its mirror.
 
     A GPU computes both views at once, unless batch norm must see each alone.
     """
-    if pictures.is_cuda and not teacher.training:
-        both: Tensor = teacher(torch.cat((pictures, pictures.flip(3)))).logits[0].float().softmax(dim=1)
-        return both.view(2, len(pictures), -1).mean(dim=0)
-    views: list[Tensor] = [teacher(view).logits[0].float().softmax(dim=1) for view in (pictures, pictures.flip(3))]
+    if images.is_cuda and not teacher.training:
+        both: Tensor = teacher(torch.cat((images, images.flip(3)))).logits[0].float().softmax(dim=1)
+        return both.view(2, len(images), -1).mean(dim=0)
+    views: list[Tensor] = [teacher(view).logits[0].float().softmax(dim=1) for view in (images, images.flip(3))]
     return (views[0] + views[1]) / 2

@@ -1,4 +1,4 @@
-"""Structure encoder: a grey picture to its structure code (method: structure encoder)."""
+"""Structure encoder: a grey image to its structure code (method: structure encoder)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dgaug.models.blocks import (
 
 DILATIONS = (3, 6, 9)
 REDUCTION = 4
-"""The structure code is this many times smaller than the picture in height and width."""
+"""The structure code is this many times smaller than the image in height and width."""
 
 
-def grey(pictures: Tensor) -> Tensor:
+def grey(images: Tensor) -> Tensor:
     """Plain mean of the three normalised colour channels: [B, 3, H, W] to [B, 1, H, W]."""
-    return pictures.mean(dim=1, keepdim=True)
+    return images.mean(dim=1, keepdim=True)
 
 
 class MultiScaleBlock(nn.Module):
@@ -48,9 +48,9 @@ class MultiScaleBlock(nn.Module):
 
 
 class StructureEncoder(NetworkWithArithmetic):
-    """Structure encoder for pictures of `image_size` [H, W], both multiples of 16.
+    """Structure encoder for images of `image_size` [H, W], both multiples of 16.
 
-    The code is [B, 128 * width, H / 4, W / 4] with zero mean and unit variance per channel and picture.
+    The code is [B, 128 * width, H / 4, W / 4] with zero mean and unit variance per channel and image.
     """
 
     def __init__(self, image_size: tuple[int, int], width: float = 1.0) -> None:
@@ -69,9 +69,9 @@ class StructureEncoder(NetworkWithArithmetic):
         self.channels = second * 4
         initialise_kaiming(self)
 
-    def forward(self, grey_pictures: Tensor) -> Tensor:
-        """Structure code of normalised grey pictures [B, 1, H, W]."""
-        maps = grey_pictures
+    def forward(self, grey_images: Tensor) -> Tensor:
+        """Structure code of normalised grey images [B, 1, H, W]."""
+        maps = grey_images
         for layer in self.stem:
             maps = leaky(instance_norm(layer(maps)))
         code: Tensor = self.scales(self.residual(maps))

@@ -28,7 +28,7 @@ DIGITS = 32
 
 
 class TracedNetwork(AnyReidNetwork):
-    """A TorchScript program, from pictures [B, 3, H, W], RGB in 0..1, to class scores [B, C] and features [B, D].
+    """A TorchScript program, from images [B, 3, H, W], RGB in 0..1, to class scores [B, C] and features [B, D].
 
     It computes what it computed when it was traced: training mode changes nothing in it.
     """
@@ -52,16 +52,16 @@ class TracedNetwork(AnyReidNetwork):
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
-    def forward(self, pictures: Tensor) -> ReidOutput:
-        """What it says of normalised pictures [B, 3, H, W]; it has no appearance codes, [B, 0]."""
+    def forward(self, images: Tensor) -> ReidOutput:
+        """What it says of normalised images [B, 3, H, W]; it has no appearance codes, [B, 0]."""
         # What it optimises while it runs would make the first answers differ from later ones.
         with _jit.optimized_execution(False):
-            logits, embedding = self.program((pictures * self.deviation + self.mean).clamp(0, 1))
+            logits, embedding = self.program((images * self.deviation + self.mean).clamp(0, 1))
         return ReidOutput((logits,), (embedding,), logits.new_empty(len(logits), 0))
 
 
 def trace(network: nn.Module, example: Tensor) -> Any:
-    """The TorchScript program of a module that takes pictures like `example`."""
+    """The TorchScript program of a module that takes images like `example`."""
     with _quiet(), torch.no_grad():
         return _jit.trace(network, example, check_trace=False)
 

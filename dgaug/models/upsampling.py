@@ -37,7 +37,7 @@ class UpsampledConv(nn.Module):
         maps = maps.contiguous(memory_format=torch.channels_last)
         phase_bias = None if bias is None else bias.repeat(4)
         phases = functional.conv2d(maps, phase_weight(weight), phase_bias, padding=1)
-        # Lines and columns meet in the corners, which must be counted once: the lines go on by reflection.
+        # Lines and columns meet in the corners, which must be counted once: the lines continue by reflection.
         rows, sides = _Outermost.apply(maps)
         lines = _border(rows, weight, corners="reflect")
         columns = _border(sides.mT, weight.mT, corners="constant").mT
@@ -61,9 +61,9 @@ def _interleaved(phases: Tensor) -> Tensor:
 
     What `pixel_shuffle` does with another order of channels; this one moves the channels of two pixels at a time.
     """
-    pictures, channels, height, width = phases.shape
-    split = phases.permute(0, 2, 3, 1).reshape(pictures, height, width, 2, 2, channels // 4)
-    return split.transpose(2, 3).reshape(pictures, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
+    images, channels, height, width = phases.shape
+    split = phases.permute(0, 2, 3, 1).reshape(images, height, width, 2, 2, channels // 4)
+    return split.transpose(2, 3).reshape(images, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
 
 
 def _phase_taps(weight: Tensor) -> Tensor:

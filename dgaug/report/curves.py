@@ -76,7 +76,7 @@ def read_curves(path: Path) -> list[PhaseCurves]:
                 table.setdefault(phase, {}).setdefault(name, []).append((iteration, value))
     if not terms:
         raise DgaugError(f"{path} holds no line of figures yet")
-    return [_phase(phase, found, weights.get(phase, {})) for phase, found in terms.items()]
+    return [_phase(phase, curves, weights.get(phase, {})) for phase, curves in terms.items()]
 
 
 def _finite(values: Any) -> dict[str, float]:
@@ -129,12 +129,12 @@ class _Bucket:
 
 def _thinned(points: Points) -> list[_Bucket]:
     size = math.ceil(len(points) / POINTS)
-    found = []
+    curves = []
     for start in range(0, len(points), size):
         part = points[start : start + size]
         values = [value for _, value in part]
-        found.append(_Bucket(part[len(part) // 2][0], sum(values) / len(values), min(values), max(values)))
-    return found
+        curves.append(_Bucket(part[len(part) // 2][0], sum(values) / len(values), min(values), max(values)))
+    return curves
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,8 @@ def _machine() -> Iterator[Finding]:
         others = f", and {torch.cuda.device_count() - 1} more" if torch.cuda.device_count() > 1 else ""
         yield Finding("device", f"{properties.name}, {_size(properties.total_memory)}{others}")
     elif "too old" in (reason := why_no_cuda()):
-        found, remedy = reason.split("; ", 1)
-        yield Finding("device", f"CPU ({found})", ok=False, remedy=remedy)
+        problem, remedy = reason.split("; ", 1)
+        yield Finding("device", f"CPU ({problem})", ok=False, remedy=remedy)
     else:
         build = "a build without CUDA" if torch.version.cuda is None else f"built for CUDA {torch.version.cuda}"
         remedy = "the presets toy and market1501-cpu are made for it"
@@ -146,9 +146,9 @@ def _timm_weights() -> Iterator[Finding]:
             asked.setdefault(backbone, []).append(preset)
     for backbone, presets in asked.items():
         name = f"{backbone}, ImageNet (preset {', '.join(presets)})"
-        found = [model for model in cached if model.split(".")[0] == backbone]
-        if found:
-            yield Finding(name, str(cached.pop(found[0])))
+        problem = [model for model in cached if model.split(".")[0] == backbone]
+        if problem:
+            yield Finding(name, str(cached.pop(problem[0])))
         else:
             remedy = f"dgaug train --config {presets[0]} --set model.weights=download fetches it, =FILE names another"
             yield Finding(name, f"not in {HF_HUB_CACHE}", ok=False, remedy=remedy)

@@ -31,12 +31,12 @@ let current = 0;
 let enlarged = 0; // where the focus returns to, whatever the pointer comes to lie on when the dialog closes
 function about(cell) {
   const content = one("template", cell.parentElement).content.cloneNode(true);
-  const pictures = {
+  const images = {
     row: all(".grid tbody th img")[cell.dataset.row],
     column: all(".grid thead th img")[cell.dataset.column],
     cell: one("img", cell),
   };
-  for (const picture of all("img[data-of]", content)) picture.src = pictures[picture.dataset.of].src;
+  for (const image of all("img[data-of]", content)) image.src = images[image.dataset.of].src;
   return content;
 }
 function select(number) {

@@ -20,7 +20,7 @@ from dgaug.files import read_json, require_free, write_text
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.progress import Progress, silent
 from dgaug.report.curves import HEIGHT, WIDTH, read_curves
-from dgaug.report.grid import LARGEST, Grid, Slider, described_grid, draw_grid_pictures, sliders
+from dgaug.report.grid import LARGEST, Grid, Slider, described_grid, generate_grid_images, sliders
 from dgaug.report.images import figures, previews
 from dgaug.report.rankings import ranked_lists
 from dgaug.report.state import Missing, dgaug_command, made_or_missing, read_config, steps_of
@@ -33,7 +33,7 @@ from dgaug.visible import visible
 
 COUNT = 8
 MOST_BYTES = 10_000_000
-"""Of the file: every picture in it, and how many there are, is bounded so that it stays below."""
+"""Of the file: every image in it, and how many there are, is bounded so that it stays below."""
 
 
 @as_found
@@ -57,7 +57,7 @@ def report_run(
         run: a run's folder or number; `latest`: the latest one with a checkpoint, or else the latest.
         data: the data set of donors and ranked lists; None: the run's.
         count: identities of the grid, at most `LARGEST`; fewer where the data have fewer.
-        seed: which identities and pictures.
+        seed: which identities and images.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         out: the HTML file; None: `report.html` of the run, which is replaced; a file named here only with `force`.
 
@@ -68,24 +68,24 @@ def report_run(
         raise DgaugError(f"expected a grid of 2 to {LARGEST} identities, found {count}")
     if out is not None:
         require_free(Path(out), force=force)
-    found = _found(run)
-    text = _page(_parts(found, data, count=count, seed=seed, progress=progress))
-    path = Path(out) if out is not None else found.folder / "report.html"
+    existing = _found(run)
+    text = _page(_parts(existing, data, count=count, seed=seed, progress=progress))
+    path = Path(out) if out is not None else existing.folder / "report.html"
     write_text(path, text)
     return path
 
 
 def _found(run: str | Path) -> Run:
     try:
-        found = find_run(str(run))
+        existing = find_run(str(run))
     except DgaugError:
         begun = newest_run() if run == "latest" else None
         if begun is None:
             raise
-        found = begun
-    if not found.config.is_file():
-        raise DgaugError(f"{found.folder} is not a run folder: it has no config.yaml")
-    return found
+        existing = begun
+    if not existing.config.is_file():
+        raise DgaugError(f"{existing.folder} is not a run folder: it has no config.yaml")
+    return existing
 
 
 def _parts(run: Run, root: str | Path | None, *, count: int, seed: int, progress: Progress) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _parts(run: Run, root: str | Path | None, *, count: int, seed: int, progress
 def _data(run: Run, root: str | Path | None, settings: DataSettings | Missing) -> IdentityData | Missing:
     if isinstance(settings, Missing):
         return settings
-    # No split is decoded beforehand: the page opens a few of its pictures only.
+    # No split is decoded beforehand: the page opens a few of its images only.
     return read_run_data(run, settings, splits=()) if root is None else read_data(Path(root), settings, splits=())
 
 
@@ -141,9 +141,9 @@ def _drawn(
         return data, data
     try:
         records = grid_records(data.splits["train"], count=count, seed=seed)
-        pictures = draw_grid_pictures(model, data, records)
-        grid = described_grid(pictures, data, teacher=run.teacher, iteration=model.iteration)
-        return grid, sliders(model, records, pictures.donors)
+        images = generate_grid_images(model, data, records)
+        grid = described_grid(images, data, teacher=run.teacher, iteration=model.iteration)
+        return grid, sliders(model, records, images.donors)
     except DgaugError as error:
         missing = Missing(str(error), dgaug_command("data", "check", data.source))
         return missing, missing

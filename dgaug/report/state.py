@@ -74,10 +74,10 @@ def _synthesized(run: Run) -> Step:
         return Step("synthesized", False, str(error), command)
     if state is None:
         return Step("synthesized", False, "no store yet", command)
-    found = f"{state.count:,} pictures, pairs {state.spec.pairs}, {state.spec.codec}"
+    state_text = f"{state.count:,} images, pairs {state.spec.pairs}, {state.spec.codec}"
     if state.complete:
-        return Step("synthesized", True, found, "")
-    return Step("synthesized", False, f"unfinished: {found} planned", command)
+        return Step("synthesized", True, state_text, "")
+    return Step("synthesized", False, f"unfinished: {state_text} planned", command)
 
 
 def _measured(run: Run) -> list[Step]:

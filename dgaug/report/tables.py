@@ -75,17 +75,17 @@ def read_scores(path: Path) -> Scores:
     content = _result(path, "scores")
     scores = _mapping(content.get("scores"))
     single = {name: value for name, value in scores.items() if not isinstance(value, Mapping)}
-    found = []
+    rows = []
     for name, value in single.items():
         if name.endswith(SPREAD) and name.removesuffix(SPREAD) in single:
             continue
         spread = single.get(name + SPREAD)
         shown = figure(value) if spread is None else f"{figure(value)} ± {figure(spread)}"
-        found.append(Score(name, shown, meaning(name, scores)))
+        rows.append(Score(name, shown, meaning(name, scores)))
     nested = [
         _table(name, value, meaning(name, scores)) for name, value in scores.items() if isinstance(value, Mapping)
     ]
-    return Scores(found, nested, content.get("protocol"))
+    return Scores(rows, nested, content.get("protocol"))
 
 
 def read_reid(path: Path) -> ReidResults:
@@ -139,8 +139,8 @@ def _estimates(content: object) -> EstimateTable:
 
 
 def _estimate(content: object) -> Estimate | None:
-    found = _mapping(content)
-    mean, spread, low, high = (_percent(found.get(name)) for name in ("mean", "spread", "low", "high"))
+    rows = _mapping(content)
+    mean, spread, low, high = (_percent(rows.get(name)) for name in ("mean", "spread", "low", "high"))
     if mean is None:
         return None
     return Estimate(mean, spread, None if low is None or high is None else (low, high))

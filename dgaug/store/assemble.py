@@ -35,7 +35,7 @@ COPY_ROWS = 1 << 18
 def finish_store(
     store: Path, *, spec: StoreSpec | None = None, on_progress: Callable[[int, int], None] | None = None
 ) -> int:
-    """Assemble `dataset.h5` from the shards in constant memory; returns the number of pictures.
+    """Assemble `dataset.h5` from the shards in constant memory; returns the number of images.
 
     `spec` has the parts that were added; None: none were. `on_progress(done, total)` counts shards. A complete store
     without new parts stays as it is; one with new parts is itself until it is replaced. Raises DgaugError where a shard
@@ -68,7 +68,7 @@ def finish_store(
 
 
 def _measure(store: Path, state: StoreState) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where each shard begins, in pictures and in bytes [S + 1]; DgaugError for a shard missing or foreign."""
+    """Where each shard begins, in images and in bytes [S + 1]; DgaugError for a shard missing or foreign."""
     settings = [settings_digest(state.spec, state.sources, part) for part in range(len(state.spec.parts))]
     counts, lengths = [0], [0]
     for number in range(state.spec.shard_count):

@@ -1,4 +1,4 @@
-"""Pictures to bytes and back."""
+"""Images to bytes and back."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from dgaug.errors import DgaugError
 
 
-def encode(picture: NDArray[np.uint8], *, codec: str, quality: int) -> bytes:
-    """A picture uint8 [H, W, 3], RGB, as the bytes a store keeps.
+def encode(pixels: NDArray[np.uint8], *, codec: str, quality: int) -> bytes:
+    """An image uint8 [H, W, 3], RGB, as the bytes a store keeps.
 
-    `jpeg` keeps colour at full resolution (4:4:4): on small pictures of people the colour is what matters.
-    `codes` keeps no picture, hence no byte.
+    `jpeg` keeps colour at full resolution (4:4:4): on small images of people the colour is what matters.
+    `codes` keeps no image, hence no byte.
     """
     if codec == "codes":
         return b""
     if codec == "raw":
-        return np.ascontiguousarray(picture).tobytes()
+        return np.ascontiguousarray(pixels).tobytes()
     stream = io.BytesIO()
-    image = PIL.Image.fromarray(picture)
+    image = PIL.Image.fromarray(pixels)
     if codec == "jpeg":
         image.save(stream, "JPEG", quality=quality, subsampling=0)
     else:
@@ -31,16 +31,16 @@ def encode(picture: NDArray[np.uint8], *, codec: str, quality: int) -> bytes:
 
 
 def decode(data: bytes, *, codec: str, image_size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture uint8 [H, W, 3] of what `encode` made; DgaugError where it is none of that size."""
+    """The image uint8 [H, W, 3] of what `encode` made; DgaugError where it is none of that size."""
     if codec == "raw":
         return np.frombuffer(data, np.uint8).reshape(*image_size, 3).copy()
     try:
         with PIL.Image.open(io.BytesIO(data), formats=[codec.upper()]) as image:
             if image.size != image_size[::-1] or image.mode != "RGB":
                 raise DgaugError(
-                    f"expected an RGB picture of {image_size[0]} x {image_size[1]} (height x width), "
+                    f"expected an RGB image of {image_size[0]} x {image_size[1]} (height x width), "
                     f"found {image.mode} of {image.size[1]} x {image.size[0]}"
                 )
             return np.array(image)
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as problem:
-        raise DgaugError(f"expected a {codec.upper()} picture, found bytes that are none: {problem}") from problem
+        raise DgaugError(f"expected a {codec.upper()} image, found bytes that are none: {problem}") from problem

@@ -1,4 +1,4 @@
-"""The codes of source pictures as files: what every pair is decoded from.
+"""The codes of source images as files: what every pair is decoded from.
 
 A file holds `code/source` [r], `code/structure` [r, C, h, w] and `code/adain` [r, 4, 2, 2, C] in half precision, each
 row with its crc32. It is written aside and renamed, so a file under its name is whole.

@@ -32,7 +32,7 @@ class Export:
     Attributes:
         out: the folder.
         to: `folders`, `webdataset` or `csv`.
-        pictures: how many (rows of the table for `csv`).
+        images: how many (rows of the table for `csv`).
         labels: the label policy.
         already_complete: whether it was there before.
         notes: what a reader of the result should know, in sentences.
@@ -40,10 +40,15 @@ class Export:
 
     out: Path
     to: str
-    pictures: int
+    images: int
     labels: str
     already_complete: bool
     notes: list[str]
+
+    @property
+    def pictures(self) -> int:
+        """The name that `images` had before."""
+        return self.images
 
 
 @as_found
@@ -62,25 +67,25 @@ def export_store(
     force: bool = False,
     progress: Progress = silent,
 ) -> Export:
-    """Write a finished store in another form, in constant memory; run again after a stop, it goes on.
+    """Write a finished store in another form, in constant memory; run again after a stop, it resumes.
 
     Args:
         store: the folder of the store.
-        to: `folders` (Market-1501 names), `webdataset` (tar files) or `csv` (pairs and labels, no pictures).
+        to: `folders` (Market-1501 names), `webdataset` (tar files) or `csv` (pairs and labels, no images).
         out: a new or empty folder.
         labels: the label policy; None: the teacher's soft label, the appearance donor's identity where there is none.
         identity: of `folders`, whose identity a file name carries: `appearance`, `structure`, or `new`: one further
-            identity for all pictures.
-        unknown_camera: of `folders`, the camera number of pictures whose camera is unknown; None: names without one.
-        shard_size: of `webdataset`, pictures per tar file.
-        limit: only the first pictures.
-        device: of a store of codes, where its pictures are decoded: `auto`, `cpu`, `cuda` or `cuda:N`.
+            identity for all images.
+        unknown_camera: of `folders`, the camera number of images whose camera is unknown; None: names without one.
+        shard_size: of `webdataset`, images per tar file.
+        limit: only the first images.
+        device: of a store of codes, where its images are decoded: `auto`, `cpu`, `cuda` or `cuda:N`.
         force: start over, removing what an export wrote in `out` and nothing else.
-        progress: told how many pictures are done.
+        progress: told how many images are done.
 
     Raises:
         DgaugError: the store is unfinished or damaged, `out` is in use, or an option does not fit.
-        Interrupted: a signal arrived; the same call goes on.
+        Interrupted: a signal arrived; the same call resumes.
         OSError: the disk is full.
     """
     if to not in KINDS:
@@ -91,7 +96,7 @@ def export_store(
         raise DgaugError(f"--identity and --unknown-camera make file names of --to folders, found --to {to}")
     opened, out = open_store(store), Path(out)
     if not len(opened):
-        raise DgaugError(f"expected pictures in the store {opened.path}, found none; lower its --min-confidence")
+        raise DgaugError(f"expected images in the store {opened.path}, found none; lower its --min-confidence")
     names = market_names(opened.sources, identity=identity, unknown_camera=unknown_camera)
     spec = ExportSpec(
         to=to,
@@ -115,9 +120,9 @@ def export_store(
 def _write(store: StoreDataset, out: Path, spec: ExportSpec, names: MarketNames, progress: Progress) -> None:
     with stop_requests() as stop:
 
-        def done(pictures: int) -> None:
-            progress("exporting", pictures, spec.pictures)
-            _leave(stop, pictures, spec.pictures)
+        def done(images: int) -> None:
+            progress("exporting", images, spec.pictures)
+            _leave(stop, images, spec.pictures)
 
         if spec.to == "folders":
             write_folders(store, out, spec, names=names, done=done)
@@ -127,9 +132,9 @@ def _write(store: StoreDataset, out: Path, spec: ExportSpec, names: MarketNames,
             write_csv(store, out, spec, done=done)
 
 
-def _leave(stop: StopRequest, pictures: int, total: int) -> None:
-    # What is left after the last picture takes no time; it is finished first.
-    if pictures < total:
+def _leave(stop: StopRequest, images: int, total: int) -> None:
+    # What is left after the last image takes no time; it is finished first.
+    if images < total:
         stop.leave()
 
 
@@ -146,11 +151,11 @@ def _notes(store: StoreDataset, names: MarketNames) -> list[str]:
     unknown = int(np.count_nonzero(store.sources.camera == UNKNOWN_CAMERA))
     if unknown:
         done = (
-            "names of pictures on their structure have no camera field; toolboxes that need one: --unknown-camera N"
+            "names of images on their structure have no camera field; toolboxes that need one: --unknown-camera N"
             if names.unknown_camera is None
-            else f"names of pictures on their structure say c{names.unknown_camera}, which is no camera"
+            else f"names of images on their structure say c{names.unknown_camera}, which is no camera"
         )
-        notes.append(f"{unknown:,} of {len(store.sources):,} source pictures have an unknown camera: {done}")
+        notes.append(f"{unknown:,} of {len(store.sources):,} source images have an unknown camera: {done}")
     if names.identity == "new":
-        notes.append(f"every picture has the identity {names.further}, which no source has")
+        notes.append(f"every image has the identity {names.further}, which no source has")
     return notes

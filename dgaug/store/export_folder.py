@@ -13,13 +13,13 @@ from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_json
 
 ABOUT = "export.json"
-PICTURES = "bounding_box_train"
+IMAGES = "bounding_box_train"
 LABELS = "labels.csv"
 IDENTITIES = "identities.csv"
 UNFINISHED = ".part"
 _OWN = {".lock", ABOUT, f".{ABOUT}.part.json"}
 _SCHEMA = 1
-_PICTURE = re.compile(r"\.?\d{4,}(?:_c\d+s1)?_\d{7,}_00\.jpg(?:\.part)?")
+_IMAGE = re.compile(r"\.?\d{4,}(?:_c\d+s1)?_\d{7,}_00\.jpg(?:\.part)?")
 _TAR = re.compile(r"\.?(\d{6})\.tar(?:\.part\.tar)?")
 _TABLE = re.compile(r"labels\.csv|identities\.csv|\.(?:labels|identities)\.csv\.part\.csv")
 
@@ -32,9 +32,9 @@ class ExportSpec:
         to: `folders`, `webdataset` or `csv`.
         labels: the label policy.
         identity: whose identity a file name carries: `appearance`, `structure` or `new`.
-        unknown_camera: the number in the names of pictures of unknown camera; None leaves it out.
+        unknown_camera: the number in the names of images of unknown camera; None leaves it out.
         pictures: how many, from the first on.
-        shard_size: pictures per tar file; 0 where there are none.
+        shard_size: images per tar file; 0 where there are none.
         store: hex sha256 over the store's settings, sources and shards.
     """
 
@@ -56,7 +56,7 @@ class ExportSpec:
         """What a finished export holds beside `export.json`."""
         if self.to == "webdataset":
             return [tar_name(number) for number in range(self.tars)]
-        return [PICTURES, LABELS, IDENTITIES] if self.to == "folders" else [LABELS]
+        return [IMAGES, LABELS, IDENTITIES] if self.to == "folders" else [LABELS]
 
 
 def tar_name(number: int) -> str:
@@ -82,27 +82,27 @@ def require_export_folder(out: Path) -> None:
 
 
 def begin_export(out: Path, spec: ExportSpec, *, force: bool) -> bool:
-    """Write `export.json`, or go on with the export that is there; True where it is complete.
+    """Write `export.json`, or resume the export that is there; True where it is complete.
 
     Raises:
         DgaugError: the export there has other settings, or files in it were written by nobody here.
     """
     about = out / ABOUT
     if about.is_file():
-        found = read_json(about)
-        if found.get("export") != _SCHEMA:
+        recorded = read_json(about)
+        if recorded.get("export") != _SCHEMA:
             raise DgaugError(f"expected {about} of a dgaug export, found another file; choose another --out")
         if force:
-            _clear(out, found)
-        elif differences := [name for name, value in asdict(spec).items() if found.get(name) != value]:
+            _clear(out, recorded)
+        elif differences := [name for name, value in asdict(spec).items() if recorded.get(name) != value]:
             named = "; ".join(
-                f"{name}: {found.get(name)} there, {getattr(spec, name)} asked for" for name in differences
+                f"{name}: {recorded.get(name)} there, {getattr(spec, name)} asked for" for name in differences
             )
             raise DgaugError(
                 f"expected the settings of the export in {out}, found others: {named}; choose another --out, or start "
                 "over with --force"
             )
-        elif found.get("complete") is True and all((out / name).exists() for name in spec.results):
+        elif recorded.get("complete") is True and all((out / name).exists() for name in spec.results):
             return True
     write_json(about, _about(spec, complete=False))
     return False
@@ -131,11 +131,11 @@ def _about(spec: ExportSpec, *, complete: bool) -> dict[str, object]:
 def _clear(out: Path, about: dict[str, object]) -> None:
     # From here on the folder holds no whole export, whatever stops this.
     write_json(out / ABOUT, about | {"complete": False})
-    pictures, size = about.get("pictures"), about.get("shard_size")
-    tars = -(-pictures // size) if isinstance(pictures, int) and isinstance(size, int) and size > 0 else 0
-    for folder in (out / PICTURES, out / (PICTURES + UNFINISHED)):
+    images, size = about.get("pictures"), about.get("shard_size")
+    tars = -(-images // size) if isinstance(images, int) and isinstance(size, int) and size > 0 else 0
+    for folder in (out / IMAGES, out / (IMAGES + UNFINISHED)):
         if about.get("to") == "folders" and folder.is_dir():
-            _remove_pictures(folder)
+            _remove_images(folder)
     for item in list(out.iterdir()):
         tar = _TAR.fullmatch(item.name)
         is_tar = about.get("to") == "webdataset" and tar is not None and int(tar[1]) < tars
@@ -149,10 +149,10 @@ def _clear(out: Path, about: dict[str, object]) -> None:
         )
 
 
-def _remove_pictures(folder: Path) -> None:
+def _remove_images(folder: Path) -> None:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if _PICTURE.fullmatch(entry.name):
+            if _IMAGE.fullmatch(entry.name):
                 os.unlink(entry.path)
     if not any(folder.iterdir()):
         folder.rmdir()

@@ -14,13 +14,13 @@ from pathlib import Path
 from dgaug.data.records import UNKNOWN_CAMERA
 from dgaug.errors import DgaugError
 from dgaug.files import csv_writer, whole
-from dgaug.store.export_folder import IDENTITIES, LABELS, PICTURES, UNFINISHED, ExportSpec, failure_named, tar_name
+from dgaug.store.export_folder import IDENTITIES, IMAGES, LABELS, UNFINISHED, ExportSpec, failure_named, tar_name
 from dgaug.store.export_rows import RowBatch, label_width, row_batches
 from dgaug.store.read import StoreDataset
 from dgaug.store.sources import Sources
 
 Done = Callable[[int], None]
-"""Told after each batch how many pictures are done; may raise to stop."""
+"""Told after each batch how many images are done; may raise to stop."""
 IDENTITY_OF = ("appearance", "structure", "new")
 # Toolboxes keep identities as 32-bit integers.
 _MOST_DIGITS = 9
@@ -28,16 +28,16 @@ _MOST_DIGITS = 9
 
 @dataclass(frozen=True)
 class MarketNames:
-    """How pictures are named: `0002_c1s1_0000451_00.jpg` is picture 451 of the store.
+    """How images are named: `0002_c1s1_0000451_00.jpg` is image 451 of the store.
 
-    The number of the picture has at least seven digits, six in the names of Market-1501: generated pictures can be
-    put beside real ones. The camera is that of the structure donor, whose viewpoint and background the picture has.
+    The number of the image has at least seven digits, six in the names of Market-1501: generated images can be
+    put beside real ones. The camera is that of the structure donor, whose viewpoint and background the image has.
 
     Attributes:
         numbers: the text of each class's identity, four digits or more.
         further: the text of the one identity that no source has.
         renumbered: whether the identities' own names are no different numbers and they were counted from 1.
-        identity: whose identity: `appearance`, `structure`, or `new`: one further identity for all pictures.
+        identity: whose identity: `appearance`, `structure`, or `new`: one further identity for all images.
         unknown_camera: the number for an unknown camera; None: the name has no camera field.
     """
 
@@ -47,18 +47,18 @@ class MarketNames:
     identity: str
     unknown_camera: int | None
 
-    def name(self, picture: int, *, appearance: int, structure: int, camera: int) -> str:
-        """The file name of a picture whose donors are of these classes; `camera` is the structure donor's."""
+    def name(self, image: int, *, appearance: int, structure: int, camera: int) -> str:
+        """The file name of an image whose donors are of these classes; `camera` is the structure donor's."""
         number = self.further
         if self.identity != "new":
             number = self.numbers[appearance if self.identity == "appearance" else structure]
         seen_by = self.unknown_camera if camera == UNKNOWN_CAMERA else camera
         field = "" if seen_by is None else f"_c{seen_by}s1"
-        return f"{number}{field}_{picture:07d}_00.jpg"
+        return f"{number}{field}_{image:07d}_00.jpg"
 
 
 def market_names(sources: Sources, *, identity: str, unknown_camera: int | None) -> MarketNames:
-    """The naming of a store's pictures.
+    """The naming of a store's images.
 
     Raises:
         DgaugError: unknown `identity`, or `unknown_camera` is the number of a real camera.
@@ -66,7 +66,7 @@ def market_names(sources: Sources, *, identity: str, unknown_camera: int | None)
     if identity not in IDENTITY_OF:
         raise DgaugError(f"expected --identity to be one of {', '.join(IDENTITY_OF)}, found {identity!r}")
     if unknown_camera is not None and unknown_camera in sources.camera:
-        raise DgaugError(f"camera {unknown_camera} is a real one of these pictures; choose another --unknown-camera")
+        raise DgaugError(f"camera {unknown_camera} is a real one of these images; choose another --unknown-camera")
     names = sources.class_name
     plain = all(name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS for name in names)
     kept = plain and len({int(name) for name in names}) == len(names)
@@ -78,30 +78,30 @@ def market_names(sources: Sources, *, identity: str, unknown_camera: int | None)
 def write_folders(store: StoreDataset, out: Path, spec: ExportSpec, *, names: MarketNames, done: Done) -> None:
     """Write `bounding_box_train/`, `labels.csv` and `identities.csv`.
 
-    The folder has another name until all is there; a picture that has its name is whole, and is kept.
+    The folder has another name until all is there; an image that has its name is whole, and is kept.
     """
-    working = out / (PICTURES + UNFINISHED)
-    if (out / PICTURES).is_dir() and not working.exists():
-        (out / PICTURES).rename(working)
+    working = out / (IMAGES + UNFINISHED)
+    if (out / IMAGES).is_dir() and not working.exists():
+        (out / IMAGES).rename(working)
     working.mkdir(exist_ok=True)
     header = ["file", *_columns(label_width(store, spec.labels))]
     with _table(out / LABELS, header, store.sources) as write_row:
-        for batch in row_batches(store, spec.labels, stop=spec.pictures, pictures=True):
+        for batch in row_batches(store, spec.labels, stop=spec.pictures, images=True):
             for row, described in enumerate(_described(batch)):
                 name = _name(names, batch, row)
                 _keep_or_write(working / name, batch, row)
-                write_row([f"{PICTURES}/{name}", *described])
+                write_row([f"{IMAGES}/{name}", *described])
             done(batch.start + len(batch))
     with _table(out / IDENTITIES, ["identity", "name"], store.sources) as write_row:
         for number, name in zip(names.numbers, store.sources.class_name, strict=True):
             write_row([number, name])
-    # One call in place of one per picture: on the medium before the folder has its name.
+    # One call in place of one per image: on the medium before the folder has its name.
     os.sync()
-    working.rename(out / PICTURES)
+    working.rename(out / IMAGES)
 
 
 def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) -> None:
-    """Write `000000.tar`, ...: KEY.jpg and KEY.json for each picture; a tar that is there is whole, and is kept."""
+    """Write `000000.tar`, ...: KEY.jpg and KEY.json for each image; a tar that is there is whole, and is kept."""
     for number in range(spec.tars):
         start = number * spec.shard_size
         stop = min(start + spec.shard_size, spec.pictures)
@@ -110,7 +110,7 @@ def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) 
             done(stop)
             continue
         with failure_named(path), whole(path) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for batch in row_batches(store, spec.labels, start=start, stop=stop, pictures=True):
+            for batch in row_batches(store, spec.labels, start=start, stop=stop, images=True):
                 for row, described in enumerate(_documents(batch, spec.labels)):
                     key = f"{batch.start + row:09d}"
                     _add(tar, f"{key}.jpg", batch.jpeg(row))
@@ -121,7 +121,7 @@ def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) 
 def write_csv(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) -> None:
     """Write `labels.csv` alone: every pair with its donors and its label."""
     with _table(out / LABELS, ["picture", *_columns(label_width(store, spec.labels))], store.sources) as write_row:
-        for batch in row_batches(store, spec.labels, stop=spec.pictures, pictures=False):
+        for batch in row_batches(store, spec.labels, stop=spec.pictures, images=False):
             for row, described in enumerate(_described(batch)):
                 write_row([batch.start + row, *described])
             done(batch.start + len(batch))
@@ -193,10 +193,10 @@ def _keep_or_write(path: Path, batch: RowBatch, row: int) -> None:
 def _is_whole(path: Path, size: int | None) -> bool:
     # After a power cut a renamed file may be empty or short.
     try:
-        found = path.stat().st_size
+        actual = path.stat().st_size
     except FileNotFoundError:
         return False
-    return found == size if size is not None else found > 0
+    return actual == size if size is not None else actual > 0
 
 
 @contextmanager

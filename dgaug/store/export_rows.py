@@ -23,7 +23,7 @@ from dgaug.store.shard_reader import checked_jpegs
 
 BATCH = 256
 QUALITY = 95
-"""JPEG quality of pictures that a store keeps in another form."""
+"""JPEG quality of images that a store keeps in another form."""
 _WIDTH = {"appearance": 1, "structure": 1, "pseudo": 1, "two-soft": 2, "extra-class": 1}
 
 
@@ -53,17 +53,17 @@ class RowBatch:
         return len(self.appearance)
 
     def jpeg(self, row: int) -> bytes:
-        """A picture as a JPEG file, byte by byte that of the store where it keeps one; DgaugError where damaged."""
+        """An image as a JPEG file, byte by byte that of the store where it keeps one; DgaugError where damaged."""
         if self.stored is not None:
             return self.stored[row]
-        # A store of codes draws as many at once; pictures that nobody asks for are not drawn.
-        size = self.store.drawn_at_once
+        # A store of codes draws as many at once; images that nobody asks for are not drawn.
+        size = self.store.generated_at_once
         group, place = divmod(row, size)
         if group not in self._drawn:
             first = self.start + group * size
             self._drawn.clear()
             self._drawn[group] = self.store.__getitems__(range(first, min(first + size, self.start + len(self))))
-        return encode(self._drawn[group][place].picture, codec="jpeg", quality=QUALITY)
+        return encode(self._drawn[group][place].image, codec="jpeg", quality=QUALITY)
 
 
 def label_policy(store: StoreDataset, name: str | None) -> str:
@@ -97,15 +97,15 @@ def store_shards(store: StoreDataset) -> ShardList:
     return shard_list(store.path, state)
 
 
-def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, pictures: bool) -> Iterator[RowBatch]:
+def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, images: bool) -> Iterator[RowBatch]:
     """Rows [start, stop) in constant memory, one open shard at a time.
 
     Raises:
-        DgaugError: a shard or a picture is damaged.
+        DgaugError: a shard or an image is damaged.
     """
     shards = store_shards(store)
     bounds = [*shards.start.tolist(), len(store)]
-    copied = pictures and store.spec.codec == "jpeg"
+    copied = images and store.spec.codec == "jpeg"
     for path, (low, high) in zip(shards.path, pairwise(bounds), strict=True):
         first, last = max(start, low), min(stop, high)
         if first >= last:

@@ -97,7 +97,7 @@ def _require_sealed(store: Path) -> None:
 
 
 def begin_store(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:
-    """Write an unfinished `dataset.h5`, or go on with the store that is there.
+    """Write an unfinished `dataset.h5`, or resume the store that is there.
 
     A complete store stays as it is, also while parts are added to it, unless files of it are missing or cut short:
     then it is unfinished again. Raises DgaugError where the store there has other settings or other sources, naming
@@ -121,7 +121,7 @@ def begin_store(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:
 def _require_same(store: Path, state: StoreState, spec: StoreSpec, sources: Sources) -> None:
     differences = spec.differences(state.spec)
     if sources.digest() != state.sources.digest():
-        other = f"sources: {len(state.sources)} pictures in the store, {len(sources)} other ones asked for"
+        other = f"sources: {len(state.sources)} images in the store, {len(sources)} other ones asked for"
         differences["sources"] = other
     if differences:
         more = "add them with --add, " if differences.keys() <= DESIGN_SETTINGS else ""

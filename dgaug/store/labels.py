@@ -15,7 +15,7 @@ SUM_TOLERANCE = LABEL_TOLERANCE / 2
 
 
 class TopLabels(NamedTuple):
-    """The K most probable classes of M pictures.
+    """The K most probable classes of M images.
 
     Attributes:
         classes: uint16 (uint32 above 65,535 classes) [M, K], most probable first, ties to the lower class.
@@ -63,7 +63,7 @@ def dense_labels(labels: TopLabels, class_count: int) -> NDArray[np.float32]:
 
 
 def stored_label(columns: Mapping[str, NDArray[Any]], place: int, *, kind: str) -> TopLabels:
-    """The label in a row of a store's columns as top labels of one picture; [1, 0] classes for the kind `none`."""
+    """The label in a row of a store's columns as top labels of one image; [1, 0] classes for the kind `none`."""
     rows = slice(place, place + 1)
     if kind == "top":
         return TopLabels(*(columns[f"label/{name}"][rows] for name in ("class", "probability", "rest")))

@@ -22,7 +22,7 @@ def soft(label: Tensor, appearance: Tensor, structure: Tensor) -> Tensor:
 
 
 def by_appearance(label: Tensor, appearance: Tensor, structure: Tensor) -> Tensor:
-    """One-hot of the appearance donor: what a plain folder of pictures means."""
+    """One-hot of the appearance donor: what a plain folder of images means."""
     return one_hot(appearance, label.shape[1]).to(label.dtype)
 
 

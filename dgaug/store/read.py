@@ -1,4 +1,4 @@
-"""Read a finished store: a PyTorch data set of pictures, their parents and their soft labels."""
+"""Read a finished store: a PyTorch data set of images, their parents and their soft labels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dgaug.store.micro_batch import on_demand
 from dgaug.store.safe_hdf5 import access_named, own, reading, store_folder
 from dgaug.store.shard_reader import Columns, ShardFiles
 from dgaug.store.spec import columns
-from dgaug.store.virtual import PairDrawer, label_pictures
+from dgaug.store.virtual import PairGenerator, label_images
 from dgaug.surroundings import as_found, usual_arithmetic
 from dgaug.transfer import upload
 
@@ -36,10 +36,10 @@ _MANY = 1 << 20
 
 
 class StoreItem(NamedTuple):
-    """One picture of a store; PyTorch's default collation makes batches of them.
+    """One image of a store; PyTorch's default collation makes batches of them.
 
     Attributes:
-        picture: uint8 [H, W, 3], RGB.
+        image: uint8 [H, W, 3], RGB.
         appearance, structure: rows of the sources.
         appearance_identity, structure_identity: class indices of these sources.
         label_class: int64 [K], most probable first; [0] where there are no labels.
@@ -47,7 +47,7 @@ class StoreItem(NamedTuple):
         label_rest: the mass of all other classes together.
     """
 
-    picture: Pixels
+    image: Pixels
     appearance: int
     structure: int
     appearance_identity: int
@@ -56,9 +56,14 @@ class StoreItem(NamedTuple):
     label_probability: NDArray[np.float32]
     label_rest: float
 
+    @property
+    def picture(self) -> Pixels:
+        """The name that `image` had before."""
+        return self.image
+
 
 class StoreBatch(NamedTuple):
-    """Pictures of a store for training, on the store's device.
+    """Images of a store for training, on the store's device.
 
     Attributes:
         pixels: uint8 [B, H, W, 3], RGB.
@@ -73,18 +78,18 @@ class StoreBatch(NamedTuple):
 
 
 class StoreDataset(Dataset[StoreItem]):
-    """The pictures of a finished store, in pair order.
+    """The images of a finished store, in pair order.
 
     Opening checks that the store is complete and that each of its files is there in its full size; reading checks the
-    crc of each picture or code, so that damage is a DgaugError and never a black picture. Files are opened, and the
+    crc of each image or code, so that damage is a DgaugError and never a black image. Files are opened, and the
     networks that draw and label on demand are built, by the process that uses them: pass it to workers started in any
     way.
 
     Attributes:
         path: the store folder.
         spec: the settings it was written with.
-        sources: the pictures its pairs point to.
-        has_labels: whether its pictures have soft labels, stored or made on demand.
+        sources: the images its pairs point to.
+        has_labels: whether its images have soft labels, stored or made on demand.
     """
 
     def __init__(
@@ -121,26 +126,26 @@ class StoreDataset(Dataset[StoreItem]):
         return self._count
 
     def __getitem__(self, k: int) -> StoreItem:
-        """Picture k with its pair and label; DgaugError where it is damaged."""
+        """Image k with its pair and label; DgaugError where it is damaged."""
         if self.spec.virtual or self._teacher:
             return self.__getitems__([k])[0]
         row = self._row(k)
         return self._item(row, self._stored(row), self._label(row))
 
     @property
-    def drawn_at_once(self) -> int:
-        """Pictures to ask for together when many are wanted: what the device draws or labels at a time."""
+    def generated_at_once(self) -> int:
+        """Images to ask for together when many are wanted: what the device draws or labels at a time."""
         device = self._opened().device
         return on_demand(device, self.spec.micro_batch, asked=_MANY, image_size=self.spec.image_size)
 
     def __iter__(self) -> Iterator[StoreItem]:
-        """All pictures in order; drawn ones some at a time."""
-        size = self.drawn_at_once
+        """All images in order; drawn ones some at a time."""
+        size = self.generated_at_once
         for start in range(0, len(self), size):
             yield from self.__getitems__(range(start, min(start + size, len(self))))
 
     def __getitems__(self, ks: Iterable[int]) -> list[StoreItem]:
-        """Several pictures at once, as PyTorch's loader asks for them."""
+        """Several images at once, as PyTorch's loader asks for them."""
         rows = [self._row(k) for k in ks]
         if not (self.spec.virtual or self._teacher):
             return [self._item(row, self._stored(row), self._label(row)) for row in rows]
@@ -153,7 +158,7 @@ class StoreDataset(Dataset[StoreItem]):
         return [self._item(*parts) for parts in zip(rows, pixels.cpu().numpy(), labels, strict=True)]
 
     def batch(self, ks: Sequence[int] | NDArray[np.int64]) -> StoreBatch:
-        """Several pictures as tensors with their soft labels over all classes; DgaugError where one is damaged."""
+        """Several images as tensors with their soft labels over all classes; DgaugError where one is damaged."""
         device = self._opened().device
         rows = [self._row(int(k)) for k in ks]
         pixels = self._pixels(rows)
@@ -167,7 +172,7 @@ class StoreDataset(Dataset[StoreItem]):
         return StoreBatch(pixels, labels, *donors)
 
     def dense_label(self, k: int) -> NDArray[np.float32]:
-        """The soft label of picture k over all classes [C]; DgaugError where there are no labels."""
+        """The soft label of image k over all classes [C]; DgaugError where there are no labels."""
         if not self.has_labels:
             raise DgaugError(
                 f"expected a store with labels, found none in {self.path}; "
@@ -177,7 +182,7 @@ class StoreDataset(Dataset[StoreItem]):
         return self._dense(self._row(k)) if labels is None else np.asarray(labels[0].cpu().numpy())
 
     def pairs(self) -> NDArray[np.int64]:
-        """The pairs of all pictures, int64 [M, 2]: appearance and structure row; DgaugError for a damaged shard."""
+        """The pairs of all images, int64 [M, 2]: appearance and structure row; DgaugError for a damaged shard."""
         pairs = np.empty((len(self), 2), np.int64)
         bounds = [*self._starts, len(self)]
         for name, (start, stop) in zip(self._shards.path, pairwise(bounds), strict=True):
@@ -187,13 +192,13 @@ class StoreDataset(Dataset[StoreItem]):
         return pairs
 
     def rows_between(self, sources: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """The pictures whose two donors are both among some sources [N]; DgaugError for a damaged shard."""
-        found = []
+        """The images whose two donors are both among some sources [N]; DgaugError for a damaged shard."""
+        rows_found = []
         for name, start in zip(self._shards.path, self._starts, strict=True):
             with reading(self.path / name) as shard:
                 donors = [own(shard, f"pair/{donor}")[:] for donor in ("appearance", "structure")]
-            found.append(start + np.flatnonzero(sources[donors[0]] & sources[donors[1]]))
-        return np.concatenate(found)
+            rows_found.append(start + np.flatnonzero(sources[donors[0]] & sources[donors[1]]))
+        return np.concatenate(rows_found)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but open files and networks, which belong to one process."""
@@ -202,15 +207,15 @@ class StoreDataset(Dataset[StoreItem]):
     def _row(self, k: int) -> _Row:
         row = k + len(self) if k < 0 else k
         if not 0 <= row < len(self):
-            raise IndexError(f"picture {k} of a store of {len(self)}")
+            raise IndexError(f"image {k} of a store of {len(self)}")
         number = bisect_right(self._starts, row) - 1
         place = row - self._starts[number]
         return _Row(number, place, *self._opened().files.columns(number, place))
 
-    def _item(self, row: _Row, picture: Pixels, label: TopLabels) -> StoreItem:
+    def _item(self, row: _Row, image: Pixels, label: TopLabels) -> StoreItem:
         appearance, structure = row.donor("appearance"), row.donor("structure")
         return StoreItem(
-            picture=picture,
+            image=image,
             appearance=appearance,
             structure=structure,
             appearance_identity=self._identity[appearance],
@@ -221,7 +226,7 @@ class StoreDataset(Dataset[StoreItem]):
         )
 
     def _stored(self, row: _Row) -> Pixels:
-        data = self._opened().files.picture(row.number, row.row)
+        data = self._opened().files.image(row.number, row.row)
         return decode(data, codec=self.spec.codec, image_size=self.spec.image_size)
 
     def _label(self, row: _Row) -> TopLabels:
@@ -239,7 +244,7 @@ class StoreDataset(Dataset[StoreItem]):
             np.array([row.donor(name) for row in rows], np.int32) for name in ("appearance", "structure")
         )
         with usual_arithmetic():
-            return tools.drawer.draw(appearance, structure)
+            return tools.drawer.generate(appearance, structure)
 
     def _made_labels(self, pixels: Tensor) -> Tensor | None:
         tools = self._opened()
@@ -247,7 +252,7 @@ class StoreDataset(Dataset[StoreItem]):
             return None
         size = on_demand(tools.device, self.spec.micro_batch, asked=len(pixels), image_size=self.spec.image_size)
         with usual_arithmetic():
-            return label_pictures(tools.teacher, pixels, micro_batch=size)
+            return label_images(tools.teacher, pixels, micro_batch=size)
 
     def _opened(self) -> _Tools:
         tools = self._tools
@@ -264,19 +269,21 @@ class StoreDataset(Dataset[StoreItem]):
         size = self.spec.micro_batch
         if self._decoder_file is not None:
             _require_whole(self.path, self._decoder_file)
-        drawer = PairDrawer(self.path, self._code_files, device=device, micro_batch=size) if self.spec.virtual else None
+        drawer = (
+            PairGenerator(self.path, self._code_files, device=device, micro_batch=size) if self.spec.virtual else None
+        )
         teacher = None
         if self._teacher is not None:
-            found = load_reid(self._teacher)
-            found.require(self.sources.class_name, self.spec.image_size, source=str(self.path))
-            teacher = found.network.to(device)
+            rows_found = load_reid(self._teacher)
+            rows_found.require(self.sources.class_name, self.spec.image_size, source=str(self.path))
+            teacher = rows_found.network.to(device)
         layout = columns(self.spec, len(self.sources.class_name))
         files = ShardFiles(self.path, self.spec, self._shards, layout, sources=len(self.sources))
         return _Tools(os.getpid(), device, files, drawer, teacher)
 
 
 class _Row(NamedTuple):
-    """A picture's row in a shard, and the block of columns with its place there."""
+    """An image's row in a shard, and the block of columns with its place there."""
 
     number: int
     row: int
@@ -295,7 +302,7 @@ class _Tools:
     process: int
     device: torch.device
     files: ShardFiles
-    drawer: PairDrawer | None
+    drawer: PairGenerator | None
     teacher: AnyReidNetwork | None
 
 
@@ -307,7 +314,7 @@ def open_store(
 
     Args:
         path: the store.
-        device: where pictures of a store of codes are drawn, labels made on demand and batches put; None: the first
+        device: where images of a store of codes are drawn, labels made on demand and batches put; None: the first
             CUDA device where there is one, else the CPU; in a loader's worker the CPU.
         teacher: a re-id checkpoint that makes the soft labels on demand, in place of those that are stored.
 
@@ -330,9 +337,9 @@ def _require_whole(store: Path, file: StoredFile) -> None:
 
 def _check_present(store: Path, sizes: Iterable[tuple[str, int]]) -> None:
     for path, size in sizes:
-        found = file_size(store / path)
-        if found != size:
-            what = "no file" if found is None else f"{found} bytes"
+        rows_found = file_size(store / path)
+        if rows_found != size:
+            what = "no file" if rows_found is None else f"{rows_found} bytes"
             raise DgaugError(
                 f"expected the file {store / path} of {size} bytes, found {what}; "
                 "run the same `dgaug synthesize` command again, it makes what is missing"

@@ -70,10 +70,10 @@ def own(hdf5: h5py.File, name: str) -> h5py.Dataset:
 
     Raises DgaugError for a soft or external link on the way to it, raw data in another file, and a virtual data set.
     """
-    found = linked(hdf5, name)
-    if found.is_virtual or found.external:
+    item = linked(hdf5, name)
+    if item.is_virtual or item.external:
         raise DgaugError(f"expected {name} inside {hdf5.filename}, found one that points to another file; refused")
-    return found
+    return item
 
 
 def linked(hdf5: h5py.File, name: str) -> h5py.Dataset:
@@ -83,10 +83,10 @@ def linked(hdf5: h5py.File, name: str) -> h5py.Dataset:
         step = "/".join(parts[:depth])
         if not isinstance(hdf5.get(step, getlink=True), h5py.HardLink):
             raise DgaugError(f"expected {step} inside {hdf5.filename}, found a link to another place; refused")
-    found = hdf5[name]
-    if not isinstance(found, h5py.Dataset):
+    item = hdf5[name]
+    if not isinstance(item, h5py.Dataset):
         raise KeyError(f"{name} is no data set")
-    return found
+    return item
 
 
 def check_schema(hdf5: h5py.File) -> None:
@@ -195,9 +195,9 @@ class Disk:
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill `buffer` from the position, with zeros past the end."""
-        found = os.pread(self._descriptor, len(buffer), self._position)
-        buffer[: len(found)] = found
-        buffer[len(found) :] = bytes(len(buffer) - len(found))
+        item = os.pread(self._descriptor, len(buffer), self._position)
+        buffer[: len(item)] = item
+        buffer[len(item) :] = bytes(len(buffer) - len(item))
         for start, data in self._kept:
             first, last = max(start, self._position), min(start + len(data), self._position + len(buffer))
             if first < last:

@@ -43,7 +43,7 @@ def label_classes(class_count: int) -> np.dtype[np.uint16] | np.dtype[np.uint32]
 
 
 class Column(NamedTuple):
-    """One number or array per picture: what follows the picture axis, and the type."""
+    """One number or array per image: what follows the image axis, and the type."""
 
     tail: tuple[int, ...]
     dtype: np.dtype[Any]

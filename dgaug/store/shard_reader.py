@@ -23,7 +23,7 @@ from dgaug.store.spec import StoreSpec
 
 # One file handle each; a process may usually have 1,024.
 OPEN_SHARDS = 256
-# HDF5's own cache would read 64 KiB for a picture of 9; what is worth keeping is kept in blocks.
+# HDF5's own cache would read 64 KiB for an image of 9; what is worth keeping is kept in blocks.
 CHUNK_CACHE = 0
 # Columns are read many rows at a time: a call of HDF5 costs more than the few bytes it brings.
 BLOCK_ROWS, BLOCK_BYTES, KEPT_BLOCKS = 4096, 1 << 18, 256
@@ -31,7 +31,7 @@ Columns = dict[str, NDArray[Any]]
 
 
 class ShardFiles:
-    """Rows and pictures of a store's shards; each file is opened when it is first needed.
+    """Rows and images of a store's shards; each file is opened when it is first needed.
 
     `process` is the one that may use it: handles do not survive a fork. Its threads may read side by side; HDF5 itself
     serves one at a time.
@@ -43,7 +43,7 @@ class ShardFiles:
         self.process = os.getpid()
         self._store, self._spec, self._shards, self._sources = store, spec, shards, sources
         self._names = [name for name in layout if name not in ("image/pixels", "image/crc32")]
-        self._pictures = [] if spec.virtual else ["image/pixels"] if spec.codec == "raw" else ["image/bytes"]
+        self._images = [] if spec.virtual else ["image/pixels"] if spec.codec == "raw" else ["image/bytes"]
         self._offsets = ["image/offset"] if spec.encoded else []
         width = sum(layout[name].dtype.itemsize * int(np.prod(layout[name].tail)) for name in self._names)
         self._block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // width))
@@ -66,8 +66,8 @@ class ShardFiles:
                 self._blocks.move_to_end(key)
             return self._blocks[key], place
 
-    def picture(self, number: int, row: int) -> bytes:
-        """The bytes of a stored picture; DgaugError where they are not those that were written."""
+    def image(self, number: int, row: int) -> bytes:
+        """The bytes of a stored image; DgaugError where they are not those that were written."""
         columns, place = self.columns(number, row)
         with self._lock, damage_named(self._path(number)):
             shard = self._shard(number)
@@ -78,7 +78,7 @@ class ShardFiles:
                 data = bytes(shard["image/pixels"][row])
         if zlib.crc32(data) != columns["image/crc32"][place]:
             raise DgaugError(
-                f"expected picture {row} of {self._path(number)} as it was written, found damaged bytes (crc32); "
+                f"expected image {row} of {self._path(number)} as it was written, found damaged bytes (crc32); "
                 "delete that shard and run the same `dgaug synthesize` command again"
             )
         return data
@@ -87,21 +87,21 @@ class ShardFiles:
         with damage_named(self._path(number)):
             shard = self._shard(number)
             rows = slice(first, first + self._block_rows)
-            found: Columns = {name: shard[name][rows] for name in self._names}
-            found |= {name: shard[name][first : rows.stop + 1] for name in self._offsets}
-            donors = np.concatenate([found["pair/appearance"], found["pair/structure"]])
+            columns: Columns = {name: shard[name][rows] for name in self._names}
+            columns |= {name: shard[name][first : rows.stop + 1] for name in self._offsets}
+            donors = np.concatenate([columns["pair/appearance"], columns["pair/structure"]])
             if len(donors) and not 0 <= donors.min() <= donors.max() < self._sources:
                 raise ValueError(f"pairs of others than its {self._sources} sources")
         if self._crc32 is not None:
             with damage_named(self._store / DATASET_FILE):
                 start = int(self._shards.start[number]) + first
-                found["image/crc32"] = self._crc32[start : start + len(found["pair/appearance"])]
-        return found
+                columns["image/crc32"] = self._crc32[start : start + len(columns["pair/appearance"])]
+        return columns
 
     def _shard(self, number: int) -> dict[str, h5py.Dataset]:
         if number not in self._open:
             hdf5 = h5py.File(self._path(number), "r", rdcc_nbytes=CHUNK_CACHE)
-            self._open[number] = {name: own(hdf5, name) for name in [*self._names, *self._pictures, *self._offsets]}
+            self._open[number] = {name: own(hdf5, name) for name in [*self._names, *self._images, *self._offsets]}
             if len(self._open) > OPEN_SHARDS:
                 self._open.popitem(last=False)
         self._open.move_to_end(number)
@@ -115,15 +115,15 @@ def checked_jpegs(shard: h5py.File, rows: slice, checksums: NDArray[np.uint32]) 
     """The JPEG files of some rows, each checked by its crc32; DgaugError where one is damaged."""
     offset = own(shard, "image/offset")[rows.start : rows.stop + 1]
     content = own(shard, "image/bytes")[offset[0] : offset[-1]].tobytes()
-    found = [content[low:high] for low, high in pairwise((offset - offset[0]).tolist())]
-    for row, (data, checksum) in enumerate(zip(found, checksums.tolist(), strict=True), rows.start):
+    columns = [content[low:high] for low, high in pairwise((offset - offset[0]).tolist())]
+    for row, (data, checksum) in enumerate(zip(columns, checksums.tolist(), strict=True), rows.start):
         if zlib.crc32(data) != checksum:
             raise DgaugError(
-                f"expected picture {row} of {shard.filename} as it was written, found damaged bytes (crc32); "
+                f"expected image {row} of {shard.filename} as it was written, found damaged bytes (crc32); "
                 "`dgaug verify` shows the damage, the same `dgaug synthesize` command again mends it once that shard "
                 "is deleted"
             )
-    return found
+    return columns
 
 
 def encoded_images(shard: h5py.File, rows: slice, state: StoreState) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""The source pictures that the pairs of a store point to."""
+"""The source images that the pairs of a store point to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dgaug.store.spec import StoreSpec
 
 @dataclass(frozen=True, eq=False)
 class Sources:
-    """The N source pictures, sorted by path; pairs are rows of this table.
+    """The N source images, sorted by path; pairs are rows of this table.
 
     Attributes:
         path: POSIX paths relative to the data root.
@@ -41,14 +41,14 @@ class Sources:
     def of(cls, records: Iterable[Record]) -> Sources:
         """The sources of a training split; junk and distractors are no sources.
 
-        Raises DgaugError where there is no picture, or a path that is not UTF-8 or occurs twice.
+        Raises DgaugError where there is no image, or a path that is not UTF-8 or occurs twice.
         """
         kept = sorted((record for record in records if record.role is Role.IDENTITY), key=lambda record: record.path)
         if not kept:
-            raise DgaugError("expected a training split with at least one identified picture, found none")
+            raise DgaugError("expected a training split with at least one identified image, found none")
         for before, record in zip([None, *kept], kept, strict=False):
             if before is not None and before.path == record.path:
-                raise DgaugError(f"expected each picture once in the training split, found '{record.path}' twice")
+                raise DgaugError(f"expected each image once in the training split, found '{record.path}' twice")
             if not _is_utf8(record.path) or not _is_utf8(record.identity):
                 raise DgaugError(f"expected a UTF-8 file name, found {record.path!r}; rename the file")
         names = class_names(kept)
@@ -86,18 +86,18 @@ class Sources:
         outside = next((path for path in paths if path.startswith("/") or ".." in path.split("/")), None)
         if outside is not None:
             raise DgaugError(f"expected sources inside their data set, found {outside!r} in {hdf5.filename}; refused")
-        found = cls(
+        sources = cls(
             path=paths,
             identity=hdf5["source/identity"][:].astype(np.int32),
             identity_name=hdf5["source/identity_name"].asstr()[:].tolist(),
             camera=hdf5["source/camera"][:].astype(np.int32),
             class_name=hdf5["class_name"].asstr()[:].tolist(),
         )
-        if not len(found) == len(found.identity) == len(found.identity_name) == len(found.camera):
+        if not len(sources) == len(sources.identity) == len(sources.identity_name) == len(sources.camera):
             raise DgaugError(f"expected columns of source of one length in {hdf5.filename}, found others")
-        if ((found.identity < 0) | (found.identity >= len(found.class_name))).any():
+        if ((sources.identity < 0) | (sources.identity >= len(sources.class_name))).any():
             raise DgaugError(f"expected identities that class_name of {hdf5.filename} has, found others")
-        return found
+        return sources
 
 
 def _is_utf8(text: str) -> bool:

@@ -63,12 +63,12 @@ class StoreSpec:
 
     Attributes:
         parts: the pair designs, in the order in which they were asked for; at least one.
-        image_size: (height, width) of every picture.
-        codec: `jpeg`, `png`, `raw`, or `codes`: no pictures but what each is decoded from on demand.
+        image_size: (height, width) of every image.
+        codec: `jpeg`, `png`, `raw`, or `codes`: no images but what each is decoded from on demand.
         quality: JPEG quality, 1 to 100; 0 for the other codecs.
         labels: `none`, `top` (the ten most probable classes and the mass left over) or `dense`.
         min_confidence: pairs whose most probable class stays below it were left out; 0 keeps all.
-        micro_batch: pictures decoded and labelled at a time, padded.
+        micro_batch: images decoded and labelled at a time, padded.
         generator_sha256, teacher_sha256: the weights; "" without a teacher.
         dgaug_version: the version that wrote the store.
         precision: `fp32`, `bf16` (decoder) or `bf16-labels` (decoder and teacher); codes are always made in fp32.
@@ -93,7 +93,7 @@ class StoreSpec:
         if self.codec == "jpeg" and not 1 <= self.quality <= 100:
             raise DgaugError(f"expected a JPEG quality from 1 to 100, found {self.quality}")
         if self.micro_batch < 1:
-            raise DgaugError(f"expected at least one picture at a time, found a micro-batch of {self.micro_batch}")
+            raise DgaugError(f"expected at least one image at a time, found a micro-batch of {self.micro_batch}")
         if self.shard_count > MAX_SHARDS:
             taken = self.shard_count - self.parts[-1].shard_count
             least = -(-self.parts[-1].planned // max(1, MAX_SHARDS - taken))
@@ -106,12 +106,12 @@ class StoreSpec:
 
     @property
     def encoded(self) -> bool:
-        """Whether pictures are kept as byte strings, each of its own length."""
+        """Whether images are kept as byte strings, each of its own length."""
         return self.codec in ("jpeg", "png")
 
     @property
     def virtual(self) -> bool:
-        """Whether codes are kept in place of pictures."""
+        """Whether codes are kept in place of images."""
         return self.codec == "codes"
 
     @property
@@ -121,7 +121,7 @@ class StoreSpec:
 
     @property
     def planned(self) -> int:
-        """Pairs of all designs; fewer pictures where some were too unsure, or in two designs."""
+        """Pairs of all designs; fewer images where some were too unsure, or in two designs."""
         return sum(part.planned for part in self.parts)
 
     @property
@@ -221,17 +221,17 @@ def default_shard_size(planned: int, *, taken: int = 0) -> int:
 
 
 def columns(spec: StoreSpec, class_count: int) -> dict[str, Column]:
-    """The data sets of a shard with one row per picture; `encoded` ones have `image/bytes` and `image/offset` too."""
-    found = {} if spec.virtual else {"image/crc32": Column((), np.dtype(np.uint32))}
-    found["pair/appearance"] = Column((), np.dtype(np.int32))
-    found["pair/structure"] = Column((), np.dtype(np.int32))
+    """The data sets of a shard with one row per image; `encoded` ones have `image/bytes` and `image/offset` too."""
+    own = {} if spec.virtual else {"image/crc32": Column((), np.dtype(np.uint32))}
+    own["pair/appearance"] = Column((), np.dtype(np.int32))
+    own["pair/structure"] = Column((), np.dtype(np.int32))
     if spec.codec == "raw":
-        found["image/pixels"] = Column((*spec.image_size, 3), np.dtype(np.uint8))
+        own["image/pixels"] = Column((*spec.image_size, 3), np.dtype(np.uint8))
     if spec.labels == "dense":
-        found["label/dense"] = Column((class_count,), np.dtype(np.float16))
+        own["label/dense"] = Column((class_count,), np.dtype(np.float16))
     if spec.labels == "top":
         kept = min(TOP, class_count)
-        found["label/class"] = Column((kept,), label_classes(class_count))
-        found["label/probability"] = Column((kept,), np.dtype(np.float16))
-        found["label/rest"] = Column((), np.dtype(np.float16))
-    return found
+        own["label/class"] = Column((kept,), label_classes(class_count))
+        own["label/probability"] = Column((kept,), np.dtype(np.float16))
+        own["label/rest"] = Column((), np.dtype(np.float16))
+    return own

@@ -21,7 +21,7 @@ from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE, LABEL
 from dgaug.store.shard_reader import encoded_images
 from dgaug.store.sources import settings_digest
 from dgaug.store.spec import columns
-from dgaug.store.virtual import PairDrawer
+from dgaug.store.virtual import PairGenerator
 from dgaug.surroundings import as_found
 
 ROWS, VIRTUAL_ROWS = 256, 1 << 16
@@ -41,14 +41,19 @@ class VerifyReport:
     """What `verify` found.
 
     Attributes:
-        pictures: number of pictures the store says it has.
+        images: number of images the store says it has.
         shards: number of shards.
         findings: everything that is wrong; empty for a store that is whole.
     """
 
-    pictures: int = 0
+    images: int = 0
     shards: int = 0
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def pictures(self) -> int:
+        """The name that `images` had before."""
+        return self.images
 
     @property
     def ok(self) -> bool:
@@ -58,9 +63,9 @@ class VerifyReport:
 
 @as_found
 def verify(path: str | Path, *, on_progress: Callable[[int, int], None] | None = None) -> VerifyReport:
-    """Check every file, picture, pair and label of a store; HDF5 opens no file before its hash was found right.
+    """Check every file, image, pair and label of a store; HDF5 opens no file before its hash was found right.
 
-    `on_progress(done, total)` counts pictures. Raises DgaugError where there is no store, or one of a newer schema;
+    `on_progress(done, total)` counts images. Raises DgaugError where there is no store, or one of a newer schema;
     damage is not raised but reported.
     """
     store = store_folder(Path(path))
@@ -137,7 +142,7 @@ def _content_problems(index: h5py.File, shard: h5py.File, state: StoreState, *, 
         for what, wrong in (
             ("pairs outside the sources", _pairs_outside(shard, rows, donors)),
             ("labels that do not sum to one", _labels_wrong(shard, rows, state)),
-            ("damaged pictures", _pictures_wrong(index, shard, state, rows=rows, first=first)),
+            ("damaged images", _images_wrong(index, shard, state, rows=rows, first=first)),
         ):
             if wrong.any():
                 yield f"{int(wrong.sum())} {what}, the first at row {start + int(wrong.argmax())}"
@@ -164,7 +169,7 @@ def _labels_wrong(shard: h5py.File, rows: slice, state: StoreState) -> NDArray[n
     return np.asarray(~(ordered & known & (abs(probability.sum(axis=1) + rest - 1) <= LABEL_TOLERANCE)))
 
 
-def _pictures_wrong(
+def _images_wrong(
     index: h5py.File, shard: h5py.File, state: StoreState, *, rows: slice, first: int
 ) -> NDArray[np.bool_]:
     if state.spec.virtual:
@@ -203,7 +208,7 @@ def code_problems(store: Path, state: StoreState, files: list[StoredFile]) -> It
     if files and whole:
         names = [file.path for file in files if file.holds_codes]
         try:
-            PairDrawer(store, names, device=torch.device("cpu"), micro_batch=1)
+            PairGenerator(store, names, device=torch.device("cpu"), micro_batch=1)
         except DgaugError as problem:
             yield next(file for file in files if file.path == GENERATOR_FILE), str(problem)
 

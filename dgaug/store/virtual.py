@@ -38,7 +38,7 @@ DECODER_KEY = "dgaug"
 
 
 @torch.no_grad()
-def draw_padded(
+def generate_padded(
     decode: Decode,
     codes: PairCodes,
     appearance: Rows,
@@ -48,9 +48,9 @@ def draw_padded(
     device: torch.device,
     precision: str = "fp32",
 ) -> Tensor:
-    """Pictures uint8 [micro_batch, H, W, 3] of at most that many pairs; rows beyond them are padding.
+    """Images uint8 [micro_batch, H, W, 3] of at most that many pairs; rows beyond them are padding.
 
-    With one size of batch, a picture depends on its pair alone. In every `precision` but fp32 the decoder
+    With one size of batch, an image depends on its pair alone. In every `precision` but fp32 the decoder
     computes in mixed precision; its weights may then be those of `with_half_weights`.
     """
     padded = [np.concatenate([rows, np.repeat(rows[:1], micro_batch - len(rows))]) for rows in (appearance, structure)]
@@ -59,14 +59,14 @@ def draw_padded(
     # In the layout of the decoder's convolutions, or every addition of a residual would mix two layouts.
     maps = structure_codes.to(torch.bfloat16 if half else torch.float32, memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
-        pictures = decode(maps, adain.float())
-    return denormalise(pictures)
+        images = decode(maps, adain.float())
+    return denormalise(images)
 
 
-class PairDrawer:
+class PairGenerator:
     """Draws the pairs of a finished store of codes, in one process and on one device.
 
-    Each code is checked when it is first read, so that damage is a DgaugError and never a wrong picture.
+    Each code is checked when it is first read, so that damage is a DgaugError and never a wrong image.
     """
 
     def __init__(self, store: Path, code_files: list[str], *, device: torch.device, micro_batch: int) -> None:
@@ -85,15 +85,15 @@ class PairDrawer:
         self._decode = replace(decoder, network=with_half_weights(decoder.network)) if half else decoder
         self._pair_codes = codes_on(self._codes, device)
 
-    def draw(self, appearance: Rows, structure: Rows) -> Tensor:
-        """Pictures uint8 [B, H, W, 3] of pairs, on the device; DgaugError where a code is damaged."""
+    def generate(self, appearance: Rows, structure: Rows) -> Tensor:
+        """Images uint8 [B, H, W, 3] of pairs, on the device; DgaugError where a code is damaged."""
         self._check(self._codes.structure, self._structure, self._codes.places(structure))
         self._check(self._codes.adain, self._adain, self._codes.places(appearance))
         size = on_demand(self._device, self._micro_batch, asked=len(appearance), image_size=self._decode.image_size)
         drawn = []
         for start in range(0, len(appearance), size):
             rows = slice(start, start + size)
-            pixels = draw_padded(
+            pixels = generate_padded(
                 self._decode,
                 self._pair_codes,
                 appearance[rows],
@@ -134,14 +134,14 @@ class _Checks:
     done: NDArray[np.bool_]
 
 
-def label_pictures(teacher: nn.Module, pixels: Tensor, *, micro_batch: int) -> Tensor:
-    """Soft labels [B, C] of pictures uint8 [B, H, W, 3], in padded micro-batches; all on one device."""
-    found = []
+def label_images(teacher: nn.Module, pixels: Tensor, *, micro_batch: int) -> Tensor:
+    """Soft labels [B, C] of images uint8 [B, H, W, 3], in padded micro-batches; all on one device."""
+    names = []
     for start in range(0, len(pixels), micro_batch):
         part = pixels[start : start + micro_batch]
         padded = torch.cat([part, part[:1].expand(micro_batch - len(part), *part.shape[1:])])
-        found.append(soft_labels(teacher, normalise(padded))[: len(part)])
-    return torch.cat(found)
+        names.append(soft_labels(teacher, normalise(padded))[: len(part)])
+    return torch.cat(names)
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ class StoredDecoder:
     image_size: tuple[int, int]
 
     def __call__(self, structure: torch.Tensor, adain: torch.Tensor) -> torch.Tensor:
-        """Pictures [B, 3, H, W] in the ImageNet-normalised space."""
-        pictures: torch.Tensor = self.network(structure, adain)
-        return pictures
+        """Images [B, 3, H, W] in the ImageNet-normalised space."""
+        images: torch.Tensor = self.network(structure, adain)
+        return images
 
 
 def write_decoder(path: Path, model: TrainedGenerator) -> None:

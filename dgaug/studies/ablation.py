@@ -37,7 +37,7 @@ from dgaug.studies.study import (
 from dgaug.studies.train_reid import model_settings, twin_variants
 from dgaug.surroundings import as_found
 from dgaug.synthesis.job import synthesize
-from dgaug.training.batches import LabelledPictures
+from dgaug.training.batches import LabelledImages
 from dgaug.training.sampling import Share, require_identities
 from dgaug.training.train import train
 
@@ -50,13 +50,13 @@ GENERATORS: dict[str, tuple[str, ...]] = {
 """What each generator is trained without (method: ablation switches)."""
 BASELINE, TWO_HEADS = "baseline", "two heads"
 FEWER = ", as many real"
-"""Ends the name of a twin that sees as many real pictures as the fed model, in smaller batches."""
+"""Ends the name of a twin that sees as many real images as the fed model, in smaller batches."""
 PUBLISHED = "prim and fine"
 LOSSES: dict[str, object] = {"labels": "soft", "teacher": 1.0, "fine": 0.2, "real_fine": 0.2}
 """The published ones: prim from the teacher's soft label, fine from the structure donor."""
 PRIM = {"soft": "prim, soft labels", "appearance": "prim, appearance labels"}
 STRUCTURES = 32
-"""Generated pictures of each appearance, unless `pairs` says otherwise."""
+"""Generated images of each appearance, unless `pairs` says otherwise."""
 CHARTS = ("table.png", "table.pdf")
 PLOTTED = "mAP (sum, valid queries)"
 
@@ -103,7 +103,7 @@ def ablate(
 ) -> dict[str, Any]:
     """Train the generators and the re-id models of the ablation and evaluate all; returns what `results.json` holds.
 
-    One generator per variant, trained on the same pictures and labelled by the same teacher; `seeds` re-id models for
+    One generator per variant, trained on the same images and labelled by the same teacher; `seeds` re-id models for
     each line. Goes on where an earlier call stopped.
 
     Args:
@@ -112,7 +112,7 @@ def ablate(
         seeds: how many re-id models for each line.
         seed: of generators and the first re-id models; None: the settings'.
         identities_fraction: everything, the generators too, sees only this share of the training identities.
-        images_per_identity: everything sees only so many pictures of each.
+        images_per_identity: everything sees only so many images of each.
         pairs: what a generator makes, see `synthesize`; None: 32 structures for each appearance.
         set: `section.name=value` texts, as of `--set`, for generators and re-id models alike.
         overrides: the same.
@@ -140,9 +140,9 @@ def ablate(
         runs = _generators(data, config, chosen, folder / "generators", seed=seed, force=force, progress=progress)
         settings = model_settings(runs[FULL].settings(), "dgnet", ())
         content = read_run_data(runs[FULL], settings.data, splits=("train", "query", "gallery"))
-        pictures = LabelledPictures.of(content, settings.data.image_size)
-        study = Study(settings, content, pictures, folder, default_device(), progress)
-        design = pairs or f"per-appearance:{min(STRUCTURES, len(pictures.paths) - 1)}"
+        images = LabelledImages.of(content, settings.data.image_size)
+        study = Study(settings, content, images, folder, default_device(), progress)
+        design = pairs or f"per-appearance:{min(STRUCTURES, len(images.paths) - 1)}"
         for run in runs.values():
             synthesize(run.folder, pairs=design, force=force, progress=progress)
         variants = _variants(runs, study)
@@ -194,7 +194,7 @@ def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
     def fed(name: str, model: str, made_by: str, **changes: object) -> Variant:
         settings = reid.model_copy(update=changes)
         labelling = Labelling(settings.labels, settings.weighting == "confidence", None, None)
-        sources = [open_source(runs[made_by].store, study.pictures, labelling)]
+        sources = [open_source(runs[made_by].store, study.images, labelling)]
         return Variant(name, model, settings, seeded_feed(sources, labelling, generated))
 
     return [
@@ -208,16 +208,16 @@ def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
 
 def _trained_along(runs: Mapping[str, Run], study: Study) -> dict[str, dict[str, Ranking]]:
     """The generators' own appearance encoders, which were fed while generator and encoder learned together."""
-    found = {}
+    rows = {}
     for name, run in runs.items():
-        found[name] = evaluate_network(
+        rows[name] = evaluate_network(
             load_reid(run.checkpoint).network.to(study.device),
             study.data,
             image_size=study.settings.data.image_size,
             fine_weight=study.settings.reid.fine_at_test,
             progress=study.progress,
         )
-    return found
+    return rows
 
 
 def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -268,7 +268,7 @@ def _write_results(
 
 
 def _protocol(study: Study, seeds: list[int], pairs: str) -> dict[str, Any]:
-    settings, pictures, reid = study.settings, study.pictures, study.settings.reid
+    settings, images, reid = study.settings, study.images, study.settings.reid
     return {
         "seeds": seeds,
         "labels": reid.labels,
@@ -280,29 +280,29 @@ def _protocol(study: Study, seeds: list[int], pairs: str) -> dict[str, Any]:
         "twins": f"same start and steps: as many pictures in a step, all real; {FEWER[2:]}: the real ones only",
         "fine_weight": reid.fine_at_test,
         "start": settings.model.start,
-        "data": {"training_images": len(pictures.paths), "training_identities": len(pictures.class_names)},
-        "held_out": held_out(study.data, pictures.class_names).described(),
+        "data": {"training_images": len(images.paths), "training_identities": len(images.class_names)},
+        "held_out": held_out(study.data, images.class_names).described(),
     }
 
 
 def _flat_table(lines: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
-    found = []
+    rows = []
     for line in lines:
         for name, figure in line["figures"].items():
             row = {"part": line["part"], "name": line["name"], "figure": name, **figure}
             for place, by_name in enumerate(line["minus"].values()):
                 kind = ("same_steps", "as_many_real")[place]
                 row |= {f"{kind}_{part}": by_name[name][part] for part in ("mean", "low", "high")}
-            found.append(row)
-    return found
+            rows.append(row)
+    return rows
 
 
 def _interval(line: dict[str, Any]) -> Interval:
     against = next(iter(line["minus"].values()), None)
-    found = None if against is None else against[PLOTTED]
+    rows = None if against is None else against[PLOTTED]
     return Interval(
         line["part"],
         line["name"],
         line["by_seed"][PLOTTED],
-        None if found is None else (found["mean"], found["low"], found["high"]),
+        None if rows is None else (rows["mean"], rows["low"], rows["high"]),
     )

@@ -25,7 +25,7 @@ from dgaug.seeding import draws
 from dgaug.store.policies import LABEL_FREE, POLICIES
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.synthesis.job import synthesize
-from dgaug.training.batches import LabelledPictures
+from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_losses import Feed, GeneratedBatch
 from dgaug.transfer import upload
 
@@ -37,10 +37,10 @@ _log = logging.getLogger("dgaug")
 
 @dataclass(frozen=True)
 class Fitting:
-    """What of a store may be used beside some training pictures.
+    """What of a store may be used beside some training images.
 
     Attributes:
-        rows: its pictures whose donors are both training pictures; None: all.
+        rows: its images whose donors are both training images; None: all.
         classes: int64 [C], its class of each of the training identities; None: the same classes.
     """
 
@@ -61,9 +61,9 @@ class Fitting:
 
 @dataclass(frozen=True)
 class StoreFeed:
-    """Random pictures of a store, on its device, with their targets under a label policy.
+    """Random images of a store, on its device, with their targets under a label policy.
 
-    `confidence`: a picture counts as much as its most probable class is probable; otherwise all count 1. `stream`
+    `confidence`: an image counts as much as its most probable class is probable; otherwise all count 1. `stream`
     tells feeds of the same seed apart.
     """
 
@@ -102,7 +102,7 @@ class JointFeed:
     def __call__(self, iteration: int) -> GeneratedBatch:
         """The batch of an iteration."""
         parts = [feed(iteration) for feed in self.feeds]
-        device = parts[0].pictures.device
+        device = parts[0].images.device
         columns = zip(*(vars(part.to(device)).values() for part in parts), strict=True)
         return GeneratedBatch(*(torch.cat(column) for column in columns))
 
@@ -122,37 +122,37 @@ def needs_teacher(policy: str, *, confidence: bool) -> bool:
     return confidence or policy not in LABEL_FREE
 
 
-def fit(store: StoreDataset, pictures: LabelledPictures, *, labels: bool = True) -> Fitting:
-    """What of a store these real pictures can be trained beside: all of it, or the pairs between them.
+def fit(store: StoreDataset, images: LabelledImages, *, labels: bool = True) -> Fitting:
+    """What of a store these real images can be trained beside: all of it, or the pairs between them.
 
     Raises:
-        DgaugError: a store of other pictures or another picture size, without pairs, or without `labels` it needs.
+        DgaugError: a store of other images or another image size, without pairs, or without `labels` it needs.
     """
-    if store.spec.image_size != pictures.image_size:
-        theirs, ours = ("x".join(map(str, size)) for size in (store.spec.image_size, pictures.image_size))
-        raise DgaugError(f"the store {store.path} holds pictures of {theirs}, the settings say {ours}; use its run")
+    if store.spec.image_size != images.image_size:
+        theirs, ours = ("x".join(map(str, size)) for size in (store.spec.image_size, images.image_size))
+        raise DgaugError(f"the store {store.path} holds images of {theirs}, the settings say {ours}; use its run")
     sources = store.sources
-    used = _used_sources(store, pictures)
+    used = _used_sources(store, images)
     if labels and not store.has_labels:
         raise DgaugError(f"the store {store.path} has no labels; synthesize one with a teacher, or give --teacher FILE")
     rows = None if used.all() else store.rows_between(used)
     if len(store) == 0 or (rows is not None and len(rows) == 0):
         raise DgaugError(
-            f"the store {store.path} has no pictures made of these {len(pictures.paths)} training pictures; synthesize "
+            f"the store {store.path} has no images made of these {len(images.paths)} training images; synthesize "
             "more --pairs"
         )
-    same = sources.class_name == pictures.class_names
-    classes = None if same else torch.tensor([sources.class_name.index(name) for name in pictures.class_names])
+    same = sources.class_name == images.class_names
+    classes = None if same else torch.tensor([sources.class_name.index(name) for name in images.class_names])
     return Fitting(rows, classes)
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """How generated pictures get their targets.
+    """How generated images get their targets.
 
     Attributes:
         policy: of `dgaug.store.policies`.
-        confidence: whether a picture counts as much as its most probable class is probable.
+        confidence: whether an image counts as much as its most probable class is probable.
         teacher: a re-id checkpoint that labels in place of what is stored.
         fallback: the one that labels where nothing is stored.
     """
@@ -170,7 +170,7 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Source:
-    """A store that fits the training pictures; `teacher` labels what it gives."""
+    """A store that fits the training images; `teacher` labels what it gives."""
 
     store: StoreDataset
     fitting: Fitting
@@ -182,8 +182,8 @@ class Source:
         return {"store": file_sha256(self.store.path / "dataset.h5"), "teacher": teacher}
 
 
-def open_source(path: Path, pictures: LabelledPictures, labelling: Labelling) -> Source:
-    """A finished store, checked against the training pictures.
+def open_source(path: Path, images: LabelledImages, labelling: Labelling) -> Source:
+    """A finished store, checked against the training images.
 
     Raises:
         DgaugError: it does not fit them, or has not the labels that are needed.
@@ -191,16 +191,16 @@ def open_source(path: Path, pictures: LabelledPictures, labelling: Labelling) ->
     store, teacher = open_store(path), None
     if labelling.needs_teacher:
         teacher = labelling.teacher or (None if store.has_labels else labelling.fallback)
-    fitting = fit(store, pictures, labels=labelling.needs_teacher and teacher is None)
+    fitting = fit(store, images, labels=labelling.needs_teacher and teacher is None)
     if teacher is not None:
         store = open_store(path, teacher=teacher)
-    if len(store.sources) > len(pictures.paths):
+    if len(store.sources) > len(images.paths):
         _log.info(
-            "%s: its generator and teacher may have seen %d pictures, these models see %d and what was made of them; "
+            "%s: its generator and teacher may have seen %d images, these models see %d and what was made of them; "
             "for an account that holds, train a run on those alone (dgaug ablate does)",
             store.path,
             len(store.sources),
-            len(pictures.paths),
+            len(images.paths),
         )
     return Source(store, fitting, teacher)
 
@@ -210,7 +210,7 @@ def open_sources(
     run: Run | None,
     store: Path | None,
     *,
-    pictures: LabelledPictures,
+    images: LabelledImages,
     labelling: Labelling,
     folder: Path,
     progress: Progress,
@@ -226,7 +226,7 @@ def open_sources(
     if feed == "online" and store is not None:
         if not open_store(store).spec.virtual:
             raise DgaugError(
-                f"--feed online draws from a store of codes, {store} holds pictures; use --feed stored, or synthesize "
+                f"--feed online draws from a store of codes, {store} holds images; use --feed stored, or synthesize "
                 "--codec codes"
             )
         paths.append(store)
@@ -234,17 +234,17 @@ def open_sources(
         codes = folder / CODES
         synthesize(_generator_of(run).folder, codec="codes", teacher="none", out=codes, progress=progress)
         paths.append(codes)
-    return [open_source(path, pictures, labelling) for path in paths]
+    return [open_source(path, images, labelling) for path in paths]
 
 
 def _generator_of(run: Run | None) -> Run:
     if run is None:
-        raise DgaugError("--data needs --store: a store made from its training pictures (or --feed none)")
+        raise DgaugError("--data needs --store: a store made from its training images (or --feed none)")
     return run
 
 
 def seeded_feed(sources: Sequence[Source], labelling: Labelling, count: int) -> Callable[[int], Feed] | None:
-    """From a seed to its feed, each source giving its share of the `count` pictures of a step; None without sources."""
+    """From a seed to its feed, each source giving its share of the `count` images of a step; None without sources."""
     if not sources:
         return None
     shares = [len(range(place, count, len(sources))) for place in range(len(sources))]
@@ -267,19 +267,21 @@ def seeded_feed(sources: Sequence[Source], labelling: Labelling, count: int) -> 
     return of
 
 
-def _used_sources(store: StoreDataset, pictures: LabelledPictures) -> NDArray[np.bool_]:
-    """Which sources [N] of a store are these training pictures: all of them must be there, under the same identity."""
+def _used_sources(store: StoreDataset, images: LabelledImages) -> NDArray[np.bool_]:
+    """Which sources [N] of a store are these training images: all of them must be there, under the same identity."""
     sources = store.sources
     row = {path: place for place, path in enumerate(sources.path)}
-    identity = [pictures.class_names[label] for label in pictures.labels.tolist()]
-    theirs = [sources.class_name[sources.identity[row[name]]] if name in row else None for name in pictures.names]
-    strangers = [name for name, ours, found in zip(pictures.names, identity, theirs, strict=True) if ours != found]
+    identity = [images.class_names[label] for label in images.labels.tolist()]
+    theirs = [sources.class_name[sources.identity[row[name]]] if name in row else None for name in images.names]
+    strangers = [
+        name for name, ours, class_index in zip(images.names, identity, theirs, strict=True) if ours != class_index
+    ]
     if strangers:
         raise DgaugError(
-            f"the store {store.path} was made from other pictures, {len(sources)} of {len(sources.class_name)} "
-            f"identities: {len(strangers)} of these {len(pictures.names)} of {len(pictures.class_names)} are not among "
+            f"the store {store.path} was made from other images, {len(sources)} of {len(sources.class_name)} "
+            f"identities: {len(strangers)} of these {len(images.names)} of {len(images.class_names)} are not among "
             f"them, the first {strangers[0]}; synthesize one from these data, or give those it was made from"
         )
     used = np.zeros(len(sources), np.bool_)
-    used[[row[name] for name in pictures.names]] = True
+    used[[row[name] for name in images.names]] = True
     return used

@@ -28,7 +28,7 @@ from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.settings import FeedSettings, Settings
 from dgaug.store.policies import policy_classes
-from dgaug.training.batches import LabelledPictures
+from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_loop import ReidJob, train_reid_network
 from dgaug.training.reid_losses import Feed
 from dgaug.training.room import require_room
@@ -43,7 +43,7 @@ HEADLINE = {
     "mAP (trapezoid, all queries)": "trapezoid_all_queries/mAP",
 }
 SMALLEST_FEED = 2
-"""Batch norm needs two pictures."""
+"""Batch norm needs two images."""
 CONFIDENCE = 0.95
 Figure = dict[str, float | int | None]
 
@@ -55,8 +55,8 @@ class Variant:
     Attributes:
         name: in tables and, with its seed, of its folder.
         model: of `ARCHITECTURES`.
-        reid: how it is trained; `batch_size` real pictures in a step.
-        feed: the generated pictures of a seed; None: real ones only.
+        reid: how it is trained; `batch_size` real images in a step.
+        feed: the generated images of a seed; None: real ones only.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Study:
 
     settings: Settings
     data: IdentityData
-    pictures: LabelledPictures
+    images: LabelledImages
     folder: Path
     device: torch.device
     progress: Progress
@@ -110,7 +110,7 @@ class Study:
         job, processes = self._job(variant, seed), Processes(self.device)
         with training_math(self.settings.behaviour, self.device):
             trial = reid_trial(
-                job.settings, job.architecture, processes, image_size=job.pictures.image_size, feed=job.feed
+                job.settings, job.architecture, processes, image_size=job.images.image_size, feed=job.feed
             )
             require_room(trial, job.settings, "reid", processes)
             train_reid_network(
@@ -130,9 +130,9 @@ class Study:
 
     def _job(self, variant: Variant, seed: int) -> ReidJob:
         # A twin has the classes of the model it is compared with, so that both start from the same weights.
-        names = policy_classes(variant.reid.labels, self.pictures.class_names)
+        names = policy_classes(variant.reid.labels, self.images.class_names)
         return ReidJob(
-            self.pictures,
+            self.images,
             variant.reid,
             self.settings.data,
             ARCHITECTURES[variant.model](self.settings, len(names)),
@@ -178,7 +178,7 @@ class Study:
 
 
 def generated_per_step(reid: FeedSettings) -> int:
-    """Generated pictures in a step that has some."""
+    """Generated images in a step that has some."""
     return max(SMALLEST_FEED, round(reid.batch_size * reid.ratio))
 
 
@@ -201,15 +201,15 @@ def paired_difference(values: Sequence[float], twins: Sequence[float]) -> Figure
     """Mean of value minus twin, seed by seed, and its 95 % interval by Student's t over the seeds.
 
     Without a second seed the interval is None. It covers what the seed decides (start, order, draws), not the choice of
-    the pictures, of the test identities or of the generator, which all seeds share.
+    the images, of the test identities or of the generator, which all seeds share.
     """
     from scipy.stats import t
 
     differences = [value - twin for value, twin in zip(values, twins, strict=True)]
-    found = over_seeds(differences)
+    summary = over_seeds(differences)
     if len(differences) < 2:
-        return found | {"low": None, "high": None}
+        return summary | {"low": None, "high": None}
     half = float(t.ppf((1 + CONFIDENCE) / 2, len(differences) - 1)) * statistics.stdev(differences)
     half /= len(differences) ** 0.5
     mean = statistics.fmean(differences)
-    return found | {"low": mean - half, "high": mean + half}
+    return summary | {"low": mean - half, "high": mean + half}

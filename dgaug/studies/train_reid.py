@@ -1,4 +1,4 @@
-"""`dgaug train-reid`: a model fed with generated pictures beside its twins that see real ones only."""
+"""`dgaug train-reid`: a model fed with generated images beside its twins that see real ones only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from dgaug.studies.study import (
     paired_difference,
 )
 from dgaug.surroundings import as_found
-from dgaug.training.batches import LabelledPictures
+from dgaug.training.batches import LabelledImages
 from dgaug.training.sampling import Share, require_identities
 
 _log = logging.getLogger("dgaug")
@@ -41,7 +41,7 @@ _log = logging.getLogger("dgaug")
 AUGMENTED = "augmented"
 TWIN = "real only"
 FEWER = "real only, as many real"
-"""The twin that sees the real pictures of the augmented model and nothing else: smaller batches."""
+"""The twin that sees the real images of the augmented model and nothing else: smaller batches."""
 
 
 @as_found
@@ -68,27 +68,27 @@ def train_reid(
     force: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Train re-id models with and without generated pictures and evaluate all; returns what `results.json` holds.
+    """Train re-id models with and without generated images and evaluate all; returns what `results.json` holds.
 
     The models of a seed start from the same weights and take the same number of optimiser steps. The twin's batches
-    are of the same size: where the model sees generated pictures, it sees more real ones. A second twin sees as many
-    real pictures as the model does, in smaller batches.
+    are of the same size: where the model sees generated images, it sees more real ones. A second twin sees as many
+    real images as the model does, in smaller batches.
 
     Args:
         run: the run whose settings, data and store are used, unless the next ones say otherwise.
         data: a data set with query and gallery.
-        store: a finished store made from its training pictures.
+        store: a finished store made from its training images.
         teacher: a re-id checkpoint that makes the soft labels; None: those stored, or else of the run's teacher.
         config: preset or file for the settings, when there is no run.
-        feed: `none` (real pictures only), `stored` (a store), `online` (fresh pairs, drawn on the training device from
+        feed: `none` (real images only), `stored` (a store), `online` (fresh pairs, drawn on the training device from
             the codes of the run's frozen generator) or `both` (half and half).
-        labels: label policy of the generated pictures, see `dgaug.store.policies`; None: the settings'.
+        labels: label policy of the generated images, see `dgaug.store.policies`; None: the settings'.
         model: `dgnet` (two heads), `baseline` (one), `pcb` or `bot`; it brings its own recipe.
         seeds: how many repetitions, each with its twins.
         seed: the first one; None: the settings'.
         twin: train the real-only twins too.
         identities_fraction: use only this share of the training identities.
-        images_per_identity: use only so many pictures of each.
+        images_per_identity: use only so many images of each.
         set: `section.name=value` texts, as of `--set`.
         overrides: the same.
         out: folder for models and results; None: `reid/` in the run.
@@ -100,8 +100,8 @@ def train_reid(
     """
     _require_known("feed", feed, FEEDS)
     _require_known("model", model, ARCHITECTURES)
-    found = find_run(str(run)) if data is None or run != "latest" else None
-    base = found.settings() if found is not None and config is None else load_settings(config)
+    trained = find_run(str(run)) if data is None or run != "latest" else None
+    base = trained.settings() if trained is not None and config is None else load_settings(config)
     flags = {
         "reid.labels": labels,
         "data.identities_fraction": identities_fraction,
@@ -111,23 +111,23 @@ def train_reid(
     reid = settings.reid
     require_policy(reid.labels)
     require_identities(reid, "reid", Share(turns=reid.accumulation))
-    folder = Path(out) if out is not None else found.reid if found is not None else None
+    folder = Path(out) if out is not None else trained.reid if trained is not None else None
     if folder is None:
         raise DgaugError("--data needs --out: there is no run folder to put the results in")
     splits = ("train", "query", "gallery")
     if data is not None:
         content = read_data(Path(data), settings.data, splits=splits, progress=progress)
     else:
-        assert found is not None
-        content = read_run_data(found, settings.data, splits=splits, progress=progress)
+        assert trained is not None
+        content = read_run_data(trained, settings.data, splits=splits, progress=progress)
     require_evaluation(content)
     warn_of_leaks(_held_out(content))
-    pictures = LabelledPictures.of(content, settings.data.image_size)
-    labelling = Labelling(reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(found))
+    images = LabelledImages.of(content, settings.data.image_size)
+    labelling = Labelling(reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(trained))
     sources = open_sources(
-        feed, found, _path(store), pictures=pictures, labelling=labelling, folder=folder, progress=progress
+        feed, trained, _path(store), images=images, labelling=labelling, folder=folder, progress=progress
     )
-    study = Study(settings, content, pictures, folder, default_device(), progress)
+    study = Study(settings, content, images, folder, default_device(), progress)
     generated = generated_per_step(reid) if sources else 0
     variants = [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, generated))] if sources else []
     if twin or not sources:
@@ -152,7 +152,7 @@ def model_settings(
 def twin_variants(
     model: str, reid: FeedSettings, generated: int, *, names: tuple[str, str] = (TWIN, FEWER)
 ) -> list[Variant]:
-    """The real-only twins of a model that sees `generated` pictures in a step: one where there are none."""
+    """The real-only twins of a model that sees `generated` images in a step: one where there are none."""
     more = reid.model_copy(update={"batch_size": reid.batch_size + generated})
     same_size = Variant(names[0], model, more)
     return [same_size, Variant(names[1], model, reid)] if generated else [same_size]
@@ -198,7 +198,7 @@ def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, gene
         "fine_weight": settings.fine_at_test if two_heads else None,
         "data": {
             "layout": study.data.layout,
-            "training_images": len(study.pictures.paths),
+            "training_images": len(study.images.paths),
             "training_identities": len(class_names(study.data.splits["train"])),
         },
         "held_out": _held_out(study.data).described(),
@@ -225,8 +225,8 @@ def summary(rows: Sequence[Row]) -> dict[str, dict[str, Figure]]:
 
 def differences(rows: Sequence[Row]) -> dict[str, dict[str, Figure]]:
     """What the augmented model has over each twin, seed by seed, with its 95 % interval; by twin."""
-    found = {row.variant for row in rows}
-    twins = [twin for twin in (TWIN, FEWER) if {AUGMENTED, twin} <= found]
+    trained = {row.variant for row in rows}
+    twins = [twin for twin in (TWIN, FEWER) if {AUGMENTED, twin} <= trained]
     return {
         twin: {
             name: paired_difference(_values(rows, AUGMENTED, key), _values(rows, twin, key))

@@ -1,4 +1,4 @@
-"""The parts of a store that is begun, gone on with or added to, and the pair design of each."""
+"""The parts of a store that is begun, resumed or added to, and the pair design of each."""
 
 from __future__ import annotations
 

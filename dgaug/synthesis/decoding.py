@@ -1,4 +1,4 @@
-"""From pairs to finished pictures: decode, round, label, encode, in padded micro-batches of one size."""
+"""From pairs to finished images: decode, round, label, encode, in padded micro-batches of one size."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from dgaug.models.reid import AnyReidNetwork, soft_labels
 from dgaug.store.codecs import encode
 from dgaug.store.codes import Codes, Rows
 from dgaug.store.resident_codes import PairCodes, codes_on
-from dgaug.store.shard_writer import PictureBatch
-from dgaug.store.virtual import draw_padded
+from dgaug.store.shard_writer import ImageBatch
+from dgaug.store.virtual import generate_padded
 from dgaug.synthesis.threads import in_order, side_by_side, single_threads, usable_cores
 from dgaug.transfer import Arriving, Downloads
 
 _ENCODERS = usable_cores()
-"""Threads that compress: a GPU makes pictures faster than a few can take them."""
+"""Threads that compress: a GPU makes images faster than a few can take them."""
 
 
 @dataclass(frozen=True)
 class PairDecoder:
-    """Everything needed to turn pairs into pictures and labels, on one device.
+    """Everything needed to turn pairs into images and labels, on one device.
 
-    A picture depends on its pair alone: batches are padded to `micro_batch`, networks are in eval mode. What is needed
+    An image depends on its pair alone: batches are padded to `micro_batch`, networks are in eval mode. What is needed
     on the device is put there once, when the first pair is drawn.
     """
 
@@ -58,8 +58,8 @@ class PairDecoder:
             Downloads(self.device),
         )
 
-    def draw(self, appearance: Rows, structure: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Pictures uint8 [B, H, W, 3] and soft labels [B, C] of at most `micro_batch` pairs."""
+    def generate(self, appearance: Rows, structure: Rows) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        """Images uint8 [B, H, W, 3] and soft labels [B, C] of at most `micro_batch` pairs."""
         pixels, *labels = self.begin(appearance, structure).wait()
         return pixels, labels[0] if labels else None
 
@@ -67,7 +67,7 @@ class PairDecoder:
     def begin(self, appearance: Rows, structure: Rows) -> Arriving:
         """The same without waiting for a GPU: pixels, and labels where there is a teacher, on their way."""
         count, ready = len(appearance), self.ready
-        pixels = draw_padded(
+        pixels = generate_padded(
             ready.decoder,
             ready.codes,
             appearance,
@@ -101,11 +101,11 @@ def finished_batches(
     quality: int,
     least: float,
     threads: int = 1,
-) -> Iterator[PictureBatch]:
-    """The pairs, in order, as encoded pictures; those whose top probability is under `least` are left out.
+) -> Iterator[ImageBatch]:
+    """The pairs, in order, as encoded images; those whose top probability is under `least` are left out.
 
     On a CPU `threads` micro-batches are decoded side by side; a GPU has the next two queued when one is done. Encoding
-    the pictures of one batch overlaps with decoding the next, and with what the caller does.
+    the images of one batch overlaps with decoding the next, and with what the caller does.
     """
     decoder.ready  # noqa: B018  made here, once for all threads
 
@@ -114,11 +114,11 @@ def finished_batches(
 
     count = side_by_side(decoder.device, threads)
     batches = [slice(start, start + decoder.micro_batch) for start in range(0, len(appearance), decoder.micro_batch)]
-    waiting: tuple[list[Future[list[bytes]]], _Drawn] | None = None
+    waiting: tuple[list[Future[list[bytes]]], _Generated] | None = None
     with single_threads(count) as draws, ThreadPoolExecutor(_ENCODERS) as encoders:
         for rows, arriving in in_order(draws, begun, batches, ahead=count + 1):
             pixels, *labels = arriving.wait()
-            kept = _Drawn(pixels, appearance[rows], structure[rows], labels[0] if labels else None).sure(least)
+            kept = _Generated(pixels, appearance[rows], structure[rows], labels[0] if labels else None).sure(least)
             encoded = [encoders.submit(_encoded, part, codec, quality) for part in _shares(kept.pixels)]
             if waiting is not None:
                 yield _batch(*waiting)
@@ -127,7 +127,7 @@ def finished_batches(
             yield _batch(*waiting)
 
 
-class _Drawn(NamedTuple):
+class _Generated(NamedTuple):
     """Pixels, pairs and labels of a micro-batch."""
 
     pixels: NDArray[np.uint8]
@@ -135,23 +135,23 @@ class _Drawn(NamedTuple):
     structure: Rows
     labels: NDArray[np.float32] | None
 
-    def sure(self, least: float) -> _Drawn:
+    def sure(self, least: float) -> _Generated:
         """Those whose top probability is `least` or more."""
         if least <= 0 or self.labels is None:
             return self
         kept = self.labels.max(axis=1) >= least
-        return _Drawn(self.pixels[kept], self.appearance[kept], self.structure[kept], self.labels[kept])
+        return _Generated(self.pixels[kept], self.appearance[kept], self.structure[kept], self.labels[kept])
 
 
 def _shares(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """As many as there are encoders: a task for each picture would cost a tenth of its compression."""
+    """As many as there are encoders: a task for each image would cost a tenth of its compression."""
     return np.array_split(pixels, min(_ENCODERS, len(pixels))) if len(pixels) else []
 
 
 def _encoded(pixels: NDArray[np.uint8], codec: str, quality: int) -> list[bytes]:
-    return [encode(picture, codec=codec, quality=quality) for picture in pixels]
+    return [encode(image, codec=codec, quality=quality) for image in pixels]
 
 
-def _batch(encoded: list[Future[list[bytes]]], drawn: _Drawn) -> PictureBatch:
-    pictures = [picture for future in encoded for picture in future.result()]
-    return PictureBatch(pictures, drawn.appearance, drawn.structure, drawn.labels)
+def _batch(encoded: list[Future[list[bytes]]], drawn: _Generated) -> ImageBatch:
+    images = [image for future in encoded for image in future.result()]
+    return ImageBatch(images, drawn.appearance, drawn.structure, drawn.labels)

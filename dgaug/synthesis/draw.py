@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.data.normalisation import denormalise, normalise
 from dgaug.data.prepare import read_data
 from dgaug.data.recorded import read_run_data
@@ -24,7 +24,7 @@ from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.runs import Run, find_run
 from dgaug.seeding import draws
 from dgaug.surroundings import as_found
-from dgaug.synthesis.encoding import encode_pictures
+from dgaug.synthesis.encoding import encode_images
 
 Pixels = NDArray[np.uint8]
 Files = Sequence[str | Path]
@@ -62,13 +62,13 @@ def draw_grid(
     device: str = AUTO,
     force: bool = False,
 ) -> Path:
-    """Write the picture of every appearance on every structure; returns its path. Arguments: `grid_donors`.
+    """Write the image of every appearance on every structure; returns its path. Arguments: `grid_donors`.
 
     `out` None is `samples/` of the run, whose grids are replaced; a file named there only with `force`. `device` is
     `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        DgaugError: no such run, data or picture, fewer identities than asked for, or a file that is there.
+        DgaugError: no such run, data or image, fewer identities than asked for, or a file that is there.
     """
     return drawn_grid(
         run,
@@ -100,12 +100,12 @@ def drawn_grid(
     """The same as `draw_grid`; returns the donors too, which are looked for once."""
     if out is not None:
         require_free(Path(out), force=force)
-    found = find_run(str(run))
-    model = here(load_generator(found.checkpoint))
-    donors = _completed(_named(appearances, structures), found, data, count, seed)
+    trained = find_run(str(run))
+    model = here(load_generator(trained.checkpoint))
+    donors = _completed(_named(appearances, structures), trained, data, count, seed)
     rows, columns = pixels_of(donors.appearances, model), pixels_of(donors.structures, model)
-    sheet = nxn_sheet(draw_all(model, rows, columns), rows, columns)
-    path = Path(out) if out else found.samples / f"grid-{len(rows)}x{len(columns)}.png"
+    sheet = nxn_sheet(generate_all(model, rows, columns), rows, columns)
+    path = Path(out) if out else trained.samples / f"grid-{len(rows)}x{len(columns)}.png"
     return DrawnGrid(save_sheet(sheet, path), donors)
 
 
@@ -122,11 +122,11 @@ def grid_donors(
 
     Args:
         run: the run whose generator draws.
-        appearances, structures: picture files of any size; where none is given, `count` identities of the data stand
-            in, one seeded picture each, the same ones for both.
-        data: a data set whose training pictures these are; None: the run's.
+        appearances, structures: image files of any size; where none is given, `count` identities of the data stand
+            in, one seeded image each, the same ones for both.
+        data: a data set whose training images these are; None: the run's.
         count: identities; None: `SIDE`, or all where there are fewer.
-        seed: which identities and pictures.
+        seed: which identities and images.
 
     Raises:
         DgaugError: no such run or data, or fewer identities than asked for.
@@ -141,18 +141,18 @@ def _named(appearances: Files, structures: Files) -> Donors:
     return Donors([Path(file) for file in appearances], [Path(file) for file in structures])
 
 
-def _completed(named: Donors, found: Run, data: str | Path | None, count: int | None, seed: int) -> Donors:
+def _completed(named: Donors, trained: Run, data: str | Path | None, count: int | None, seed: int) -> Donors:
     """The files, and images of the data for the side that names none."""
     if named.appearances and named.structures:
         return named
-    settings = found.settings().data
-    content = read_data(Path(data), settings) if data else read_run_data(found, settings)
+    settings = trained.settings().data
+    content = read_data(Path(data), settings) if data else read_run_data(trained, settings)
     chosen = _chosen(content, count, seed)
     return Donors(named.appearances or chosen, named.structures or chosen)
 
 
 def grid_records(records: Sequence[Record], *, count: int, seed: int) -> list[Record]:
-    """One seeded picture of each of `count` identities, or of all where there are fewer."""
+    """One seeded image of each of `count` identities, or of all where there are fewer."""
     names = class_names(records)
     rng = draws("grid", seed)
     chosen = [names[k] for k in rng.permutation(len(names))[:count]]
@@ -171,15 +171,15 @@ def swap(
     device: str = AUTO,
     force: bool = False,
 ) -> Path:
-    """Write the picture that wears `appearance` in the structure of `structure`; returns its path.
+    """Write the image that wears `appearance` in the structure of `structure`; returns its path.
 
     Raises:
-        DgaugError: no such run or device, an unreadable picture, or a file that is there without `force`.
+        DgaugError: no such run or device, an unreadable image, or a file that is there without `force`.
     """
     require_free(Path(out), force=force)
     model = here(load_generator(find_run(str(run)).checkpoint))
-    pictures = draw_all(model, pixels_of([Path(appearance)], model), pixels_of([Path(structure)], model))
-    return save_sheet(Image.fromarray(pictures[0, 0]), Path(out))
+    images = generate_all(model, pixels_of([Path(appearance)], model), pixels_of([Path(structure)], model))
+    return save_sheet(Image.fromarray(images[0, 0]), Path(out))
 
 
 @as_found
@@ -195,48 +195,48 @@ def interpolate(
     device: str = AUTO,
     force: bool = False,
 ) -> Path:
-    """Write the way from one picture's code to another's, the other code kept from each of the two; returns its path.
+    """Write the way from one image's code to another's, the other code kept from each of the two; returns its path.
 
     Source: the published figures of smooth interpolation (method.md 5.4).
 
     Args:
-        first, second: two picture files of any size.
+        first, second: two image files of any size.
         run: the run whose generator draws.
         what: the code that changes, `appearance` or `structure`.
-        steps: pictures from weight 0 to weight 1, both included.
+        steps: images from weight 0 to weight 1, both included.
         out: a sheet (`.png`, `.jpg`) with all steps, or an animation there and back (`.gif`).
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: replace the file that is there.
 
     Raises:
-        DgaugError: no such run, an unreadable picture, or a file that is there.
+        DgaugError: no such run, an unreadable image, or a file that is there.
     """
     out = Path(out)
     if what not in WHAT:
         raise DgaugError(f"expected --what to be one of {', '.join(WHAT)}, found {what!r}")
     if steps < 2:
-        raise DgaugError(f"expected at least 2 steps, the two pictures' own codes, found {steps}")
+        raise DgaugError(f"expected at least 2 steps, the two images' own codes, found {steps}")
     if out.suffix.lower() not in (".gif", *_SHEETS):
         raise DgaugError(f"expected --out to end in .png (all steps) or .gif (an animation), found {out}")
     require_free(out, force=force)
     model = here(load_generator(find_run(str(run)).checkpoint))
     donors = pixels_of([Path(first), Path(second)], model)
     weights = [step / (steps - 1) for step in range(steps)]
-    cells = draw_between(model, donors, weights, what=what)
+    cells = generate_between(model, donors, weights, what=what)
     if out.suffix.lower() == ".gif":
         return save_animation(cells, out)
     return save_sheet(interpolation_sheet(cells, donors, weights, what=what), out)
 
 
 @torch.no_grad()
-def draw_between(model: TrainedGenerator, donors: Pixels, weights: list[float], *, what: str) -> Pixels:
-    """Linear steps between the codes of two donors uint8 [2, H, W, 3]: pictures [2, S, H, W, 3].
+def generate_between(model: TrainedGenerator, donors: Pixels, weights: list[float], *, what: str) -> Pixels:
+    """Linear steps between the codes of two donors uint8 [2, H, W, 3]: images [2, S, H, W, 3].
 
     Row r keeps the other code of donor r; step s has `weights[s]` of the second donor's code. It is the appearance
     code itself that is interpolated, not the AdaIN parameters made of it.
     """
-    pictures = normalise(torch.from_numpy(donors).to(next(model.generator.parameters()).device))
-    structure, appearance = model.generator.structure(pictures), model.appearance(pictures).appearance
+    images = normalise(torch.from_numpy(donors).to(next(model.generator.parameters()).device))
+    structure, appearance = model.generator.structure(images), model.appearance(images).appearance
     rows = []
     for row in range(2):
         drawn = []
@@ -253,17 +253,17 @@ def draw_between(model: TrainedGenerator, donors: Pixels, weights: list[float], 
 
 
 @torch.no_grad()
-def draw_all(model: TrainedGenerator, appearances: Pixels, structures: Pixels) -> Pixels:
+def generate_all(model: TrainedGenerator, appearances: Pixels, structures: Pixels) -> Pixels:
     """Every appearance on every structure: uint8 [A, H, W, 3] and [S, H, W, 3] to [A, S, H, W, 3]."""
     device = next(model.generator.parameters()).device
-    _, adain = encode_pictures(model, torch.from_numpy(appearances).to(device))
-    codes, _ = encode_pictures(model, torch.from_numpy(structures).to(device))
+    _, adain = encode_images(model, torch.from_numpy(appearances).to(device))
+    codes, _ = encode_images(model, torch.from_numpy(structures).to(device))
     rows = []
     for row in adain:
         drawn = [
             model.generator.decoder(part, row.expand(len(part), *row.shape)) for part in torch.split(codes, _AT_ONCE)
         ]
-        rows.append(torch.cat([denormalise(pictures) for pictures in drawn]))
+        rows.append(torch.cat([denormalise(images) for images in drawn]))
     return torch.stack(rows).cpu().numpy()
 
 
@@ -275,10 +275,10 @@ def here(model: TrainedGenerator) -> TrainedGenerator:
 
 
 def pixels_of(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:
-    """Picture files as the generator takes them: uint8 [N, H, W, 3]; DgaugError where one cannot be read."""
+    """Image files as the generator takes them: uint8 [N, H, W, 3]; DgaugError where one cannot be read."""
     depth = model.settings.data.depth
     levels = None if isinstance(depth, str) else depth
-    return np.stack([to_pixels(open_picture(path, levels), model.settings.data.image_size) for path in paths])
+    return np.stack([to_pixels(open_image(path, levels), model.settings.data.image_size) for path in paths])
 
 
 def _chosen(data: IdentityData, count: int | None, seed: int) -> list[Path]:
@@ -286,4 +286,4 @@ def _chosen(data: IdentityData, count: int | None, seed: int) -> list[Path]:
     count = min(SIDE, len(names)) if count is None else count
     if count > len(names):
         raise DgaugError(f"{data.source} has {len(names)} identities, {count} were asked for")
-    return [data.picture_path(record) for record in grid_records(data.splits["train"], count=count, seed=seed)]
+    return [data.image_path(record) for record in grid_records(data.splits["train"], count=count, seed=seed)]

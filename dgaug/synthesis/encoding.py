@@ -1,6 +1,6 @@
-"""The codes of all source pictures, made once: what every pair is decoded from.
+"""The codes of all source images, made once: what every pair is decoded from.
 
-Codes are float16 on disk and are read back from there, so that a picture is the same whether its codes were made
+Codes are float16 on disk and are read back from there, so that an image is the same whether its codes were made
 a minute or a kill ago.
 """
 
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.data.normalisation import normalise
 from dgaug.models.checkpoints import TrainedGenerator
 from dgaug.store.codes import Half, write_codes
@@ -28,20 +28,20 @@ _READERS = usable_cores()
 def make_codes(
     path: Path,
     sources: NDArray[np.int64],
-    pictures: Sequence[Path],
+    images: Sequence[Path],
     model: TrainedGenerator,
     *,
     micro_batch: int,
     threads: int = 1,
     on_batch: Callable[[int], None] | None = None,
 ) -> None:
-    """Encode the pictures of some sources (rows of `pictures`) into one file; `on_batch(done)` hears how many are done.
+    """Encode the images of some sources (rows of `images`) into one file; `on_batch(done)` hears how many are done.
 
     On a CPU `threads` micro-batches are read and encoded side by side; beside a GPU all cores read.
 
-    Raises DgaugError where a code is not finite or a picture unreadable, OSError where the disk is full.
+    Raises DgaugError where a code is not finite or an image unreadable, OSError where the disk is full.
     """
-    batches = _encoded([pictures[row] for row in sources], model, micro_batch, threads)
+    batches = _encoded([images[row] for row in sources], model, micro_batch, threads)
     write_codes(path, sources, _heard(batches, on_batch), generator_sha256=model.sha256)
 
 
@@ -63,12 +63,12 @@ def _encoded(
     downloads = Downloads(device)
 
     def read(batch: Sequence[Path]) -> NDArray[np.uint8]:
-        return np.stack([to_pixels(open_picture(path), size) for path in batch])
+        return np.stack([to_pixels(open_image(path), size) for path in batch])
 
     def begun(pixels: NDArray[np.uint8]) -> Arriving:
         count = len(pixels)
         padding = np.zeros((micro_batch - count, *size, 3), np.uint8)
-        codes = encode_pictures(model, upload(np.concatenate([pixels, padding]), device))
+        codes = encode_images(model, upload(np.concatenate([pixels, padding]), device))
         return downloads.start([code[:count].half() for code in codes])
 
     batches = [paths[start : start + micro_batch] for start in range(0, len(paths), micro_batch)]
@@ -84,7 +84,7 @@ def _encoded(
 
 
 @torch.no_grad()
-def encode_pictures(model: TrainedGenerator, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Structure codes and AdaIN parameters of pictures uint8 [B, H, W, 3]."""
-    pictures = normalise(pixels)
-    return model.generator.structure(pictures), model.generator.adain(model.appearance(pictures).appearance)
+def encode_images(model: TrainedGenerator, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Structure codes and AdaIN parameters of images uint8 [B, H, W, 3]."""
+    images = normalise(pixels)
+    return model.generator.structure(images), model.generator.adain(model.appearance(images).appearance)

@@ -12,20 +12,20 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.store.codes import Codes
 from dgaug.store.index import read_state
 from dgaug.store.micro_batch import micro_batch_on
 from dgaug.store.shard_writer import finished_shards
 from dgaug.store.spec import StoreSpec
 from dgaug.synthesis.decoding import PairDecoder, finished_batches
-from dgaug.synthesis.encoding import encode_pictures
+from dgaug.synthesis.encoding import encode_images
 from dgaug.synthesis.tasks import Networks, Work
 from dgaug.synthesis.threads import side_by_side
 
 _TOP_LABEL_BYTES = 42
 _PAIR_BYTES = 32
-"""Two rows in the shard; place and checksum of the picture there and in `dataset.h5`. Packed in a store of codes."""
+"""Two rows in the shard; place and checksum of the image there and in `dataset.h5`. Packed in a store of codes."""
 _PROBE_BATCHES = 3
 _PROBED_ON_CPU = 4
 
@@ -35,7 +35,7 @@ class Plan:
     """What a synthesis will make.
 
     Attributes:
-        pairs: number of pictures.
+        pairs: number of images.
         bytes: estimate for the whole store.
         to_write: bytes still to be written at once: the store without the shards that are there, and the codes, which
             go once the store is complete.
@@ -55,7 +55,7 @@ def plan_of(work: Work, networks: Networks, *, afresh: bool) -> Plan:
     spec = work.spec
     probe = _probe(work, networks)
     labels = {"none": 0, "top": _TOP_LABEL_BYTES, "dense": 2 * len(work.sources.class_name)}[spec.labels]
-    each = labels if spec.virtual else probe.picture_bytes + labels + _PAIR_BYTES
+    each = labels if spec.virtual else probe.image_bytes + labels + _PAIR_BYTES
     missing = sorted(set(range(spec.shard_count)) - (set() if afresh else shards_there(work.store, spec)))
     to_make = _new_pairs(work, missing)
     pairs = _new_pairs(work, range(spec.shard_count))
@@ -66,7 +66,7 @@ def plan_of(work: Work, networks: Networks, *, afresh: bool) -> Plan:
         pairs=pairs,
         bytes=round(pairs * each) + (sum(map(len, files.values())) * probe.code_bytes if spec.virtual else 0),
         to_write=round(to_make * each) + sources * probe.code_bytes,
-        seconds=probe.source_seconds * sources + probe.picture_seconds * drawn,
+        seconds=probe.source_seconds * sources + probe.image_seconds * drawn,
         free=_free(work.store) + (_size(work.store) if afresh else 0),
     )
 
@@ -99,36 +99,36 @@ def _size(store: Path) -> int:
 
 
 class _Probe(NamedTuple):
-    """What one source costs to encode, and one picture to decode, label and compress."""
+    """What one source costs to encode, and one image to decode, label and compress."""
 
     source_seconds: float
     code_bytes: int
-    picture_seconds: float
-    picture_bytes: float
+    image_seconds: float
+    image_bytes: float
 
 
 @torch.no_grad()
 def _probe(work: Work, networks: Networks) -> _Probe:
-    """Costs measured on a few batches of the real networks and the first source picture."""
+    """Costs measured on a few batches of the real networks and the first source image."""
     spec, model = work.spec, networks.generator
     device = next(model.generator.parameters()).device
-    # A CPU is as fast with a few pictures at a time, and the probe must not cost what a small job does.
+    # A CPU is as fast with a few images at a time, and the probe must not cost what a small job does.
     count = micro_batch_on(device, spec.micro_batch)
     count = min(_PROBED_ON_CPU, count) if device.type == "cpu" else count
-    pixels = to_pixels(open_picture(work.data / work.sources.path[0]), spec.image_size)
+    pixels = to_pixels(open_image(work.data / work.sources.path[0]), spec.image_size)
     batch = torch.from_numpy(np.repeat(pixels[None], count, axis=0)).to(device)
-    encode_pictures(model, batch)
+    encode_images(model, batch)
     began = time.perf_counter()
-    structure, adain = (code.cpu().numpy().astype(np.float16) for code in encode_pictures(model, batch))
+    structure, adain = (code.cpu().numpy().astype(np.float16) for code in encode_images(model, batch))
     source_seconds = (time.perf_counter() - began) / count
     teacher = networks.teacher.network if networks.teacher else None
     codes = Codes(np.arange(count), structure, adain)
     decoder = PairDecoder(codes, model.generator.decoder, teacher, count, spec.precision)
     rows = np.zeros(count * _PROBE_BATCHES * side_by_side(device, work.threads), np.int32)
-    decoder.draw(rows[:count], rows[:count])
+    decoder.generate(rows[:count], rows[:count])
     began, size = time.perf_counter(), 0
     drawn = finished_batches(decoder, rows, rows, codec=spec.codec, quality=spec.quality, least=0, threads=work.threads)
     for finished in drawn:
-        size += sum(map(len, finished.pictures))
+        size += sum(map(len, finished.images))
     code_bytes = (structure.nbytes + adain.nbytes) // count
     return _Probe(source_seconds, code_bytes, (time.perf_counter() - began) / len(rows), size / len(rows))

@@ -37,7 +37,7 @@ from dgaug.synthesis.ray_engine import make_on_ray
 from dgaug.synthesis.tasks import Networks, Work, drop_unfinished, forget_networks, load_networks
 
 VIRTUAL_MICRO_BATCH = 8
-"""Pictures that the reader of a store of codes draws at a time: few, because it may want a single one."""
+"""Images that the reader of a store of codes draws at a time: few, because it may want a single one."""
 JPEG_QUALITY = 90
 ENGINES = ("local", "ray")
 _log = logging.getLogger("dgaug")
@@ -50,7 +50,7 @@ class Synthesis:
     Attributes:
         store: the store folder.
         plan: the estimate.
-        count: pictures in the store; 0 after a dry run.
+        count: images in the store; 0 after a dry run.
         already_complete: the store was there, whole, with these settings.
     """
 
@@ -126,19 +126,19 @@ def synthesize(
     force: bool = False,
     progress: Progress = silent,
 ) -> Synthesis:
-    """Write a store of generated pictures; goes on where an earlier call stopped.
+    """Write a store of generated images; resumes where an earlier call stopped.
 
     Args:
         run: the run whose generator, data and teacher are used, unless the next three say otherwise.
         checkpoint: a DG-Net checkpoint instead of a run's; then `data` is needed.
-        data: the data set whose training pictures are the donors.
+        data: the data set whose training images are the donors.
         teacher: a re-id checkpoint for the soft labels; `none` for no labels; None: the run's.
         pairs: `all`, `cross-identity`, `cross-camera`, `random:K`, `per-appearance:K`, `grid:AxB`, `csv:FILE`.
-        codec: `jpeg`, `png`, `raw`, or `codes`: pictures are drawn when they are asked for.
+        codec: `jpeg`, `png`, `raw`, or `codes`: images are drawn when they are asked for.
         quality: JPEG quality, 1 to 100.
         labels_dense: store every class's probability instead of the ten most probable.
-        min_confidence: leave out pictures whose most probable class stays under it.
-        shard_size: pictures per shard.
+        min_confidence: leave out images whose most probable class stays under it.
+        shard_size: images per shard.
         seed: of the pair designs that choose.
         precision: `fp32`, `bf16` (decoder) or `bf16-labels` (decoder and teacher); codes are always made in fp32.
         out: the store; None: `store/` in the run.
@@ -147,7 +147,7 @@ def synthesize(
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         add: add the pairs to the store that is there, which stays readable meanwhile; pairs that it has are left out.
         dry_run: estimate only; nothing is written.
-        yes: go on although the estimate exceeds the free disk space.
+        yes: proceed even if the estimated size exceeds free disk space.
         force: throw away the store that is there.
 
     Raises:
@@ -157,16 +157,16 @@ def synthesize(
     asked = _Asked(pairs, codec, quality, labels_dense, min_confidence, shard_size, seed, precision, add)
     machine = _engine(engine, ray_address, device)
     require_precision(precision, machine.processes.device, option="--precision ")
-    first, share = machine.processes.first, machine.processes.share
+    first, share = machine.processes.is_rank_zero, machine.processes.broadcast
     prepared = None
     if first:
         origin = _origin(run, checkpoint, data, teacher, out)
         prepared = _prepared(origin, asked, force=force, progress=progress)
         if not dry_run and not yes:
             _require_space(prepared.plan, prepared.store)
-    found = share(prepared)
-    assert found is not None
-    work, plan, store = found.work, found.plan, found.store
+    job = share(prepared)
+    assert job is not None
+    work, plan, store = job.work, job.plan, job.store
     if dry_run:
         return Synthesis(store, plan, 0, already_complete=False)
     try:
@@ -184,9 +184,9 @@ def _engine(name: str, ray_address: str | None, device: str) -> _Engine:
     if name == "local" and ray_address is not None:
         raise DgaugError("--ray-address needs --engine ray")
     if name == "ray" and device != AUTO:
-        raise DgaugError(f"each worker of --engine ray uses the device that Ray gives it; leave --device {device} out")
+        raise DgaugError(f"each worker of --engine ray uses the device that Ray gives it; remove --device {device}")
     processes = Processes.here()
-    if name == "ray" and processes.count > 1:
+    if name == "ray" and processes.world_size > 1:
         raise DgaugError("--engine ray starts workers of its own; start it without torchrun")
     return _Engine(processes, name == "ray", ray_address)
 
@@ -200,21 +200,21 @@ def _origin(
 ) -> _Origin:
     if checkpoint is not None:
         if data is None:
-            raise DgaugError("--checkpoint needs --data: the data set whose pictures are the donors")
+            raise DgaugError("--checkpoint needs --data: the data set whose images are the donors")
         if out is None:
             raise DgaugError("--checkpoint needs --out: there is no run folder to put the store in")
         if teacher is None:
             _log.warning("no labels: --checkpoint came without --teacher FILE")
         judge = None if teacher in (None, "none") else Path(str(teacher))
         return _Origin(Path(checkpoint), Path(data), judge, Path(out))
-    found = find_run(str(run))
-    if not found.checkpoint.is_file():
-        raise DgaugError(f"{found.folder} has no checkpoint; run dgaug train --resume --out {found.folder} first")
-    judge = None if teacher == "none" else Path(teacher) if teacher else found.teacher
-    if judge == found.teacher and not judge.is_file():
-        raise DgaugError(f"{found.folder} has no teacher; give one with --teacher FILE, or --teacher none: no labels")
-    origin = Path(data) if data else found
-    return _Origin(found.checkpoint, origin, judge, Path(out) if out else found.store)
+    trained = find_run(str(run))
+    if not trained.checkpoint.is_file():
+        raise DgaugError(f"{trained.folder} has no checkpoint; run dgaug train --resume --out {trained.folder} first")
+    judge = None if teacher == "none" else Path(teacher) if teacher else trained.teacher
+    if judge == trained.teacher and not judge.is_file():
+        raise DgaugError(f"{trained.folder} has no teacher; give one with --teacher FILE, or --teacher none: no labels")
+    origin = Path(data) if data else trained
+    return _Origin(trained.checkpoint, origin, judge, Path(out) if out else trained.store)
 
 
 def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress) -> _Prepared:
@@ -234,7 +234,7 @@ def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress
             sources.class_name, networks.generator.settings.data.image_size, source=str(content.source)
         )
     elif asked.min_confidence > 0:
-        raise DgaugError("--min-confidence needs a teacher; leave --teacher none out")
+        raise DgaugError("--min-confidence needs a teacher; remove --teacher none")
     design = parsed.over(sources, seed=asked.seed)
     there = None if force else read_state(origin.store)
     spec = _spec(design, asked, networks, existing=there.spec if there else None)
@@ -261,7 +261,7 @@ def _spec(design: Pairs, asked: _Asked, networks: Networks, *, existing: StoreSp
         shard_size=asked.shard_size,
         add=asked.add,
     )
-    if existing is not None:  # which another device may go on with
+    if existing is not None:  # which another device may resume
         micro_batch = existing.micro_batch
     else:
         size = networks.generator.settings.data.image_size
@@ -284,7 +284,7 @@ def _spec(design: Pairs, asked: _Asked, networks: Networks, *, existing: StoreSp
 def _require_space(plan: Plan, store: Path) -> None:
     if plan.to_write > plan.free:
         raise DgaugError(
-            f"{plan.pairs:,} pictures need about {plan.to_write / 1e9:,.1f} GB more, {plan.free / 1e9:,.1f} GB are "
+            f"{plan.pairs:,} images need about {plan.to_write / 1e9:,.1f} GB more, {plan.free / 1e9:,.1f} GB are "
             f"free at {store}; choose fewer --pairs, another --out, or --yes to try"
         )
 
@@ -312,7 +312,7 @@ def _clear(store: Path) -> None:
 
 
 def _make(work: Work, missing: list[int], machine: _Engine, progress: Progress) -> int:
-    """Make what is missing and assemble the store; returns the number of its pictures."""
+    """Make what is missing and assemble the store; returns the number of its images."""
     with stop_requests() as stop:
 
         def heard(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
@@ -323,7 +323,7 @@ def _make(work: Work, missing: list[int], machine: _Engine, progress: Progress) 
             make_on_ray(work, missing, address=machine.ray_address, stop=stop, progress=heard)
         else:
             make_here(work, missing, processes=machine.processes, stop=stop, progress=heard)
-        if not machine.processes.first:
+        if not machine.processes.is_rank_zero:
             return wait_until_finished(work, stop)
         count = finish_store(
             work.store, spec=work.spec, on_progress=lambda done, total: heard("assembling", done, total)

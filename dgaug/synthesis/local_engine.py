@@ -22,17 +22,17 @@ def make_here(work: Work, missing: list[int], *, processes: Processes, stop: Sto
     Processes find each other's results in the store, not through collective calls: those give up after minutes, and a
     shard may take hours. What `progress` raises ends the call.
     """
-    if processes.first:
+    if processes.is_rank_zero:
         ensure_codes(work, missing, progress)
     _until(lambda: work.codes_are_there(missing), stop)
-    for number in missing[processes.index :: processes.count]:
+    for number in missing[processes.rank :: processes.world_size]:
         make_shard(work, number, _teller(work, progress))
-    if missing and processes.first:
+    if missing and processes.is_rank_zero:
         _until(lambda: tell(work, progress) == work.spec.planned, stop)
 
 
 def wait_until_finished(work: Work, stop: StopRequest) -> int:
-    """Return when the first process has finished the store: the number of its pictures."""
+    """Return when rank 0 has finished the store: the number of its images."""
     _until(lambda: not work.working.exists(), stop)
     state = read_state(work.store)
     return state.count if state else 0

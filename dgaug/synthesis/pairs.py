@@ -168,8 +168,8 @@ class _Unlike(Pairs):
         return appearance, structure
 
     def holds(self, appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> NDArray[np.bool_]:
-        worn, borne = self._groups.group[appearance], self._groups.group[structure]
-        return np.asarray((worn >= 0) & (borne >= 0) & (worn != borne))
+        appearances, structures = self._groups.group[appearance], self._groups.group[structure]
+        return np.asarray((appearances >= 0) & (structures >= 0) & (appearances != structures))
 
 
 def _identity_groups(sources: Sources) -> _Groups:
@@ -212,13 +212,13 @@ class _PerAppearance(Pairs):
         return appearance, other + (other >= appearance)
 
     def holds(self, appearance: NDArray[np.integer], structure: NDArray[np.integer]) -> NDArray[np.bool_]:
-        found = np.zeros(len(appearance), np.bool_)
+        mask = np.zeros(len(appearance), np.bool_)
         unlike = appearance != structure
-        worn, borne = appearance[unlike].astype(np.int64), structure[unlike].astype(np.int64)
-        other = borne - (borne > worn)
-        place = permuted(other, size=self._size - 1, key=self._keys(worn), inverse=True)
-        found[unlike] = place < self._each
-        return found
+        appearances, structures = appearance[unlike].astype(np.int64), structure[unlike].astype(np.int64)
+        other = structures - (structures > appearances)
+        place = permuted(other, size=self._size - 1, key=self._keys(appearances), inverse=True)
+        mask[unlike] = place < self._each
+        return mask
 
     def _keys(self, appearance: Rows) -> NDArray[np.uint64]:
         return _mixed(_key(self._seed, 1) + appearance.astype(np.uint64))
@@ -307,19 +307,19 @@ def permuted(k: Rows, *, size: int, key: NDArray[np.uint64], inverse: bool = Fal
     """
     half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
     mask = (np.uint64(1) << half) - np.uint64(1)
-    found = k.astype(np.uint64)
+    result = k.astype(np.uint64)
     walking = np.arange(len(k))
     while len(walking):
-        left, right = found[walking] >> half, found[walking] & mask
+        left, right = result[walking] >> half, result[walking] & mask
         if inverse:
             for turn in reversed(range(FEISTEL_ROUNDS)):
                 left, right = right ^ _round(left, key[walking], turn, mask), left
         else:
             for turn in range(FEISTEL_ROUNDS):
                 left, right = right, left ^ _round(right, key[walking], turn, mask)
-        found[walking] = (left << half) | right
-        walking = walking[found[walking] >= size]
-    return found.astype(np.int64)
+        result[walking] = (left << half) | right
+        walking = walking[result[walking] >= size]
+    return result.astype(np.int64)
 
 
 def _round(half: NDArray[np.uint64], key: NDArray[np.uint64], turn: int, mask: np.uint64) -> NDArray[np.uint64]:

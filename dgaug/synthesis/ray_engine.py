@@ -23,7 +23,7 @@ from dgaug.synthesis.tasks import Work, ensure_codes, forget_networks, make_shar
 RETRIES = 3
 """How often a task starts again after its worker died."""
 _OBJECT_STORE = 200 << 20
-"""Bytes for Ray's own objects: only the description of the work is one, pictures go to the store."""
+"""Bytes for Ray's own objects: only the description of the work is one, images go to the store."""
 _ANSWER_WITHIN = 20.0
 _LOOK_EVERY = 0.5
 
@@ -86,7 +86,7 @@ def _raise_ours(ray: ModuleType, done: list[Any]) -> None:
         first = str(error).strip().splitlines()[0]
         raise DgaugError(
             f"a worker of the Ray cluster died {RETRIES + 1} times at the same task ({type(error).__name__}: {first}); "
-            "is its memory enough? Finished shards stay: run the same command again to go on"
+            "is its memory enough? Finished shards stay: run the same command again to resume"
         ) from error
 
 
@@ -99,7 +99,7 @@ def _ray() -> ModuleType:
         import ray.exceptions
     except ImportError as error:
         raise DgaugError(
-            "--engine ray needs Ray, which is not installed: pip install 'dgaug[ray]' (or leave --engine ray out)"
+            "--engine ray needs Ray, which is not installed: pip install 'dgaug[ray]' (or remove --engine ray)"
         ) from error
     module: ModuleType = ray
     return module
@@ -128,7 +128,7 @@ def _session(ray: ModuleType, address: str) -> Iterator[None]:
 
 def _require_answer(address: str) -> None:
     """Refuse within seconds an address where no cluster answers; Ray itself would try for many minutes."""
-    refusal = f"no Ray cluster answers at {address}; see its address with `ray status`, or leave --ray-address out"
+    refusal = f"no Ray cluster answers at {address}; see its address with `ray status`, or remove --ray-address"
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         raise DgaugError(f"expected --ray-address HOST:PORT, ray://HOST:PORT, auto or local, found '{address}'")

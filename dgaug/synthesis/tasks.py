@@ -26,7 +26,7 @@ from dgaug.store.codes import CODE_ROWS, Rows, holds_codes, open_codes
 from dgaug.store.micro_batch import micro_batch_on
 from dgaug.store.safe_hdf5 import sync_folder
 from dgaug.store.schema import CODE_FOLDER, DATASET_FILE, GENERATOR_FILE, code_path, shard_path
-from dgaug.store.shard_writer import PictureBatch, write_shard
+from dgaug.store.shard_writer import ImageBatch, write_shard
 from dgaug.store.sources import Sources
 from dgaug.store.spec import StoreSpec
 from dgaug.store.virtual import write_decoder
@@ -172,7 +172,7 @@ def ensure_codes(work: Work, missing: Sequence[int], progress: Progress = silent
 
 
 def _encode(work: Work, files: dict[Path, NDArray[np.int64]], progress: Progress) -> None:
-    pictures = [work.data / path for path in work.sources.path]
+    images = [work.data / path for path in work.sources.path]
     done, total = 0, sum(map(len, files.values()))
     work.codes.mkdir(exist_ok=True)
     for path, rows in files.items():
@@ -180,7 +180,7 @@ def _encode(work: Work, files: dict[Path, NDArray[np.int64]], progress: Progress
             make_codes(
                 folder / path.name,
                 rows,
-                pictures,
+                images,
                 networks_of(work).generator,
                 micro_batch=micro_batch_on(default_device(), work.spec.micro_batch),
                 threads=work.threads,
@@ -232,7 +232,7 @@ def make_shard(work: Work, number: int, on_batch: Callable[[int], None] | None =
     sync_folder(path.parent)
 
 
-def _batches(work: Work, number: int) -> Iterator[PictureBatch]:
+def _batches(work: Work, number: int) -> Iterator[ImageBatch]:
     spec, pairs = work.spec, work.pairs_of(number)
     if spec.virtual and spec.labels == "none":
         return _listed(*pairs)
@@ -272,22 +272,22 @@ def _open_decoder(
     return PairDecoder(open_codes(files), decoder, judge, size, precision)
 
 
-def _listed(appearance: Rows, structure: Rows) -> Iterator[PictureBatch]:
+def _listed(appearance: Rows, structure: Rows) -> Iterator[ImageBatch]:
     """The pairs of a store of codes without labels, for which nothing is drawn."""
     for start in range(0, len(appearance), LISTED_AT_ONCE):
         rows = slice(start, start + LISTED_AT_ONCE)
-        yield PictureBatch([], appearance[rows], structure[rows])
+        yield ImageBatch([], appearance[rows], structure[rows])
 
 
 def _heard(
-    batches: Iterator[PictureBatch], work: Work, number: int, on_batch: Callable[[int], None] | None
-) -> Iterator[PictureBatch]:
+    batches: Iterator[ImageBatch], work: Work, number: int, on_batch: Callable[[int], None] | None
+) -> Iterator[ImageBatch]:
     covered = work.spec.pairs_in([number])
-    drawn_at_once = micro_batch_on(default_device(), work.spec.micro_batch)
+    generated_at_once = micro_batch_on(default_device(), work.spec.micro_batch)
     done = 0
     for batch in batches:
         yield batch
-        done = min(done + max(len(batch), drawn_at_once), covered)
+        done = min(done + max(len(batch), generated_at_once), covered)
         if on_batch is not None:
             on_batch(done)
 
@@ -317,14 +317,14 @@ def _apart(work: Work) -> Iterator[Path]:
 def networks_of(work: Work) -> Networks:
     """The networks of a work; DgaugError where their files are others than those it was planned with."""
     networks = load_networks(work.checkpoint, work.teacher)
-    for path, expected, found in (
+    for path, expected, actual in (
         (work.checkpoint, work.spec.generator_sha256, networks.generator.sha256),
         (work.teacher, work.spec.teacher_sha256, networks.teacher.sha256 if networks.teacher else ""),
     ):
-        if expected != found:
+        if expected != actual:
             raise DgaugError(
                 f"expected {path} on {platform.node()} to be the file that this synthesis was started with (sha256 "
-                f"{expected[:12]}), found another ({found[:12]}); wait until training has ended, or give a numbered "
+                f"{expected[:12]}), found another ({actual[:12]}); wait until training has ended, or give a numbered "
                 "checkpoint with --checkpoint"
             )
     return networks

@@ -45,7 +45,7 @@ def single_threads(count: int) -> Iterator[ThreadPoolExecutor]:
 def fit_for_one_thread(network: nn.Module) -> None:
     """Have oneDNN compute a network's 1 x 1 convolutions on one thread too, as it does all others.
 
-    For few pictures on one thread torch takes a plain matrix product, with which a ResNet-50 takes 1.4 times as long on
+    For few images on one thread torch takes a plain matrix product, with which a ResNet-50 takes 1.4 times as long on
     an AMD core, unless the convolution is dilated, which is no difference to a kernel of one tap.
     """
     for layer in network.modules():

@@ -20,19 +20,19 @@ Box = tuple[int, int, int, int]
 NOTHING: Box = (0, 0, 0, 0)
 
 
-def draw_boxes(count: int, image_size: tuple[int, int], probability: float, rng: np.random.Generator) -> list[Box]:
-    """What each of `count` pictures [H, W] loses; `NOTHING` where the coin or all tries say so."""
+def sample_boxes(count: int, image_size: tuple[int, int], probability: float, rng: np.random.Generator) -> list[Box]:
+    """What each of `count` images [H, W] loses; `NOTHING` where the coin or all tries say so."""
     return [_box(*image_size, rng) if rng.random() < probability else NOTHING for _ in range(count)]
 
 
-def erase(pictures: Tensor, boxes: list[Box] | Tensor) -> Tensor:
-    """A copy of pictures [B, 3, H, W] in which each lost its box ([B, 4]) to the mean colour (0)."""
-    height, width = pictures.shape[2:]
-    edges = upload(torch.as_tensor(boxes), pictures.device)[:, :, None]
-    rows, columns = (torch.arange(side, device=pictures.device) for side in (height, width))
+def erase(images: Tensor, boxes: list[Box] | Tensor) -> Tensor:
+    """A copy of images [B, 3, H, W] in which each lost its box ([B, 4]) to the mean colour (0)."""
+    height, width = images.shape[2:]
+    edges = upload(torch.as_tensor(boxes), images.device)[:, :, None]
+    rows, columns = (torch.arange(side, device=images.device) for side in (height, width))
     vertical = (edges[:, 0] <= rows) & (rows < edges[:, 2])
     horizontal = (edges[:, 1] <= columns) & (columns < edges[:, 3])
-    return pictures.masked_fill((vertical[:, :, None] & horizontal[:, None, :])[:, None], 0)
+    return images.masked_fill((vertical[:, :, None] & horizontal[:, None, :])[:, None], 0)
 
 
 def _box(height: int, width: int, rng: np.random.Generator) -> Box:
@@ -46,14 +46,14 @@ def _box(height: int, width: int, rng: np.random.Generator) -> Box:
     return NOTHING
 
 
-def shifted(pictures: Tensor, pad: int, rng: np.random.Generator) -> Tensor:
-    """Pictures [B, 3, H, W], each mirrored or not and moved by up to `pad` pixels; edges repeat their last pixel."""
-    count, _, height, width = pictures.shape
-    device = pictures.device
+def shifted(images: Tensor, pad: int, rng: np.random.Generator) -> Tensor:
+    """Images [B, 3, H, W], each mirrored or not and moved by up to `pad` pixels; edges repeat their last pixel."""
+    count, _, height, width = images.shape
+    device = images.device
     mirrored = upload(rng.random(count) < 0.5, device)[:, None]
     by = upload(rng.integers(-pad, pad + 1, size=(2, count)), device)[..., None]
     rows = (torch.arange(height, device=device) + by[0]).clamp(0, height - 1)
     columns = (torch.arange(width, device=device) + by[1]).clamp(0, width - 1)
     columns = torch.where(mirrored, width - 1 - columns, columns)
     places = torch.arange(count, device=device)
-    return pictures[places[:, None, None], :, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+    return images[places[:, None, None], :, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""From records to batches: pictures, augmentation, positives."""
+"""From records to batches: images, augmentation, positives."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from dgaug.data.normalisation import normalise
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.resized import ResizedImages
 from dgaug.launched import launched
-from dgaug.training.sampling import Draw, OrderedBatches
+from dgaug.training.sampling import OrderedBatches, SampledRow
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 
 
 @dataclass(frozen=True)
-class LabelledPictures:
-    """Training pictures and their class indices; `names` are their paths relative to the data's root."""
+class LabelledImages:
+    """Training images and their class indices; `names` are their paths relative to the data's root."""
 
     paths: list[Path]
     labels: Tensor
@@ -33,13 +33,13 @@ class LabelledPictures:
     names: list[str]
 
     @classmethod
-    def of(cls, data: IdentityData, image_size: tuple[int, int]) -> LabelledPictures:
+    def of(cls, data: IdentityData, image_size: tuple[int, int]) -> LabelledImages:
         """The training split of a data set."""
         records = data.splits["train"]
         names = class_names(records)
         index = {name: position for position, name in enumerate(names)}
         labels = torch.tensor([index[record.identity] for record in records])
-        paths = [data.picture_path(record) for record in records]
+        paths = [data.image_path(record) for record in records]
         return cls(paths, labels, names, image_size, [record.path for record in records])
 
     @cached_property
@@ -48,31 +48,31 @@ class LabelledPictures:
         return ResizedImages(self.paths, self.image_size, sharing=launched().local_size)
 
 
-class TrainingPictures:
-    """Items ([V, H, W, 3], label): one picture, or two of the same identity, augmented apart from each other."""
+class TrainingImages:
+    """Items ([V, H, W, 3], label): one image, or two of the same identity, augmented apart from each other."""
 
-    def __init__(self, pictures: LabelledPictures, *, pad: int, positives: bool) -> None:
-        self.pictures = pictures
+    def __init__(self, images: LabelledImages, *, pad: int, positives: bool) -> None:
+        self.images = images
         self.pad = pad
         self.positives = positives
-        labels = pictures.labels.numpy()
-        self._rows_of = [np.flatnonzero(labels == label) for label in range(len(pictures.class_names))]
+        labels = images.labels.numpy()
+        self._rows_of = [np.flatnonzero(labels == label) for label in range(len(images.class_names))]
         self._labels: list[int] = labels.tolist()
 
     def __len__(self) -> int:
-        return len(self.pictures.paths)
+        return len(self.images.paths)
 
-    def __getitem__(self, draw: Draw) -> tuple[Pixels, int]:
+    def __getitem__(self, draw: SampledRow) -> tuple[Pixels, int]:
         views, labels = self.batch([draw])
         return views[:, 0].numpy(), int(labels[0])
 
-    def batch(self, draws: Sequence[Draw], *, pinned: bool = False) -> tuple[Tensor, Tensor]:
+    def batch(self, draws: Sequence[SampledRow], *, pinned: bool = False) -> tuple[Tensor, Tensor]:
         """Views uint8 [V, B, H, W, 3] and labels int64 [B], on the CPU; `pinned`: in page-locked memory.
 
         Raises:
-            DamagedPicture: a file cannot be read.
+            DamagedImage: a file cannot be read.
         """
-        shape = (2 if self.positives else 1, len(draws), *self.pictures.image_size, 3)
+        shape = (2 if self.positives else 1, len(draws), *self.images.image_size, 3)
         views = torch.empty(shape, dtype=torch.uint8, pin_memory=pinned)
         labels = torch.empty(len(draws), dtype=torch.int64, pin_memory=pinned)
         pixels, classes = views.numpy(), labels.numpy()
@@ -83,13 +83,13 @@ class TrainingPictures:
             classes[place] = self._labels[draw.row]
         return views, labels
 
-    def rows(self, draw: Draw) -> list[int]:
+    def rows(self, draw: SampledRow) -> list[int]:
         """The images of an item."""
         return self._rows(draw.row, np.random.default_rng(draw.key))
 
     def contrast(self, row: int) -> float:
         """Standard deviation of an image's grey levels."""
-        return float(self.pictures.resized[row].std())
+        return float(self.images.resized[row].std())
 
     def _rows(self, row: int, rng: np.random.Generator) -> list[int]:
         return [row, self._positive(row, rng)] if self.positives else [row]
@@ -103,7 +103,7 @@ class TrainingPictures:
 
     def _augment(self, row: int, rng: np.random.Generator, out: Pixels) -> None:
         """Write the image, mirrored or not, cropped at random out of itself with `pad` more at each edge."""
-        pixels = self.pictures.resized[row]
+        pixels = self.images.resized[row]
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
         down, right = (rng.integers(2 * self.pad + 1, size=2) - self.pad).tolist()
@@ -128,7 +128,7 @@ def _shift(pixels: Pixels, out: Pixels, *, down: int, right: int) -> None:
 
 
 def endless_batches(
-    dataset: TrainingPictures, workers: int | None, sampler: OrderedBatches, device: torch.device
+    dataset: TrainingImages, workers: int | None, sampler: OrderedBatches, device: torch.device
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """Views [V, B, 3, H, W], normalised, and labels [B], in the sampler's order, on `device`.
 
@@ -138,7 +138,7 @@ def endless_batches(
     pinned = device.type == "cuda" and torch.cuda.is_available()
     index = torch.cuda.current_device() if pinned and device.index is None else device.index
 
-    def read(draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
+    def read(draws: Sequence[SampledRow]) -> tuple[Tensor, Tensor]:
         # A thread starts on the first device, whichever the process computes on.
         with torch.cuda.device(index) if pinned else nullcontext():
             return dataset.batch(draws, pinned=pinned)
@@ -147,5 +147,5 @@ def endless_batches(
     with closing(loaded(read, sampler, threads=threads)) as batches:
         for views, labels in batches:
             pixels = views.to(device, non_blocking=True)
-            pictures = normalise(pixels.flatten(0, 1)).view(*pixels.shape[:2], 3, *pixels.shape[2:4])
-            yield pictures, labels.to(device, non_blocking=True)
+            images = normalise(pixels.flatten(0, 1)).view(*pixels.shape[:2], 3, *pixels.shape[2:4])
+            yield images, labels.to(device, non_blocking=True)

@@ -15,7 +15,7 @@ from dgaug.models.blocks import arithmetic
 from dgaug.seeding import draws, seed_torch
 from dgaug.settings import Settings
 from dgaug.training import schedule
-from dgaug.training.augmentation import draw_boxes
+from dgaug.training.augmentation import sample_boxes
 from dgaug.training.graphs import IterationGraphs
 from dgaug.training.losses import SIDES, STRUCTURE_TERMS, Batch, Codes, IterationTerms, Plan, Scene, Terms
 from dgaug.training.networks import Networks, counters_together
@@ -63,7 +63,7 @@ class DGNet:
         self.networks = networks
         self.settings = settings
         self.processes = processes or Processes(torch.device("cpu"))
-        self.share = Share(self.processes.index, self.processes.count, settings.schedule.accumulation)
+        self.share = Share(self.processes.rank, self.processes.world_size, settings.schedule.accumulation)
         on_gpu = self.processes.device.type == "cuda"
         if settings.behaviour.arithmetic == "published":
             for network in networks.present():
@@ -120,16 +120,16 @@ class DGNet:
             report.require_finite()
         self._update("generator", "appearance")
         self.processes.average_statistics(self.networks.appearance)
-        self._average(iteration)
+        self._update_ema(iteration)
         return report
 
     def _plans(self, batches: Sequence[Batch], iteration: int) -> list[Plan]:
         """Draws belong to the whole batch, so that they do not depend on how it is shared."""
         loss, plan = self.settings.loss, self.settings.schedule
         rng = draws("dgnet: erasing and branch", self.settings.seed, iteration)
-        height, width = batches[0].pictures.shape[2:]
-        side = len(batches[0].labels) // SIDES * self.share.count * self.share.turns
-        boxes = torch.tensor([draw_boxes(SIDES * side, (height, width), loss.erasing, rng) for _ in range(2)])
+        height, width = batches[0].images.shape[2:]
+        side = len(batches[0].labels) // SIDES * self.share.world_size * self.share.turns
+        boxes = torch.tensor([sample_boxes(SIDES * side, (height, width), loss.erasing, rng) for _ in range(2)])
         weights = schedule.weights(loss, plan, iteration)
         encoder_learns = bool(rng.random() < loss.structure_branch) and not weights.keys().isdisjoint(STRUCTURE_TERMS)
         mine = [
@@ -146,7 +146,7 @@ class DGNet:
         with self._forward(), counters_together(self.networks.appearance):
             codes = [self.terms.codes(batch) for batch in batches]
             with torch.set_grad_enabled(len(batches) == 1):
-                scenes = [self.terms.draw(batch, code) for batch, code in zip(batches, codes, strict=True)]
+                scenes = [self.terms.generate(batch, code) for batch, code in zip(batches, codes, strict=True)]
             fakes = [scene.fakes.leaf.detach() for scene in scenes]
             return FirstHalf(codes, scenes, self._discriminator_gradients(batches, fakes))
 
@@ -156,18 +156,18 @@ class DGNet:
         if not loss.adversarial:
             return {}
         weights = {"discriminator": loss.adversarial, "gradient_penalty": loss.adversarial * loss.gradient_penalty}
-        found = [
-            self._add_gradients(self.terms.discriminator(batch.pictures, fake), weights, parameters)
+        values = [
+            self._add_gradients(self.terms.discriminator(batch.images, fake), weights, parameters)
             for batch, fake in zip(batches, fakes, strict=True)
         ]
-        return _mean(found)
+        return _mean(values)
 
     def generator_half(
         self, batches: Sequence[Batch], half: FirstHalf, plans: Sequence[Plan], iteration: int | None
     ) -> Terms:
         """Gradients of generator and appearance encoder; `iteration` seeds dropout, None leaves that to the caller."""
         parameters = self._clear("generator", "appearance")
-        found = []
+        values = []
         with self._forward(), counters_together(self.networks.appearance):
             for turn, (batch, code, scene, plan) in enumerate(
                 zip(batches, half.codes, half.scenes, plans, strict=True)
@@ -175,24 +175,24 @@ class DGNet:
                 if iteration is not None:
                     self._seed_dropout(iteration, turn)
                 if not scene.fakes.whole.requires_grad:
-                    scene = self.terms.draw(batch, code)
+                    scene = self.terms.generate(batch, code)
                 groups = self.terms.generator(batch, code, scene, plan)
                 inputs = [*parameters, *(cut.leaf for cut in scene)]
                 terms = self._add_gradients(groups, plan.weights, inputs)
-                with torch.autocast(batch.pictures.device.type, enabled=False):
+                with torch.autocast(batch.images.device.type, enabled=False):
                     scene.backward(parameters)
                 total = torch.stack([plan.weights[name] * term for name, term in terms.items()]).sum()
-                found.append(terms | {"total": total})
-        return _mean(found)
+                values.append(terms | {"total": total})
+        return _mean(values)
 
     def _seed_dropout(self, iteration: int, turn: int) -> None:
-        seed_torch("dgnet: dropout", self.settings.seed, iteration, self.share.index * self.share.turns + turn)
+        seed_torch("dgnet: dropout", self.settings.seed, iteration, self.share.rank * self.share.turns + turn)
 
     def _add_gradients(
         self, groups: Iterator[Terms], weights: Mapping[str, float] | Mapping[str, Tensor], inputs: list[Tensor]
     ) -> Terms:
         """Compute group after group and its gradients, freeing each before the next; the terms, detached."""
-        found: Terms = {}
+        values: Terms = {}
         for group in groups:
             terms = {name: term for name, term in group.items() if name in weights}
             if not terms:
@@ -201,8 +201,8 @@ class DGNet:
             with torch.autocast(loss.device.type, enabled=False):
                 torch.autograd.backward(loss / self.share.turns, inputs=inputs)
             for name, term in terms.items():
-                found[name] = found.get(name, 0) + term.detach()
-        return found
+                values[name] = values.get(name, 0) + term.detach()
+        return values
 
     @contextmanager
     def _forward(self) -> Iterator[None]:
@@ -248,12 +248,12 @@ class DGNet:
                 group["lr"] = rate * factor
 
     @torch.no_grad()
-    def _average(self, iteration: int) -> None:
+    def _update_ema(self, iteration: int) -> None:
         decay = self.settings.optimizer.ema
         if self.settings.model.start == "none":
             decay = min(decay, (1 + iteration) / (10 + iteration))  # forget the random start sooner
         averaged, values = (
-            tuple(network.parameters()) for network in (self.networks.averaged, self.networks.generator)
+            tuple(network.parameters()) for network in (self.networks.generator_ema, self.networks.generator)
         )
         torch._foreach_lerp_(averaged, values, 1 - decay)
 
@@ -275,5 +275,5 @@ def _compile(networks: Networks, *, backbones: bool) -> None:
             networks.teacher.compile()
 
 
-def _mean(found: Sequence[Terms]) -> Terms:
-    return {name: torch.stack([terms[name].detach() for terms in found]).mean() for name in found[0]}
+def _mean(turns: Sequence[Terms]) -> Terms:
+    return {name: torch.stack([terms[name].detach() for terms in turns]).mean() for name in turns[0]}

@@ -24,7 +24,7 @@ from dgaug.runs import Run
 from dgaug.seeding import draws, seed_torch
 from dgaug.settings import Settings
 from dgaug.training import schedule
-from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
+from dgaug.training.batches import LabelledImages, TrainingImages, endless_batches
 from dgaug.training.dgnet import DGNet, Report
 from dgaug.training.divergence import broken_weights, divergence, shown_images
 from dgaug.training.initial_weights import start_from
@@ -44,12 +44,12 @@ class Training:
 
     run: Run
     settings: Settings
-    pictures: LabelledPictures
+    images: LabelledImages
     teacher: ReidModel
 
 
 def train_dgnet(training: Training, *, processes: Processes, progress: Progress, log: TrainingLog | None) -> None:
-    """Train DG-Net to the end of its schedule, from wherever the run's checkpoint is; the first process writes.
+    """Train DG-Net to the end of its schedule, from wherever the run's checkpoint is; rank 0 writes.
 
     Raises:
         DgaugError: a loss is not finite; the last checkpoint stays as it is.
@@ -58,8 +58,8 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
     settings, run = training.settings, training.run
     model, start = _model(training, processes)
     total, on_gpu = settings.schedule.iterations, processes.device.type == "cuda"
-    if start and processes.first:
-        _log.info("going on after iteration %d of %d: %s", start, total, run.folder)
+    if start and processes.is_rank_zero:
+        _log.info("resuming from iteration %d of %d: %s", start, total, run.folder)
     batches = _batches(training, model, start)
     unread: list[tuple[int, Report]] = []
     with closing(batches), stop_requests() as stop:
@@ -72,17 +72,17 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
             shown = done % settings.checkpoint.preview == 0 or done == total
             logged = iteration % settings.checkpoint.log == 0 or done == total
             # Reading terms waits for a GPU: there only when something is written, or somebody wants to stop.
-            alone = processes.count == 1
+            alone = processes.world_size == 1
             if on_gpu and not (saved or shown or logged or (alone and stop)):
                 continue
             terms = _read(unread, training)
-            stop.signal_number = processes.largest(stop.signal_number or 0) or None
-            if processes.first:
+            stop.signal_number = processes.max(stop.signal_number or 0) or None
+            if processes.is_rank_zero:
                 progress("DG-Net", done, total, {name: terms[name] for name in SHOWN if name in terms})
                 if log and logged:
                     log.write("dgnet", iteration, terms, schedule.weights(settings.loss, settings.schedule, iteration))
                 if shown:
-                    sheet = preview(model.networks, training.pictures, seed=settings.seed)
+                    sheet = preview(model.networks, training.images, seed=settings.seed)
                     save_sheet(sheet, run.samples / f"{done:08d}.png")
                 if stop or saved:
                     _save(training, model, done)
@@ -113,11 +113,11 @@ def _batches(training: Training, model: DGNet, start: int) -> Generator[tuple[Te
     return endless_batches(dataset, training.settings.data.workers, sampler, model.processes.device)
 
 
-def _shown(training: Training, *, start: int, share: Share) -> tuple[TrainingPictures, OrderedBatches]:
+def _shown(training: Training, *, start: int, share: Share) -> tuple[TrainingImages, OrderedBatches]:
     """What training sees, and in which order."""
     settings = training.settings
     sampler = OrderedBatches(
-        order_of(settings.schedule, training.pictures.labels),
+        order_of(settings.schedule, training.images.labels),
         settings.schedule.batch_size,
         phase="dgnet",
         seed=settings.seed,
@@ -125,12 +125,12 @@ def _shown(training: Training, *, start: int, share: Share) -> tuple[TrainingPic
         start=start,
         share=share,
     )
-    return TrainingPictures(training.pictures, pad=settings.data.pad, positives=True), sampler
+    return TrainingImages(training.images, pad=settings.data.pad, positives=True), sampler
 
 
 def _batch(views: Tensor, labels: Tensor) -> Batch:
-    pictures, positives = views
-    return Batch(pictures, positives, labels)
+    images, positives = views
+    return Batch(images, positives, labels)
 
 
 def _diverged(training: Training, iteration: int, reason: str) -> DgaugError:
@@ -150,11 +150,11 @@ def _model(training: Training, processes: Processes) -> tuple[DGNet, int]:
     seed_torch("dgnet: weights", settings.seed)
     resumed = training.run.checkpoint.is_file()
     weights = "none" if resumed else None
-    networks = build_networks(settings, len(training.pictures.class_names), weights=weights)
+    networks = build_networks(settings, len(training.images.class_names), weights=weights)
     networks.teacher = training.teacher.network
     if not resumed:
         start_from(networks, settings)
-        networks.averaged.load_state_dict(networks.generator.state_dict())
+        networks.generator_ema.load_state_dict(networks.generator.state_dict())
         return DGNet(networks.to(processes.device), settings, processes), 0
     content = checkpoints.load(training.run.checkpoint, checkpoints.DGNET)
     for name, network in networks.saved().items():
@@ -171,7 +171,7 @@ def _save(training: Training, model: DGNet, iteration: int) -> None:
         "version": checkpoints.VERSION,
         "iteration": iteration,
         "settings": training.settings.model_dump(mode="json"),
-        "class_names": training.pictures.class_names,
+        "class_names": training.images.class_names,
         "networks": {name: network.state_dict() for name, network in model.networks.saved().items()},
         "optimizers": {name: optimizer.state_dict() for name, optimizer in model.optimizers.items()},
     }
@@ -184,23 +184,23 @@ def _save(training: Training, model: DGNet, iteration: int) -> None:
         checkpoints.keep(path, path.with_name(f"{iteration:08d}.pt"))
 
 
-def preview(networks: Networks, pictures: LabelledPictures, *, seed: int) -> Image.Image:
-    """The N x N sheet of a few identities, one picture each, drawn by the averaged generator."""
-    rows = _donors(pictures, seed)
-    pixels = np.stack([pictures.resized[row] for row in rows])
+def preview(networks: Networks, images: LabelledImages, *, seed: int) -> Image.Image:
+    """The N x N sheet of a few identities, one image each, drawn by the EMA generator."""
+    rows = _donors(images, seed)
+    pixels = np.stack([images.resized[row] for row in rows])
     device = next(networks.generator.parameters()).device
     donors = normalise(torch.from_numpy(pixels).to(device))
     networks.appearance.eval()
     with torch.no_grad():
-        adain = networks.averaged.adain(networks.appearance(donors).appearance)
-        structure = networks.averaged.structure(donors)
-        cells = [networks.averaged.decoder(structure, row.expand(len(rows), *row.shape)) for row in adain]
+        adain = networks.generator_ema.adain(networks.appearance(donors).appearance)
+        structure = networks.generator_ema.structure(donors)
+        cells = [networks.generator_ema.decoder(structure, row.expand(len(rows), *row.shape)) for row in adain]
     networks.appearance.train()
     return nxn_sheet(torch.stack([denormalise(cell) for cell in cells]).cpu().numpy(), pixels, pixels)
 
 
-def _donors(pictures: LabelledPictures, seed: int) -> list[int]:
+def _donors(images: LabelledImages, seed: int) -> list[int]:
     rng = draws("preview", seed)
-    labels = pictures.labels.numpy()
-    chosen = rng.permutation(len(pictures.class_names))[:PREVIEW_DONORS]
+    labels = images.labels.numpy()
+    chosen = rng.permutation(len(images.class_names))[:PREVIEW_DONORS]
     return [int(rng.choice(np.flatnonzero(labels == label))) for label in chosen]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
-from dgaug.training.batches import TrainingPictures
+from dgaug.training.batches import TrainingImages
 from dgaug.training.sampling import OrderedBatches
 
 LARGEST = 1e4
@@ -40,10 +40,10 @@ def broken_weights(networks: Mapping[str, nn.Module]) -> str | None:
     return None
 
 
-def shown_images(dataset: TrainingPictures, sampler: OrderedBatches, iterations: Iterable[int]) -> str:
+def shown_images(dataset: TrainingImages, sampler: OrderedBatches, iterations: Iterable[int]) -> str:
     """The images of the whole batches of some iterations as a text, the ones of least contrast first."""
     draws = [draw for iteration in iterations for draw in sampler.whole(iteration)]
     rows = sorted({row for draw in draws for row in dataset.rows(draw)})
-    names = [dataset.pictures.names[row] for row in sorted(rows, key=dataset.contrast)]
+    names = [dataset.images.names[row] for row in sorted(rows, key=dataset.contrast)]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return f"images of least contrast first: {', '.join(names[:NAMED])}{more}"

@@ -46,7 +46,7 @@ class IterationGraphs:
         if len(batches) > 1:
             return None
         (batch,), (plan,) = batches, plans
-        kind = (batch.pictures.shape, tuple(plan.weights), plan.encoder_learns)
+        kind = (batch.images.shape, tuple(plan.weights), plan.encoder_learns)
         if kind not in self._graphs:
             self._seen[kind] += 1
             if self._seen[kind] <= WARM_UP:
@@ -62,8 +62,8 @@ class CapturedIteration:
     def __init__(self, model: DGNet, batch: Batch, plan: Plan, pool: Any) -> None:
         self._model = model
         self._batch = Batch(*(tensor.clone() for tensor in batch))
-        self._boxes = plan.boxes.to(batch.pictures.device)
-        self._weights = torch.zeros(len(plan.weights), device=batch.pictures.device)
+        self._boxes = plan.boxes.to(batch.images.device)
+        self._weights = torch.zeros(len(plan.weights), device=batch.images.device)
         weights = dict(zip(plan.weights, self._weights.unbind(), strict=True))
         self._plan = Plan(weights, self._boxes, plan.encoder_learns)
         self._half: FirstHalf | None = None

@@ -71,7 +71,7 @@ def _load_pretrained(networks: Networks, path: Path) -> None:
                 )
             own[name] = given.to(own[name].dtype)
         network.load_state_dict(own)
-    networks.averaged.load_state_dict(networks.generator.state_dict())
+    networks.generator_ema.load_state_dict(networks.generator.state_dict())
 
 
 def _by_part(networks: Networks) -> dict[str, nn.Module]:
@@ -79,7 +79,7 @@ def _by_part(networks: Networks) -> dict[str, nn.Module]:
 
 
 def ship(run: Path, path: Path) -> None:
-    """Write the pretrained generator file of a finished run: float16, the averaged generator's weights."""
+    """Write the pretrained generator file of a finished run: float16, the EMA generator's weights."""
     from safetensors.torch import save_file
 
     content = checkpoints.load(run / "checkpoints" / "last.pt", checkpoints.DGNET)

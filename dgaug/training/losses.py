@@ -39,9 +39,9 @@ def partners(rows: Tensor) -> Tensor:
     return rows.roll(rows.shape[0] // SIDES, dims=0)
 
 
-def reconstruction(picture: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute error of pictures or codes, both sides added."""
-    return SIDES * functional.l1_loss(picture.float(), target.float())
+def reconstruction(image: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute error of images or codes, both sides added."""
+    return SIDES * functional.l1_loss(image.float(), target.float())
 
 
 def identification(logits: Tensor, labels: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def identification(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def teacher_divergence(logits: Tensor, soft_label: Tensor) -> Tensor:
-    """KL(soft label || softmax of the logits) summed over classes, mean over pictures, both sides added."""
+    """KL(soft label || softmax of the logits) summed over classes, mean over images, both sides added."""
     return SIDES * functional.kl_div(logits.float().log_softmax(dim=1), soft_label, reduction="batchmean")
 
 
@@ -60,34 +60,34 @@ def patch_error(scores: list[Tensor], target: float) -> Tensor:
 
 
 def discriminator_error(real: list[Tensor], generated: list[Tensor]) -> Tensor:
-    """The discriminator's side: patch scores of real pictures to 1, of generated ones to 0."""
+    """The discriminator's side: patch scores of real images to 1, of generated ones to 0."""
     return patch_error(real, 1) + patch_error(generated, 0)
 
 
-def gradient_penalty(real: list[Tensor], pictures: Tensor) -> Tensor:
-    """R1 (Mescheder et al., 2018): squared gradient norm of each scale's score at the real pictures.
+def gradient_penalty(real: list[Tensor], images: Tensor) -> Tensor:
+    """R1 (Mescheder et al., 2018): squared gradient norm of each scale's score at the real images.
 
-    `pictures` [2B, 3, H, W] must require a gradient and be what `real` was computed from.
+    `images` [2B, 3, H, W] must require a gradient and be what `real` was computed from.
     """
-    penalty = pictures.new_zeros(())
+    penalty = images.new_zeros(())
     for scores in real:
-        (gradient,) = torch.autograd.grad(scores.float().sum(), pictures, create_graph=True)
+        (gradient,) = torch.autograd.grad(scores.float().sum(), images, create_graph=True)
         penalty = penalty + gradient.float().square().sum(dim=(1, 2, 3)).mean()
     return SIDES * penalty
 
 
 def adversarial(generated: list[Tensor]) -> Tensor:
-    """Generator's side: patch scores of generated pictures to 1, doubled as published."""
+    """Generator's side: patch scores of generated images to 1, doubled as published."""
     return 2 * patch_error(generated, 1)
 
 
 class Batch(NamedTuple):
-    """Two batches of B pictures side by side, in the ImageNet-normalised space.
+    """Two batches of B images side by side, in the ImageNet-normalised space.
 
-    pictures and positives [2B, 3, H, W] (another picture of the same identity), labels [2B].
+    images and positives [2B, 3, H, W] (another image of the same identity), labels [2B].
     """
 
-    pictures: Tensor
+    images: Tensor
     positives: Tensor
     labels: Tensor
 
@@ -107,9 +107,9 @@ class Plan(NamedTuple):
 
 
 class Codes(NamedTuple):
-    """Appearance codes [2B, code] of the pictures and of their positives; no gradient reaches them."""
+    """Appearance codes [2B, code] of the images and of their positives; no gradient reaches them."""
 
-    pictures: Tensor
+    images: Tensor
     positives: Tensor
 
 
@@ -127,7 +127,7 @@ class Cut:
 
 
 class Scene(NamedTuple):
-    """Codes of the pictures, AdaIN parameters of their positives too, and what was drawn of them.
+    """Codes of the images, AdaIN parameters of their positives too, and what was drawn of them.
 
     Row k of `fakes` is appearance k on the structure of its partner.
     """
@@ -138,7 +138,7 @@ class Scene(NamedTuple):
     fakes: Cut
 
     def backward(self, parameters: list[Tensor]) -> None:
-        """Pass on what the groups' gradients say of the cuts: from the pictures to the codes to the encoders."""
+        """Pass on what the groups' gradients say of the cuts: from the images to the codes to the encoders."""
         codes = [self.structure, self.adain, self.positive_adain]
         _pass_on([self.fakes], [*parameters, *(cut.leaf for cut in codes)])
         _pass_on(codes, parameters)
@@ -161,27 +161,27 @@ class IterationTerms:
     def codes(self, batch: Batch) -> Codes:
         """Appearance codes of a batch: in one pass, unless batch norm must see each side alone."""
         if self.behaviour.code_statistics == "batch":
-            return Codes(self.appearance_codes(batch.pictures), self.appearance_codes(batch.positives))
-        return Codes(*self.appearance_codes(torch.cat((batch.pictures, batch.positives))).chunk(2))
+            return Codes(self.appearance_codes(batch.images), self.appearance_codes(batch.positives))
+        return Codes(*self.appearance_codes(torch.cat((batch.images, batch.positives))).chunk(2))
 
     @torch.no_grad()
-    def appearance_codes(self, pictures: Tensor) -> Tensor:
-        """Appearance codes [2B, code] of pictures, which teach nothing."""
-        return torch.cat([self.networks.appearance(side).appearance for side in self._code_batches(pictures)])
+    def appearance_codes(self, images: Tensor) -> Tensor:
+        """Appearance codes [2B, code] of images, which teach nothing."""
+        return torch.cat([self.networks.appearance(side).appearance for side in self._code_batches(images)])
 
-    def draw(self, batch: Batch, codes: Codes) -> Scene:
+    def generate(self, batch: Batch, codes: Codes) -> Scene:
         """Encode, and draw every appearance on its partner's structure."""
         generator = self.networks.generator
-        structure = Cut.of(generator.structure(batch.pictures))
-        adain, positive_adain = Cut.of(generator.adain(codes.pictures)), Cut.of(generator.adain(codes.positives))
+        structure = Cut.of(generator.structure(batch.images))
+        adain, positive_adain = Cut.of(generator.adain(codes.images)), Cut.of(generator.adain(codes.positives))
         fakes = Cut.of(generator.decoder(partners(structure.leaf), adain.leaf))
         return Scene(structure, adain, positive_adain, fakes)
 
-    def discriminator(self, pictures: Tensor, fakes: Tensor) -> Iterator[Terms]:
-        """Groups of the discriminator: of generated pictures, then of real ones with their gradient penalty."""
+    def discriminator(self, images: Tensor, fakes: Tensor) -> Iterator[Terms]:
+        """Groups of the discriminator: of generated images, then of real ones with their gradient penalty."""
         critic = self.networks.discriminator
         yield {"discriminator": patch_error(critic(fakes), 0)}
-        real = pictures.detach().requires_grad_(self.penalised)
+        real = images.detach().requires_grad_(self.penalised)
         scores = critic(real)
         terms = {"discriminator": patch_error(scores, 1)}
         if self.penalised:
@@ -192,7 +192,7 @@ class IterationTerms:
         """Groups of generator and appearance encoder: every term that has a weight."""
         fakes, wanted = scene.fakes.leaf, plan.weights.keys()
         if wanted & {"identification", "real_fine"}:
-            prim, fine = self._live_logits(erase(batch.pictures, plan.boxes[0]))
+            prim, fine = self._live_logits(erase(batch.images, plan.boxes[0]))
             yield {
                 "identification": identification(prim, batch.labels),
                 "real_fine": identification(fine, batch.labels),
@@ -206,7 +206,7 @@ class IterationTerms:
             seen = self._frozen_appearance(fakes)
             yield {
                 "generated_identity": identification(seen.logits[0], batch.labels),
-                "appearance_code": reconstruction(seen.appearance, codes.pictures),
+                "appearance_code": reconstruction(seen.appearance, codes.images),
             }
         if not wanted.isdisjoint(STRUCTURE_TERMS):
             structure = self._seen_structure(fakes, encoder_learns=plan.encoder_learns)
@@ -215,7 +215,7 @@ class IterationTerms:
             }
             if "cycle" in wanted:
                 cycle = self.networks.generator(partners(structure), seen.appearance.detach())
-                terms["cycle"] = reconstruction(cycle, batch.pictures)
+                terms["cycle"] = reconstruction(cycle, batch.images)
             yield terms
         if self.networks.teacher is not None and "teacher" in wanted:
             soft_label = self._soft_labels(fakes.detach())
@@ -227,13 +227,13 @@ class IterationTerms:
         for name, adain in (("reconstruction", scene.adain), ("same_identity", scene.positive_adain)):
             if name in wanted:
                 drawn = self.networks.generator.decoder(scene.structure.leaf, adain.leaf)
-                yield {name: reconstruction(drawn, batch.pictures)}
+                yield {name: reconstruction(drawn, batch.images)}
 
-    def _live_logits(self, pictures: Tensor) -> list[Tensor]:
+    def _live_logits(self, images: Tensor) -> list[Tensor]:
         """Class scores [2B, C] of each head, learning; each side is a batch of its own for batch norm."""
         encoder, statistics = self.networks.appearance, self.behaviour.appearance_statistics
         training_mode(encoder, statistics=statistics)
-        sides = pictures.chunk(SIDES) if statistics == "batch" else (pictures,)
+        sides = images.chunk(SIDES) if statistics == "batch" else (images,)
         return [torch.cat(heads) for heads in zip(*(encoder(side).logits for side in sides), strict=True)]
 
     @cached_property
@@ -265,8 +265,8 @@ class IterationTerms:
         prim = torch.cat([side.logits[0] for side in seen])
         return ReidOutput((prim,), (), torch.cat([side.appearance for side in seen]))
 
-    def _code_batches(self, pictures: Tensor) -> tuple[Tensor, ...]:
+    def _code_batches(self, images: Tensor) -> tuple[Tensor, ...]:
         """Put the encoder in the mode that gives codes; the batches that it sees."""
         batch_statistics = self.behaviour.code_statistics == "batch"
         self.networks.appearance.train(batch_statistics)
-        return pictures.chunk(SIDES) if batch_statistics else (pictures,)
+        return images.chunk(SIDES) if batch_statistics else (images,)

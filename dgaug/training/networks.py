@@ -21,10 +21,10 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 @dataclass
 class Networks:
-    """The networks of a run; `teacher` is None when nothing is fed back, `averaged` is the EMA of the generator."""
+    """The networks of a run; `teacher` is None when nothing is fed back, `generator_ema` is its EMA."""
 
     generator: Generator
-    averaged: Generator
+    generator_ema: Generator
     appearance: ReidNetwork
     discriminator: Discriminator
     teacher: AnyReidNetwork | None = None
@@ -43,7 +43,7 @@ class Networks:
         """What a checkpoint holds, by name; the teacher has a file of its own."""
         return {
             "generator": self.generator,
-            "averaged": self.averaged,
+            "averaged": self.generator_ema,
             "appearance": self.appearance,
             "discriminator": self.discriminator,
         }
@@ -54,9 +54,9 @@ def build_networks(settings: Settings, classes: int, *, weights: str | None = No
     model, size = settings.model, settings.data.image_size
     appearance = appearance_network(settings, classes, weights=weights)
     generator = Generator(size, appearance.code_length, model.width)
-    averaged = copy.deepcopy(generator).requires_grad_(False)
-    averaged.compute_as(settings.behaviour.arithmetic)
-    return Networks(generator, averaged, appearance, Discriminator(size, model.width))
+    generator_ema = copy.deepcopy(generator).requires_grad_(False)
+    generator_ema.compute_as(settings.behaviour.arithmetic)
+    return Networks(generator, generator_ema, appearance, Discriminator(size, model.width))
 
 
 def frozen_state(network: nn.Module) -> dict[str, Tensor]:

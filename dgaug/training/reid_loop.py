@@ -25,8 +25,8 @@ from dgaug.progress import Progress, silent
 from dgaug.seeding import draws, seed_torch
 from dgaug.settings import DataSettings, ReidSettings
 from dgaug.training import schedule
-from dgaug.training.augmentation import draw_boxes, erase, shifted
-from dgaug.training.batches import LabelledPictures, TrainingPictures, endless_batches
+from dgaug.training.augmentation import erase, sample_boxes, shifted
+from dgaug.training.batches import LabelledImages, TrainingImages, endless_batches
 from dgaug.training.divergence import broken_weights, divergence, shown_images
 from dgaug.training.reid_losses import Feed, GeneratedBatch, ReidTerms, term_weights
 from dgaug.training.sampling import WHOLE, OrderedBatches, Share, order_of
@@ -40,13 +40,13 @@ class ReidJob:
         architecture: arguments of `ReidNetwork`.
         class_names: of its classes, where they are more than the identities.
         weights: of the backbone, see `create_backbone`.
-        feed: generated pictures, or None for real ones only.
+        feed: generated images, or None for real ones only.
         precision: fp32 or bf16.
         phase: names the random streams, so that a teacher and a later model do not share them.
         title: what the progress shows.
     """
 
-    pictures: LabelledPictures
+    images: LabelledImages
     settings: ReidSettings
     data: DataSettings
     architecture: Mapping[str, Any]
@@ -68,23 +68,23 @@ def train_reid_network(
     progress: Progress = silent,
     on_log: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> None:
-    """Train, or go on with, the network whose checkpoint is `path`; a complete one is left as it is.
+    """Train, or resume training of, the network whose checkpoint is `path`; a complete one is left as it is.
 
-    The first process writes and talks.
+    Rank 0 writes and logs.
 
     Raises:
         DgaugError: a loss is not finite.
         Interrupted: a signal arrived; the state was saved beside `path`.
     """
     if path.is_file():
-        processes.wait()
+        processes.barrier()
         return
     seed_torch(f"{job.phase}: weights", job.seed)
     network = ReidNetwork(**job.architecture, weights=job.weights).to(processes.device)
     optimizer = _optimizer(network, job.settings)
     state_path = path.with_name(f"{path.stem}.state.pt")
     start = _resume(state_path, network, optimizer)
-    share = Share(processes.index, processes.count, job.settings.accumulation)
+    share = Share(processes.rank, processes.world_size, job.settings.accumulation)
     batches = _real_batches(job, start, share, processes.device)
     with closing(batches), ahead_of(job.feed, processes.device) as feed, stop_requests() as stop:
         loop = _Loop(replace(job, feed=feed), network, optimizer, processes=processes, share=share)
@@ -93,11 +93,11 @@ def train_reid_network(
         for iteration in range(start, total):
             waiting.append(loop.step([next(batches) for _ in range(job.settings.accumulation)], iteration))
             done = iteration + 1
-            stop.signal_number = processes.largest(stop.signal_number or 0) or None
+            stop.signal_number = processes.max(stop.signal_number or 0) or None
             saved = bool(stop) or done % save_every == 0
             if saved or done % read_every == 0 or done == total:
                 read = _read(waiting, job)
-                if processes.first:
+                if processes.is_rank_zero:
                     progress(job.title, done, total, {"loss": read[-1]["total"]})
                     if on_log:
                         for terms, values in zip(waiting, read, strict=True):
@@ -107,13 +107,13 @@ def train_reid_network(
                         _save_state(state_path, network, optimizer, done)
                 waiting = []
             stop.leave()
-    if processes.first:
+    if processes.is_rank_zero:
         _require_finite(job, network, job.settings.iterations - 1)
-        names = list(job.class_names or job.pictures.class_names)
-        content = checkpoints.reid_content(network, job.architecture, names, job.pictures.image_size)
+        names = list(job.class_names or job.images.class_names)
+        content = checkpoints.reid_content(network, job.architecture, names, job.images.image_size)
         checkpoints.save(path, content)
         state_path.unlink(missing_ok=True)
-    processes.wait()
+    processes.barrier()
 
 
 @contextmanager
@@ -171,11 +171,11 @@ def _real_batches(
     return endless_batches(dataset, job.data.workers, sampler, device)
 
 
-def _shown(job: ReidJob, *, start: int, share: Share) -> tuple[TrainingPictures, OrderedBatches]:
+def _shown(job: ReidJob, *, start: int, share: Share) -> tuple[TrainingImages, OrderedBatches]:
     """The real images that training sees, and in which order."""
-    order = order_of(job.settings, job.pictures.labels)
+    order = order_of(job.settings, job.images.labels)
     sampler = OrderedBatches(order, job.settings.batch_size, phase=job.phase, seed=job.seed, start=start, share=share)
-    return TrainingPictures(job.pictures, pad=job.data.pad, positives=False), sampler
+    return TrainingImages(job.images, pad=job.data.pad, positives=False), sampler
 
 
 def _diverged(job: ReidJob, iteration: int, reason: str) -> DgaugError:
@@ -209,15 +209,15 @@ def _read_every(device: torch.device) -> int:
 
 def _read(waiting: list[_Terms], job: ReidJob) -> list[dict[str, float]]:
     """The terms of some iterations; the host waits once for all. DgaugError where training has diverged."""
-    found = []
+    losses = []
     values = torch.cat([terms.values for terms in waiting]).tolist() if waiting else []
     for terms in waiting:
         read, values = values[: len(terms.names)], values[len(terms.names) :]
-        found.append(dict(zip(terms.names, read, strict=True)))
-        reason = divergence(found[-1])
+        losses.append(dict(zip(terms.names, read, strict=True)))
+        reason = divergence(losses[-1])
         if reason is not None:
             raise _diverged(job, terms.iteration, reason)
-    return found
+    return losses
 
 
 class _Loop:
@@ -244,36 +244,36 @@ class _Loop:
         job, settings = self.job, self.job.settings
         self._set_rates(iteration)
         rng = draws(f"{job.phase}: erasing", job.seed, iteration)
-        boxes = draw_boxes(settings.batch_size, job.pictures.image_size, settings.erasing, rng)
+        boxes = sample_boxes(settings.batch_size, job.images.image_size, settings.erasing, rng)
         weights = term_weights(settings, iteration)
         generated = self._generated(job.feed, iteration) if job.feed is not None and weights["teacher"] > 0 else None
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        found = []
-        for turn, ((pictures,), labels) in enumerate(batches):
-            seed_torch(f"{job.phase}: dropout", job.seed, iteration, self.share.index * self.share.turns + turn)
+        losses = []
+        for turn, ((images,), labels) in enumerate(batches):
+            seed_torch(f"{job.phase}: dropout", job.seed, iteration, self.share.rank * self.share.turns + turn)
             mine = [boxes[place] for place in self.share.rows(settings.batch_size, turn)]
             with self.processes.averaging(self.terms, now=turn + 1 == len(batches)):
                 with torch.autocast(labels.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
-                    terms = self.terms(erase(pictures, mine), labels, self._part(generated, turn))
+                    terms = self.terms(erase(images, mine), labels, self._part(generated, turn))
                 total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
                 torch.autograd.backward(total / len(batches))
-            found.append(torch.stack([*terms.values(), total]).detach())
-        values = self.processes.mean(torch.stack(found).mean(dim=0))
+            losses.append(torch.stack([*terms.values(), total]).detach())
+        values = self.processes.mean(torch.stack(losses).mean(dim=0))
         self.optimizer.step()
         self.processes.average_statistics(self.network)
         return _Terms(iteration, [*terms, "total"], values)
 
     def _generated(self, feed: Feed, iteration: int) -> GeneratedBatch:
-        """The generated batch of an iteration, mirrored, shifted and erased as real pictures are."""
+        """The generated batch of an iteration, mirrored, shifted and erased as real images are."""
         job, batch = self.job, feed(iteration)
         rng = draws(f"{job.phase}: generated", job.seed, iteration)
-        pictures = shifted(batch.pictures, job.data.pad, rng)
-        boxes = draw_boxes(len(pictures), job.pictures.image_size, job.settings.erasing, rng)
-        return replace(batch, pictures=erase(pictures, boxes))
+        images = shifted(batch.images, job.data.pad, rng)
+        boxes = sample_boxes(len(images), job.images.image_size, job.settings.erasing, rng)
+        return replace(batch, images=erase(images, boxes))
 
     def _part(self, generated: GeneratedBatch | None, turn: int) -> GeneratedBatch | None:
-        return None if generated is None else generated.part(self.share.rows(len(generated.pictures), turn))
+        return None if generated is None else generated.part(self.share.rows(len(generated.images), turn))
 
     def _set_rates(self, iteration: int) -> None:
         settings = self.job.settings

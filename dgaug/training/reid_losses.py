@@ -47,7 +47,7 @@ def metric_loss(name: str) -> MetricLoss:
 
 
 def batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:
-    """Triplet loss of the furthest picture of the same identity and the nearest of another, mean of those above 0.
+    """Triplet loss of the furthest image of the same identity and the nearest of another, mean of those above 0.
 
     That of pytorch-metric-learning with its miner, without choosing rows: for that the host would wait for a GPU.
     """
@@ -56,22 +56,22 @@ def batch_hard_triplet(features: Tensor, labels: Tensor) -> Tensor:
     itself = torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     furthest = apart.masked_fill(~same | itself, -torch.inf).amax(dim=1)
     nearest = apart.masked_fill(same, torch.inf).amin(dim=1)
-    violations = (furthest - nearest + TRIPLET_MARGIN).clamp(min=0)  # 0 where there is no such picture
+    violations = (furthest - nearest + TRIPLET_MARGIN).clamp(min=0)  # 0 where there is no such image
     return violations.sum() / (violations > 0).sum().clamp(min=1)
 
 
 @dataclass(frozen=True)
 class GeneratedBatch:
-    """Generated pictures for training.
+    """Generated images for training.
 
     Attributes:
-        pictures: normalised [S, 3, H, W].
+        images: normalised [S, 3, H, W].
         targets: soft labels [S, C].
         structure_labels: the structure donors' classes [S].
-        weights: what each picture counts [S]; a real one counts 1.
+        weights: what each image counts [S]; a real one counts 1.
     """
 
-    pictures: Tensor
+    images: Tensor
     targets: Tensor
     structure_labels: Tensor
     weights: Tensor
@@ -79,7 +79,7 @@ class GeneratedBatch:
     def part(self, rows: range) -> GeneratedBatch:
         """Some rows."""
         part = slice(rows.start, rows.stop)
-        return GeneratedBatch(self.pictures[part], self.targets[part], self.structure_labels[part], self.weights[part])
+        return GeneratedBatch(self.images[part], self.targets[part], self.structure_labels[part], self.weights[part])
 
     def to(self, device: torch.device) -> GeneratedBatch:
         """The same on a device."""
@@ -99,9 +99,9 @@ class ReidTerms(nn.Module):
         self.feeding = settings if isinstance(settings, FeedSettings) else FeedSettings()
         self._metric = None if self.feeding.metric == "none" else metric_loss(self.feeding.metric)
 
-    def forward(self, pictures: Tensor, labels: Tensor, generated: GeneratedBatch | None) -> dict[str, Tensor]:
-        """Terms of real pictures [B, 3, H, W] with labels [B], and of generated ones."""
-        heads = self.network(pictures).heads
+    def forward(self, images: Tensor, labels: Tensor, generated: GeneratedBatch | None) -> dict[str, Tensor]:
+        """Terms of real images [B, 3, H, W] with labels [B], and of generated ones."""
+        heads = self.network(images).heads
         names = ("identification", "real_fine")
         terms = {name: self._identification(head.parts, labels) for name, head in zip(names, heads, strict=False)}
         if self._metric is not None:
@@ -110,11 +110,11 @@ class ReidTerms(nn.Module):
 
     def _identification(self, parts: Sequence[Tensor], labels: Tensor) -> Tensor:
         smoothing = self.feeding.label_smoothing
-        found = [functional.cross_entropy(one.float(), labels, label_smoothing=smoothing) for one in parts]
-        return torch.stack(found).mean()
+        losses = [functional.cross_entropy(one.float(), labels, label_smoothing=smoothing) for one in parts]
+        return torch.stack(losses).mean()
 
     def _generated(self, generated: GeneratedBatch) -> dict[str, Tensor]:
-        heads = self.network(generated.pictures).heads
+        heads = self.network(generated.images).heads
         terms = {"teacher": torch.stack([_divergence(part, generated) for part in heads[0].parts]).mean()}
         if len(heads) > 1:
             fine = functional.cross_entropy(heads[1].parts[0].float(), generated.structure_labels, reduction="none")
@@ -129,7 +129,7 @@ def _divergence(logits: Tensor, generated: GeneratedBatch) -> Tensor:
 
 
 def term_weights(settings: ReidSettings, iteration: int) -> dict[str, float]:
-    """Weights by term: the published ones, the fine head on real pictures from the start."""
+    """Weights by term: the published ones, the fine head on real images from the start."""
     if not isinstance(settings, FeedSettings):
         return {"identification": 1.0}
     start, length = (share * settings.iterations for share in (settings.ramp_start, settings.ramp_length))

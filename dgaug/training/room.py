@@ -33,10 +33,10 @@ def require_room(
     """
     if not _on_a_gpu(processes.device):
         return
-    needed = processes.largest(fewest_turns(trial, plan, processes.count))
+    needed = processes.max(fewest_turns(trial, plan, processes.world_size))
     if needed == plan.accumulation:
         return
-    shared = plan.batch_size // processes.count
+    shared = plan.batch_size // processes.world_size
     asked, sides = shared // plan.accumulation, "" if isinstance(plan, ReidSettings) else " on each side"
     head = f"{_described(processes.device)} has too little memory for {section}: {asked} images{sides} at a time do"
     if needed > plan.batch_size:

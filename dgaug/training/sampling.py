@@ -1,4 +1,4 @@
-"""Which pictures a batch holds: an order that is a function of the iteration, shared by processes."""
+"""Which images a batch holds: an order that is a function of the iteration, shared by processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dgaug.seeding import Key, draws, key
 from dgaug.settings import ReidSettings, ScheduleSettings
 
 SMALLEST_BATCH = 2
-"""Batch norm needs two pictures."""
+"""Batch norm needs two images."""
 
 Rows = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Order = Callable[[np.random.Generator], Rows]
@@ -28,20 +28,20 @@ def shuffled(rows: int) -> Order:
 
 
 def balanced(labels: Tensor, per_identity: int) -> Order:
-    """Identities equally often, `per_identity` pictures of one after the other (P x K batches, Hermans et al., 2017).
+    """Identities equally often, `per_identity` images of one after the other (P x K batches, Hermans et al., 2017).
 
-    The pictures of an identity come in shuffled turns; one with fewer pictures shows them again.
+    The images of an identity come in shuffled turns; one with fewer images shows them again.
     """
-    found = labels.numpy()
-    rows_of = [np.flatnonzero(found == label) for label in np.unique(found)]
+    classes = labels.numpy()
+    rows_of = [np.flatnonzero(classes == label) for label in np.unique(classes)]
 
     def order(rng: np.random.Generator) -> Rows:
-        groups = -(-len(found) // per_identity)
+        groups = -(-len(classes) // per_identity)
         laps = -(-groups // len(rows_of))
         turns = np.arange(laps * per_identity).reshape(laps, per_identity)
         shown = [rng.permutation(rows)[turns % len(rows)] for rows in rows_of]
         lapped = [shown[identity][lap] for lap in range(laps) for identity in rng.permutation(len(rows_of))]
-        return np.concatenate(lapped[:groups])[: len(found)]
+        return np.concatenate(lapped[:groups])[: len(classes)]
 
     return order
 
@@ -55,24 +55,25 @@ def order_of(settings: ReidSettings | ScheduleSettings, labels: Tensor) -> Order
 class Share:
     """The part of every batch that one process works on, in `turns` micro-batches (gradient accumulation)."""
 
-    index: int = 0
-    count: int = 1
+    rank: int = 0
+    world_size: int = 1
     turns: int = 1
 
     def rows(self, batch_size: int, turn: int) -> range:
         """Places in a batch of `batch_size`.
 
         Raises:
-            DgaugError: the batch cannot be cut into that many parts of at least two pictures.
+            DgaugError: the batch cannot be cut into that many parts of at least two images.
         """
-        parts = self.count * self.turns
+        parts = self.world_size * self.turns
         size = batch_size // parts
         if batch_size % parts or size < SMALLEST_BATCH:
             raise DgaugError(
-                f"a batch of {batch_size} cannot be shared by {self.count} processes in {self.turns} micro-batches of "
-                f"at least {SMALLEST_BATCH} pictures each; change batch_size, accumulation or the number of processes"
+                f"a batch of {batch_size} cannot be shared by {self.world_size} processes in {self.turns} "
+                f"micro-batches of at least {SMALLEST_BATCH} images each; "
+                "change batch_size, accumulation or the number of processes"
             )
-        first = (self.index * self.turns + turn) * size
+        first = (self.rank * self.turns + turn) * size
         return range(first, first + size)
 
 
@@ -90,23 +91,23 @@ def require_identities(settings: ReidSettings | ScheduleSettings, section: str, 
         part = "a batch" if size == settings.batch_size else "a micro-batch"
         least = 2 * settings.per_identity * (settings.batch_size // size)
         raise DgaugError(
-            f"{part} of {size} with {settings.per_identity} pictures of each identity shows one identity, and nothing "
+            f"{part} of {size} with {settings.per_identity} images of each identity shows one identity, and nothing "
             f"tells identities apart in it; take --set {section}.batch_size={least} or a smaller --set "
             f"{section}.per_identity=..."
         )
 
 
-class Draw(NamedTuple):
-    """Which picture comes next, and the key of everything random about it."""
+class SampledRow(NamedTuple):
+    """Which image comes next, and the key of everything random about it."""
 
     row: int
     key: Key
 
 
-class OrderedBatches(Sampler[list[Draw]]):
+class OrderedBatches(Sampler[list[SampledRow]]):
     """Endless batches in epochs: each epoch an order of its own, the remainder dropped.
 
-    The batch of an iteration depends on (phase, seed, stream, iteration) alone, so a run goes on anywhere, with any
+    The batch of an iteration depends on (phase, seed, stream, iteration) alone, so a run resumes anywhere, with any
     number of processes. With several turns an iteration gives as many micro-batches, one after the other.
     """
 
@@ -130,14 +131,14 @@ class OrderedBatches(Sampler[list[Draw]]):
         self.share = share
         self.places = [share.rows(batch_size, turn) for turn in range(share.turns)]
 
-    def whole(self, iteration: int) -> list[Draw]:
+    def whole(self, iteration: int) -> list[SampledRow]:
         """The batch of an iteration over all shares."""
         batches = OrderedBatches(
             self.order, self.batch_size, phase=self.phase, seed=self.seed, streams=self.streams, start=iteration
         )
         return next(iter(batches))
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampledRow]]:
         iteration = self.start
         orders = self._orders(0)
         rows, epoch = len(orders[0]), 0
@@ -152,7 +153,7 @@ class OrderedBatches(Sampler[list[Draw]]):
                             epoch = position // length
                             orders = self._orders(epoch)
                         augment = key(f"{self.phase}: augment", self.seed, stream, position)
-                        batch.append(Draw(int(orders[stream][position % length]), augment))
+                        batch.append(SampledRow(int(orders[stream][position % length]), augment))
                 yield batch
             iteration += 1
 

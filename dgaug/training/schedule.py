@@ -1,6 +1,6 @@
 """Everything that changes with the iteration, as functions of it alone (method: schedules).
 
-Nothing here has a state, so a resumed run is where it was.
+Pure functions of the iteration; nothing to restore on resume.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def weights(loss: LossSettings, schedule: ScheduleSettings, iteration: int) -> d
     """Weights by term at an iteration; a term without weight is absent.
 
     As published, a ramped term enters one iteration after its weight left zero, and the fine term on real
-    pictures uses the weight of the iteration before.
+    images uses the weight of the iteration before.
     """
 
     def ramp(maximum: float) -> float:

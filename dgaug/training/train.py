@@ -1,4 +1,4 @@
-"""`dgaug train`: the data, the teacher, then DG-Net, in a run folder that can always go on."""
+"""`dgaug train`: the data, the teacher, then DG-Net, in a run folder that can always be resumed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import PARTS, Run, locked, new_run, newest_run
 from dgaug.settings import Settings, differing, load_settings, parse_settings, setting_texts
 from dgaug.surroundings import as_found
-from dgaug.training.batches import LabelledPictures
+from dgaug.training.batches import LabelledImages
 from dgaug.training.dgnet_loop import Training, train_dgnet
 from dgaug.training.initial_weights import pretrained_path
 from dgaug.training.log import TrainingLog
@@ -69,7 +69,7 @@ def train(
         overrides: the same.
         out: the run folder; None opens the next number under `runs/`.
         teacher: a re-id checkpoint of dgaug to use instead of training one; of several, the soft labels are averaged.
-        resume: go on with the run at `out` (or the newest one) with its own settings.
+        resume: the run at `out` (or the newest one), with its own settings.
         seed: replaces the setting `seed`.
         limit_identities: use only the first so many training identities.
         depth: of 16-bit images: `auto` (the range of the data set becomes black to white) or `full`.
@@ -92,7 +92,7 @@ def train(
         "model.start": "none" if from_scratch else None,
     }
     processes = Processes.here()
-    run = processes.share(Run(Path(out)) if out is not None else newest_run() if resume else None)
+    run = processes.broadcast(Run(Path(out)) if out is not None else newest_run() if resume else None)
     base = config or (None if data else "toy")
     if run is not None and run.config.is_file() and resume and config is None and not force:
         base = run.config
@@ -105,17 +105,17 @@ def train(
     if content is not None and content.levels is not None:
         settings = _with_depth(settings, content.levels)
     if run is None:
-        run = processes.share(new_run(settings.name) if processes.first else Run(Path()))
-    with locked(run.folder, what="run") if processes.first else nullcontext():
-        if processes.first:
+        run = processes.broadcast(new_run(settings.name) if processes.is_rank_zero else Run(Path()))
+    with locked(run.folder, what="run") if processes.is_rank_zero else nullcontext():
+        if processes.is_rank_zero:
             _prepare(run, settings, force=force)
-        processes.wait()
+        processes.barrier()
         content = content or read_data(run.folder / "data", settings.data)
         try:
             with training_math(settings.behaviour, processes.device):
                 _train_in(run, settings, content, processes=processes, progress=progress)
         except Interrupted as stopped:
-            remedy = f"dgaug train --resume --out {run.folder} goes on"
+            remedy = f"dgaug train --resume --out {run.folder} resumes it"
             raise Interrupted(stopped.signal_number, remedy) from None
     return run
 
@@ -146,7 +146,7 @@ def _prepare(run: Run, settings: Settings, *, force: bool) -> None:
         return
     if run.config.is_file() and not run.knows_data():
         run.data_root()  # says which option names the data
-    _draw_embedded_data(run, settings)
+    _write_embedded_data(run, settings)
 
 
 def _checked_before_anything_is_made(
@@ -154,7 +154,7 @@ def _checked_before_anything_is_made(
 ) -> IdentityData | None:
     """Weights, pretrained generator, batches, data and teachers fit; returns the data, None: they will be drawn."""
     for section, plan in (("schedule", settings.schedule), ("teacher", settings.teacher)):
-        require_identities(plan, section, Share(processes.index, processes.count, plan.accumulation))
+        require_identities(plan, section, Share(processes.rank, processes.world_size, plan.accumulation))
     if not resumed:
         create_backbone(settings.model.backbone, weights=settings.model.weights)
         pretrained_path(settings.model.start)
@@ -163,7 +163,7 @@ def _checked_before_anything_is_made(
         _require_room(settings, settings.toy.identities, judges, processes, resumed=resumed)
         return None
     reading = _with_depth(settings, "full").data if begun and settings.data.depth == "auto" else settings.data
-    data = read_data(Path(settings.data.root), reading, progress=progress if processes.first else silent)
+    data = read_data(Path(settings.data.root), reading, progress=progress if processes.is_rank_zero else silent)
     for judge in judges:
         judge.require(class_names(data.splits["train"]), settings.data.image_size, source=settings.data.root)
     _require_room(settings, len(class_names(data.splits["train"])), judges, processes, resumed=resumed)
@@ -186,9 +186,9 @@ def _require_room(
 
 
 def _refuse_other_folder(run: Run) -> None:
-    found = {item.name for item in run.folder.iterdir() if not item.name.startswith(".")} - _BEFORE_CONFIG
-    if found and not run.config.is_file():
-        raise DgaugError(f"{run.folder} exists and is not a run folder (it holds {min(found)}); choose another --out")
+    names = {item.name for item in run.folder.iterdir() if not item.name.startswith(".")} - _BEFORE_CONFIG
+    if names and not run.config.is_file():
+        raise DgaugError(f"{run.folder} exists and is not a run folder (it holds {min(names)}); choose another --out")
 
 
 def _clear(run: Run) -> None:
@@ -208,11 +208,11 @@ def _refuse_other_settings(run: Run, settings: Settings) -> None:
     if changed:
         raise DgaugError(
             f"{run.folder} was made with other settings ({'; '.join(changed[:3])}"
-            f"{', ...' if len(changed) > 3 else ''}); --resume goes on with its own, --force starts over"
+            f"{', ...' if len(changed) > 3 else ''}); --resume keeps its own, --force starts over"
         )
 
 
-def _draw_embedded_data(run: Run, settings: Settings) -> None:
+def _write_embedded_data(run: Run, settings: Settings) -> None:
     toy = settings.toy
     write_toy(
         run.folder / "data",
@@ -225,25 +225,25 @@ def _draw_embedded_data(run: Run, settings: Settings) -> None:
 
 
 def _train_in(run: Run, settings: Settings, data: IdentityData, *, processes: Processes, progress: Progress) -> None:
-    if processes.first:
+    if processes.is_rank_zero:
         _record(run, settings, data)
-    processes.wait()
+    processes.barrier()
     start = _reached(run, settings)
     if start >= settings.schedule.iterations:
         _log.info("already complete: %s", run.folder)
         return
-    pictures = LabelledPictures.of(data, settings.data.image_size)
-    log = TrainingLog(run.log, start=start) if processes.first else None
+    images = LabelledImages.of(data, settings.data.image_size)
+    log = TrainingLog(run.log, start=start) if processes.is_rank_zero else None
     try:
-        judge = _teacher(run, settings, pictures, processes=processes, progress=progress, log=log)
-        train_dgnet(Training(run, settings, pictures, judge), processes=processes, progress=progress, log=log)
+        judge = _teacher(run, settings, images, processes=processes, progress=progress, log=log)
+        train_dgnet(Training(run, settings, images, judge), processes=processes, progress=progress, log=log)
     finally:
         if log:
             log.close()
 
 
 def _record(run: Run, settings: Settings, data: IdentityData) -> None:
-    """Begin the run, or see that it goes on with the same data; where they lie, and free settings, may change."""
+    """Begin the run, or see that it resumes with the same data; where they lie, and free settings, may change."""
     inside = data.source.resolve() == (run.folder / "data").resolve()
     now = described(data) | ({"root": "data"} if inside else {})
     if not run.config.is_file():
@@ -278,21 +278,21 @@ def _reached(run: Run, settings: Settings) -> int:
 def _teacher(
     run: Run,
     settings: Settings,
-    pictures: LabelledPictures,
+    images: LabelledImages,
     *,
     processes: Processes,
     progress: Progress,
     log: TrainingLog | None,
 ) -> ReidModel:
     given = [Path(path) for path in settings.teacher.checkpoints]
-    if given and processes.first and not run.teacher.is_file():
+    if given and processes.is_rank_zero and not run.teacher.is_file():
         checkpoints.copy_teachers(given, run.teacher)
-    processes.wait()
+    processes.barrier()
     job = ReidJob(
-        pictures,
+        images,
         settings.teacher,
         settings.data,
-        teacher_architecture(settings, len(pictures.class_names)),
+        teacher_architecture(settings, len(images.class_names)),
         weights=settings.model.weights,
         seed=settings.seed,
         precision=settings.behaviour.precision,
@@ -307,5 +307,5 @@ def _teacher(
         job, run.teacher, processes=processes, save_every=settings.checkpoint.every, progress=progress, on_log=on_log
     )
     teacher = checkpoints.load_reid(run.teacher)
-    teacher.require(pictures.class_names, pictures.image_size, source=str(run.folder))
+    teacher.require(images.class_names, images.image_size, source=str(run.folder))
     return teacher

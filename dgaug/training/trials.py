@@ -25,7 +25,7 @@ _QUICK = {"compile": False, "graphs": False}
 def dgnet_trial(settings: Settings, classes: int, teacher: AnyReidNetwork, processes: Processes) -> Trial:
     """An iteration of DG-Net at the end of its schedule, with every term on, in both branches of the structure term."""
     plan, device = settings.schedule, processes.device
-    size = plan.batch_size // processes.count
+    size = plan.batch_size // processes.world_size
 
     def trial(turns: int) -> None:
         networks = build_networks(settings, classes, weights="none")
@@ -56,7 +56,7 @@ def reid_trial(
     feed: Feed | None = None,
 ) -> Trial:
     """An iteration of a re-id network, with generated images where it is fed."""
-    size, device = settings.batch_size // processes.count, processes.device
+    size, device = settings.batch_size // processes.world_size, processes.device
 
     def trial(turns: int) -> None:
         network = ReidNetwork(**architecture).to(device).train()
@@ -64,12 +64,12 @@ def reid_trial(
         optimizer = torch.optim.SGD(network.parameters(), 0.0, momentum=0.9)
         generated = None if feed is None else feed(0)
         if generated is not None:
-            generated = generated.part(range(-(-len(generated.pictures) // (turns * processes.count))))
+            generated = generated.part(range(-(-len(generated.images) // (turns * processes.world_size))))
         images = torch.randn(size // turns, 3, *image_size, device=device)
         labels = torch.arange(len(images), device=device) // settings.per_identity % network.classes
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            found = terms(images, labels, generated)
-        torch.autograd.backward(torch.stack(list(found.values())).sum())
+            losses = terms(images, labels, generated)
+        torch.autograd.backward(torch.stack(list(losses.values())).sum())
         optimizer.step()
 
     return trial

@@ -29,5 +29,5 @@ def test_the_page_is_made_of_the_results_that_lie_there(performance_page: Module
 
 
 def test_rates_and_times_are_compared_the_right_way_round(performance_page: ModuleType) -> None:
-    assert performance_page.Claim("", "", 10.0, 40.0, "pictures/s").times == 4
+    assert performance_page.Claim("", "", 10.0, 40.0, "images/s").times == 4
     assert performance_page.Claim("", "", 10.0, 40.0, "s").times == 0.25

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 from PIL import Image
-from tiny_run import PICTURES, RunCommand, signal_when, start_process
+from tiny_run import IMAGES, RunCommand, signal_when, start_process
 
 from dgaug.data.layouts import open_data
 from dgaug.runs import Run
@@ -23,7 +23,7 @@ from dgaug.synthesis.job import synthesize
 
 @pytest.fixture(scope="module")
 def raw_store(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store whose pictures an export must encode, which takes a moment."""
+    """A store whose images an export must encode, which takes a moment."""
     path = tmp_path_factory.mktemp("raw") / "store"
     synthesize(tiny_run.folder, codec="raw", out=path)
     return path
@@ -31,46 +31,44 @@ def raw_store(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_export_is_a_data_set_for_data_check(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     command = ("export", tiny_run.store, "--to", "folders", "--out", tmp_path / "out", "--json")
-    said = json.loads(dgaug(*command).out)
-    assert (said["pictures"], said["labels"], said["already_complete"]) == (PICTURES**2, "soft", False)
+    output = json.loads(dgaug(*command).out)
+    assert (output["pictures"], output["labels"], output["already_complete"]) == (IMAGES**2, "soft", False)
     checked = dgaug("data", "check", tmp_path / "out", "--json")
     assert checked.code == 0
     report = json.loads(checked.out)
     assert report["layout"] == "market1501"
     train = report["splits"]["train"]
-    assert (train["images"], train["identities"], train["cameras"], train["damaged"]) == (PICTURES**2, 6, 3, 0)
+    assert (train["images"], train["identities"], train["cameras"], train["damaged"]) == (IMAGES**2, 6, 3, 0)
     assert json.loads(dgaug(*command).out)["already_complete"]
 
 
-def test_a_store_of_codes_is_exported_as_the_pictures_it_draws(
-    tiny_run: Run, tmp_path: Path, dgaug: RunCommand
-) -> None:
+def test_a_store_of_codes_is_exported_as_the_images_it_draws(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     synthesize(tiny_run.folder, pairs="random:50", codec="codes", out=tmp_path / "store")
     assert dgaug("export", tmp_path / "store", "--to", "folders", "--out", tmp_path / "out").code == 0
     drawn, records = open_store(tmp_path / "store"), open_data(tmp_path / "out").splits["train"]
     assert len(records) == 50
     for record in records:
-        picture = drawn[int(record.path.split("_")[-2])].picture
-        expected = encode(picture, codec="jpeg", quality=QUALITY)
+        image = drawn[int(record.path.split("_")[-2])].image
+        expected = encode(image, codec="jpeg", quality=QUALITY)
         assert (tmp_path / "out" / record.path).read_bytes() == expected
 
 
-def test_a_killed_export_goes_on_to_the_same_bytes(raw_store: Path, tmp_path: Path, dgaug: RunCommand) -> None:
+def test_a_killed_export_resumes_to_the_same_bytes(raw_store: Path, tmp_path: Path, dgaug: RunCommand) -> None:
     out = tmp_path / "out"
     process = start_process("export", raw_store, "--to", "folders", "--out", out)
     assert signal_when(process, out / "bounding_box_train.part", signal.SIGKILL).code == -signal.SIGKILL
     assert not (out / "bounding_box_train").exists()
     assert dgaug("export", raw_store, "--to", "folders", "--out", out).code == 0
     export_store(raw_store, to="folders", out=tmp_path / "undisturbed")
-    found, expected = (
+    result, expected = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         for folder in (out, tmp_path / "undisturbed")
     )
-    assert found == expected
+    assert result == expected
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_export_ends_with_its_signal_and_goes_on(
+def test_an_interrupted_export_ends_with_its_signal_and_resumes(
     raw_store: Path, tmp_path: Path, dgaug: RunCommand, number: int
 ) -> None:
     out = tmp_path / "out"
@@ -100,10 +98,10 @@ def test_a_csv_counts_pairs(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) ->
         ("export {store} --to csv --labels hard --out out", "unknown label policy 'hard'"),
         ("export {store} --to csv --identity new --out out", "--to folders"),
         ("interpolate a.png", "Missing argument 'SECOND'"),
-        ("interpolate a.png gone.png --run {run}", "gone.png: damaged picture (no such file)"),
+        ("interpolate a.png gone.png --run {run}", "gone.png: damaged image (no such file)"),
         ("interpolate a.png a.png --run {run} --out a.png", "a.png is already there"),
         ("interpolate a.png a.png --run {run} --steps 1", "1 is not in the range"),
-        ("grid --run {run} --appearance gone.png --count 2 --out out.png", "gone.png: damaged picture (no such file)"),
+        ("grid --run {run} --appearance gone.png --count 2 --out out.png", "gone.png: damaged image (no such file)"),
         ("grid --run {run} --out a.png", "a.png is already there"),
         ("swap a.png a.png --run {run} --out a.png", "a.png is already there"),
     ],
@@ -117,7 +115,7 @@ def test_wrong_use_is_one_line_and_makes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_pictures_of_anybody_are_drawn_and_named_for_machines(
+def test_images_of_anybody_are_drawn_and_named_for_machines(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dgaug: RunCommand
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -138,10 +136,10 @@ def test_pictures_of_anybody_are_drawn_and_named_for_machines(
 def test_a_grid_is_that_of_one_run_whatever_is_begun_meanwhile(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dgaug: RunCommand
 ) -> None:
-    found = Mock(side_effect=[tiny_run, Run(tmp_path / "begun-meanwhile")])
-    monkeypatch.setattr(draw, "find_run", found)
+    result = Mock(side_effect=[tiny_run, Run(tmp_path / "begun-meanwhile")])
+    monkeypatch.setattr(draw, "find_run", result)
     ended = dgaug("grid", "--count", "2", "--out", tmp_path / "grid.png")
-    assert (ended.code, found.call_count) == (0, 1), ended.err
+    assert (ended.code, result.call_count) == (0, 1), ended.err
 
 
 def test_the_donors_of_a_grid_are_readable_as_data(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:

@@ -78,7 +78,7 @@ def test_an_option_that_several_commands_share_is_declared_once() -> None:
     files = {file.name: list(declarations(file)) for file in Path(__file__).parents[2].glob("cli/*.py")}
     shared = [flag for flag, _ in files.pop("options.py")]
     assert {"--run", "--data", "--out", "--force", "--json"} <= set(shared)
-    again = {(name, flag) for name, found in files.items() for flag, _ in found if flag in shared}
+    again = {(name, flag) for name, result in files.items() for flag, _ in result if flag in shared}
     assert again == {("data.py", "--images-per-identity"), ("data.py", "--cameras")}, "of `data toy`, which makes them"
-    texts = Counter(text for found in files.values() for _, text in found)
+    texts = Counter(text for result in files.values() for _, text in result)
     assert [text for text, count in texts.items() if count > 1] == []

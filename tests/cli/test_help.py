@@ -71,8 +71,8 @@ def test_no_summary_is_cut_or_wrapped(group: click.Group) -> None:
 
 
 def test_the_first_screen_shows_the_four_commands_of_the_main_job(dgaug: RunCommand) -> None:
-    said = dgaug("--help").out
-    places = [said.index(f"dgaug {command}") for command in ("train", "synthesize", "score-fid", "train-reid")]
+    output = dgaug("--help").out
+    places = [output.index(f"dgaug {command}") for command in ("train", "synthesize", "score-fid", "train-reid")]
     assert places == sorted(places)
 
 

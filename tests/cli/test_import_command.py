@@ -45,8 +45,8 @@ def test_every_command_takes_a_run_without_names_and_data_of_its_number(
     assert dgaug("train-reid", "--run", run.folder, "--data", data, *fed).code == 0
     assert dgaug("grid", "--run", run.folder, "--data", data, "--count", "2", "--out", tmp_path / "grid.png").code == 0
     assert (tmp_path / "grid.png").is_file()
-    pictures = sorted((data / "query").iterdir())[:2]
-    assert dgaug("swap", *pictures, "--run", run.folder, "--out", tmp_path / "swap.png").code == 0
+    images = sorted((data / "query").iterdir())[:2]
+    assert dgaug("swap", *images, "--run", run.folder, "--out", tmp_path / "swap.png").code == 0
     assert dgaug("eval-reid", run.checkpoint, "--data", data).code == 0
     config = write_config(tmp_path / "short.yaml", schedule={"iterations": 1})
     trained = ("--config", config, "--out", tmp_path / "trained")

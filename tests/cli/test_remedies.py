@@ -43,5 +43,5 @@ def test_damaged_images_are_left_out_by_the_option_that_the_error_names(
     broken.write_bytes(broken.read_bytes()[:40])
     command = ("eval-reid", tiny_run.teacher, "--data", data)
     assert "`--damaged skip` leaves them out" in dgaug(*command).error()
-    found = dgaug(*command, "--damaged", "skip")
-    assert (found.code, "left out 1 damaged" in found.err) == (0, True)
+    result = dgaug(*command, "--damaged", "skip")
+    assert (result.code, "left out 1 damaged" in result.err) == (0, True)

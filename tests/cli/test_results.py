@@ -50,14 +50,14 @@ def test_json_is_all_that_a_real_process_prints(tiny_run: Run, tmp_path: Path) -
     ended = finish_process(start_cold(*command))
     assert ended.code == 0
     assert only_object(ended.out)["scores"].keys() == {"diversity_dssim"}
-    assert "reading pictures" in ended.err
+    assert "reading images" in ended.err
 
 
 def test_evaluation_prints_tables_or_json(tiny_run: Run, dgaug: RunCommand) -> None:
     command = ("eval-reid", tiny_run.teacher, "--data", tiny_run.data_root())
-    found = only_object(dgaug(*command, "--json").out)
-    assert found.keys() == {"prim", "protocol"}
-    assert found["prim"]["queries"] == 18
+    result = only_object(dgaug(*command, "--json").out)
+    assert result.keys() == {"prim", "protocol"}
+    assert result["prim"]["queries"] == 18
     shown = dgaug(*command)
     assert "sum_valid_queries/mAP" in shown.out
     assert "queries: 18" in shown.err
@@ -118,16 +118,16 @@ def test_presets_are_listed_with_their_purpose_and_a_command_that_uses_them(dgau
 def test_the_embedded_data_can_be_written_checked_and_packed(tmp_path: Path, dgaug: RunCommand) -> None:
     data = tmp_path / "people"
     assert dgaug("data", "toy", data, "--identities", "3", "--images-per-identity", "2", "--size", "64x32").code == 0
-    with Image.open(next((data / "query").iterdir())) as picture:
-        assert picture.size == (32, 64)
+    with Image.open(next((data / "query").iterdir())) as image:
+        assert image.size == (32, 64)
     assert dgaug("data", "pack", data).code == 0
     assert only_object(dgaug("data", "check", data / "manifest.csv", "--json").out)["layout"] == "manifest"
 
 
-def test_grid_and_swap_say_where_the_picture_is(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+def test_grid_and_swap_say_where_the_image_is(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     donors = sorted((tiny_run.data_root() / "query").iterdir())[:2]
     for command in (("grid", "--count", "2"), ("swap", *donors)):
-        ended = dgaug(*command, "--run", tiny_run.folder, "--out", tmp_path / "picture.png")
+        ended = dgaug(*command, "--run", tiny_run.folder, "--out", tmp_path / "image.png")
         assert ended.code == 0
-        assert str(tmp_path / "picture.png") in ended.err.replace("\n", "")
-        (tmp_path / "picture.png").unlink()
+        assert str(tmp_path / "image.png") in ended.err.replace("\n", "")
+        (tmp_path / "image.png").unlink()

@@ -1,4 +1,4 @@
-"""`dgaug score-fid` goes on where it was, never gives a stale figure, and ends bad input in one line."""
+"""`dgaug score-fid` resumes where it was, never gives a stale figure, and ends bad input in one line."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def _no_cached_inception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
 
-def write_pictures(folder: Path, *sizes: tuple[int, int]) -> Path:
-    """One picture of each size (W, H)."""
+def write_images(folder: Path, *sizes: tuple[int, int]) -> Path:
+    """One image of each size (W, H)."""
     random = np.random.default_rng(0)
     folder.mkdir()
     for number, (width, height) in enumerate(sizes):
-        picture = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        picture.save(folder / f"{number}.png")
+        image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        image.save(folder / f"{number}.png")
     return folder
 
 
@@ -60,9 +60,9 @@ def test_other_settings_are_named_and_force_starts_over(tiny_run: Run, tmp_path:
     assert held["protocol"]["name"] == "published"
 
 
-def test_pictures_that_changed_are_no_longer_those_of_the_figure(tmp_path: Path, dgaug: RunCommand) -> None:
-    generated = write_pictures(tmp_path / "generated", *[(32, 64)] * 8)
-    real = write_pictures(tmp_path / "real", *[(32, 64)] * 8)
+def test_images_that_changed_are_no_longer_those_of_the_figure(tmp_path: Path, dgaug: RunCommand) -> None:
+    generated = write_images(tmp_path / "generated", *[(32, 64)] * 8)
+    real = write_images(tmp_path / "real", *[(32, 64)] * 8)
     torch.manual_seed(0)
     save_file(timm.create_model(ENCODER, pretrained=False).state_dict(), tmp_path / "tiny.safetensors")
     encoder = f"{ENCODER}={tmp_path / 'tiny.safetensors'}"
@@ -78,7 +78,7 @@ def test_pictures_that_changed_are_no_longer_those_of_the_figure(tmp_path: Path,
     assert changed > same + 1e-3
 
 
-def test_a_stopped_scoring_goes_on(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+def test_a_stopped_scoring_resumes(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     out = tmp_path / "out"
     command = ("score-fid", "--run", tiny_run.folder, "--metrics", "frechet,diversity")
     killed = signal_when(start_process(*command, "--out", out), out / ".lock", signal.SIGKILL)
@@ -100,29 +100,29 @@ def test_two_writers_do_not_meet(tiny_run: Run, tmp_path: Path, dgaug: RunComman
 
 
 def three(folder: Path) -> None:
-    write_pictures(folder / "generated", *[(32, 64)] * 3)
+    write_images(folder / "generated", *[(32, 64)] * 3)
 
 
-def one_picture(folder: Path) -> None:
-    write_pictures(folder / "generated", (32, 64))
+def one_image(folder: Path) -> None:
+    write_images(folder / "generated", (32, 64))
 
 
 def one_real(folder: Path) -> None:
-    write_pictures(folder / "generated", *[(32, 64)] * 9)
-    write_pictures(folder / "single", (32, 64))
+    write_images(folder / "generated", *[(32, 64)] * 9)
+    write_images(folder / "single", (32, 64))
 
 
 def two_sizes(folder: Path) -> None:
-    write_pictures(folder / "generated", (32, 64), (32, 64), (48, 64))
+    write_images(folder / "generated", (32, 64), (32, 64), (48, 64))
 
 
 def damaged(folder: Path) -> None:
-    path = write_pictures(folder / "generated", *[(32, 64)] * 3) / "1.png"
+    path = write_images(folder / "generated", *[(32, 64)] * 3) / "1.png"
     path.write_bytes(path.read_bytes()[:-30])
 
 
 def damaged_real(folder: Path) -> None:
-    write_pictures(folder / "generated", *[(32, 64)] * 4)
+    write_images(folder / "generated", *[(32, 64)] * 4)
     path = folder / "real" / "2.png"
     path.write_bytes(path.read_bytes()[:-30])
 
@@ -149,16 +149,16 @@ def other_statistics(folder: Path) -> None:
 
 
 BAD = [
-    (one_picture, "real", "frechet", "at least 2 pictures are needed to compare sets, found 1"),
-    (one_real, "single", "frechet", "single: at least 2 pictures are needed to compare sets, found 1"),
+    (one_image, "real", "frechet", "at least 2 images are needed to compare sets, found 1"),
+    (one_real, "single", "frechet", "single: at least 2 images are needed to compare sets, found 1"),
     (two_sizes, "real", "frechet", "of one size, found 64 x 32 (height x width) in 0.png and 64 x 48 in 2.png"),
-    (damaged, "real", "frechet", "1.png: damaged picture"),
-    (damaged_real, "real", "frechet", "2.png: damaged picture"),
+    (damaged, "real", "frechet", "1.png: damaged image"),
+    (damaged_real, "real", "frechet", "2.png: damaged image"),
     (nan_weights, "real", "frechet", "NaN or infinity among the features"),
     (other_inception, "real", "fid", "expected a sha256 that starts with 6726825d"),
     (other_statistics, "real.npz", "frechet", "statistics of 7 numbers from an encoder with unknown weights"),
-    (other_statistics, "real.npz", "duplicates", "needs the pictures of both sides"),
-    (three, "real", "precision", "needs at least 6 pictures on each side, found 3"),
+    (other_statistics, "real.npz", "duplicates", "needs the images of both sides"),
+    (three, "real", "precision", "needs at least 6 images on each side, found 3"),
     (two_sizes, "gone", "frechet", "gone"),
     (three, "real", "frechet,structure", "--metrics structure: needs to know the donors"),
 ]
@@ -174,7 +174,7 @@ def test_bad_input_is_one_line_and_no_figure(
     metrics: str,
     message: str,
 ) -> None:
-    write_pictures(tmp_path / "real", *[(32, 64)] * 4)
+    write_images(tmp_path / "real", *[(32, 64)] * 4)
     torch.manual_seed(0)
     save_file(timm.create_model(ENCODER, pretrained=False).state_dict(), tmp_path / "tiny.safetensors")
     prepare(tmp_path)
@@ -190,14 +190,16 @@ def test_the_side_with_too_few_images_is_named_with_its_count(
     tmp_path: Path, dgaug: RunCommand, metrics: str, least: int, real: int, small: str
 ) -> None:
     for side in ("real", "generated"):
-        write_pictures(tmp_path / side, *[(32, 64)] * (real if side == small else 9))
+        write_images(tmp_path / side, *[(32, 64)] * (real if side == small else 9))
     save_file(timm.create_model(ENCODER, pretrained=False).state_dict(), tmp_path / "tiny.safetensors")
     command = ("score-fid", tmp_path / "generated", "--real", tmp_path / "real", "--metrics", metrics)
-    said = dgaug(*command, "--encoder", f"{ENCODER}={tmp_path / 'tiny.safetensors'}", "--out", tmp_path / "out").error()
-    assert f"at least {least} pictures" in said
-    assert f"found {real}" in said
-    assert str(tmp_path / small) in said
-    assert str(tmp_path / ("generated" if small == "real" else "real")) not in said
+    output = dgaug(
+        *command, "--encoder", f"{ENCODER}={tmp_path / 'tiny.safetensors'}", "--out", tmp_path / "out"
+    ).error()
+    assert f"at least {least} images" in output
+    assert f"found {real}" in output
+    assert str(tmp_path / small) in output
+    assert str(tmp_path / ("generated" if small == "real" else "real")) not in output
 
 
 def test_results_of_earlier_versions_that_recorded_limits_are_still_complete(

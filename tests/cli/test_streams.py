@@ -37,21 +37,21 @@ def code_of(*arguments: str | Path, unread: str) -> tuple[int, str]:
     "arguments", [("config", "show", "toy"), ("completion", "bash"), ("--help",), ("--version",), ("train", "--help")]
 )
 def test_results_that_nobody_reads_end_as_a_broken_pipe_does(arguments: tuple[str, ...]) -> None:
-    code, said = code_of(*arguments, unread="stdout")
-    assert (code, said) == (UNREAD, "")
+    code, output = code_of(*arguments, unread="stdout")
+    assert (code, output) == (UNREAD, "")
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])
 def test_a_table_that_nobody_reads_is_not_damage(people: Path, form: tuple[str, ...]) -> None:
-    code, said = code_of("data", "check", people, *form, unread="stdout")
+    code, output = code_of("data", "check", people, *form, unread="stdout")
     assert code == UNREAD
-    assert "Traceback" not in said
+    assert "Traceback" not in output
 
 
 def test_notes_that_nobody_reads_change_no_exit_code(people: Path, tmp_path: Path, tiny_run: Run) -> None:
-    code, said = code_of("data", "check", people, unread="stderr")
+    code, output = code_of("data", "check", people, unread="stderr")
     assert code == 0
-    assert "train" in said
+    assert "train" in output
     assert code_of("verify", tiny_run.store, unread="stderr") == (0, "")
     assert code_of("verify", tmp_path / "none", unread="stderr") == (2, "")
     image = next(people.glob("bounding_box_train/*.jpg"))
@@ -61,7 +61,7 @@ def test_notes_that_nobody_reads_change_no_exit_code(people: Path, tmp_path: Pat
     assert code_of("data", "check", damaged.parent, unread="stderr")[0] == 1
 
 
-def test_a_job_goes_on_when_nobody_reads_its_notes(tiny_config: Path, tmp_path: Path) -> None:
+def test_a_job_resumes_when_nobody_reads_its_notes(tiny_config: Path, tmp_path: Path) -> None:
     code, _ = code_of("train", "--config", tiny_config, "--out", tmp_path / "run", unread="stderr")
     assert code == 0
     assert (tmp_path / "run/checkpoints/last.pt").is_file()

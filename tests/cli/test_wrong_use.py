@@ -46,7 +46,7 @@ def make_one_identity(here: Path) -> None:
 
 def make_damaged(here: Path) -> None:
     write_toy(here / "people", identities=2, images_per_identity=2, cameras=2)
-    next((here / "people" / "bounding_box_train").iterdir()).write_bytes(b"\xff\xd8\xff half a picture")
+    next((here / "people" / "bounding_box_train").iterdir()).write_bytes(b"\xff\xd8\xff half an image")
 
 
 def nothing(here: Path) -> None:
@@ -75,7 +75,7 @@ WRONG = [
     (
         "train --config toy --set model.backbone=mixer_s16_224",
         nothing,
-        "gives no feature maps for pictures of any size",
+        "gives no feature maps for images of any size",
     ),
     ("train --config market1501", nothing, "model.weights=none"),
     ("train --set model.start=gone.safetensors --out run", nothing, "pretrained generator not found"),
@@ -155,7 +155,7 @@ def test_a_real_process_ends_the_same_way(here: Path) -> None:
         ("train-reid --model vit", "unknown model 'vit'"),
         ("train-reid --set reid.iteration=1", "did you mean 'iterations'"),
         ("grid --count 7", "7 were asked for"),
-        ("swap gone.jpg gone.jpg", "gone.jpg: damaged picture (no such file)"),
+        ("swap gone.jpg gone.jpg", "gone.jpg: damaged image (no such file)"),
     ],
 )
 def test_a_mistake_on_a_finished_run_is_one_line_too(
@@ -196,20 +196,20 @@ def test_a_teacher_of_other_identities_is_refused(here: Path, tiny_run: Run, dga
     write_toy(here / "people", identities=3, images_per_identity=2, cameras=2)
     teacher = ("--teacher", tiny_run.teacher)
     config = write_config(here / "tiny.yaml")
-    said = "the teacher knows 6 identities"
-    assert said in dgaug("train", "--data", "people", "--config", config, *teacher, "--out", "run").error()
+    output = "the teacher knows 6 identities"
+    assert output in dgaug("train", "--data", "people", "--config", config, *teacher, "--out", "run").error()
     assert not (here / "run").exists()
     checkpoint = ("--checkpoint", tiny_run.checkpoint, "--data", "people", "--out", "store")
-    assert said in dgaug("synthesize", *checkpoint, *teacher).error()
+    assert output in dgaug("synthesize", *checkpoint, *teacher).error()
     assert not (here / "store").exists()
 
 
 def test_data_without_queries_are_refused(here: Path, tiny_run: Run, dgaug: RunCommand) -> None:
     shutil.copytree(tiny_run.data_root() / "bounding_box_train", here / "people" / "bounding_box_train")
-    said = "has no query and no gallery split"
+    output = "has no query and no gallery split"
     command = ("train-reid", "--data", "people", "--feed", "none", "--config", tiny_run.config, "--out", "reid")
-    assert said in dgaug(*command).error()
-    assert said in dgaug("eval-reid", tiny_run.teacher, "--data", "people").error()
+    assert output in dgaug(*command).error()
+    assert output in dgaug("eval-reid", tiny_run.teacher, "--data", "people").error()
 
 
 def test_nothing_is_overwritten_without_force(here: Path, dgaug: RunCommand) -> None:

@@ -13,7 +13,7 @@ WriteTree = Callable[[Iterable[str]], Path]
 
 @pytest.fixture
 def write_tree(tmp_path: Path) -> WriteTree:
-    """Write a small real picture, different for every path, at each path below one root."""
+    """Write a small real image, different for every path, at each path below one root."""
 
     def write(paths: Iterable[str]) -> Path:
         root = tmp_path / "set"
@@ -41,5 +41,5 @@ MARKET = (
 
 @pytest.fixture
 def market(write_tree: WriteTree) -> Path:
-    """Eight pictures in the layout of Market-1501."""
+    """Eight images in the layout of Market-1501."""
     return write_tree(MARKET)

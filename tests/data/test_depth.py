@@ -13,7 +13,7 @@ from tiny_run import RunCommand, write_config
 
 from dgaug.data.check import check_data
 from dgaug.data.depth import FULL, find_levels, levels_of, to_eight_bits
-from dgaug.data.images import open_picture
+from dgaug.data.images import open_image
 from dgaug.data.layouts import open_data
 from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError
@@ -38,7 +38,7 @@ def thermal(tmp_path: Path) -> Path:
 
 
 def levels_seen(data_root: Path) -> int:
-    return len(np.unique(np.asarray(open_picture(data_root / "train/anna/0.png"))))
+    return len(np.unique(np.asarray(open_image(data_root / "train/anna/0.png"))))
 
 
 def test_the_range_of_all_splits_becomes_black_to_white(thermal: Path) -> None:

@@ -14,10 +14,10 @@ from tiny_run import RunCommand
 
 from dgaug.data import formats
 from dgaug.data.check import check_data, who_was_read
-from dgaug.data.images import open_picture
+from dgaug.data.images import open_image
 from dgaug.data.layouts import open_data
 from dgaug.data.left_out import left_out
-from dgaug.data.listing import list_pictures
+from dgaug.data.listing import list_images
 from dgaug.runs import Run
 
 SAVED = {
@@ -47,10 +47,10 @@ def test_every_ending_that_is_decoded_is_listed_and_read(tmp_path: Path) -> None
             save(tmp_path / f"{form}{ending}", form)
     if "AVIF" in Image.SAVE:
         save(tmp_path / "AVIF.avif", "AVIF")
-    names = list_pictures(tmp_path)
+    names = list_images(tmp_path)
     assert names == sorted(path.name for path in tmp_path.iterdir())
     for name in names:
-        assert open_picture(tmp_path / name).size == (32, 64), name
+        assert open_image(tmp_path / name).size == (32, 64), name
 
 
 def test_without_an_ending_or_a_decoder_for_it_the_content_decides(tmp_path: Path) -> None:
@@ -106,14 +106,14 @@ def test_a_plug_in_for_heic_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_score_fid_takes_the_same_files_for_images(tmp_path: Path, tiny_run: Run, dgaug: RunCommand) -> None:
-    from dgaug.scores.quality.image_sets import PictureSet
+    from dgaug.scores.quality.image_sets import ImageSet
 
     for number, file in enumerate(sorted((tiny_run.data_root() / "query").iterdir())):
         ending = (".jfif", "", ".jpe", ".0001", ".txt")[number % 5]
         (tmp_path / "a").mkdir(exist_ok=True)
         shutil.copy(file, tmp_path / "a" / f"{number}{ending}")
-    data, plain = open_data(tmp_path), PictureSet.open(tmp_path)
-    assert plain.files == [data.picture_path(record) for record in data.splits["train"]]
+    data, plain = open_data(tmp_path), ImageSet.open(tmp_path)
+    assert plain.files == [data.image_path(record) for record in data.splits["train"]]
     assert 0 < len(plain) < sum(1 for _ in (tmp_path / "a").iterdir())
 
 

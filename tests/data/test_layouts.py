@@ -29,7 +29,7 @@ def test_market_is_read_with_cameras_junk_and_distractors(market: Path) -> None:
     assert told(data, "query") == [("0001", 1)]
     assert roles(data, "gallery") == {"-1": Role.JUNK, "0000": Role.DISTRACTOR, "0001": Role.IDENTITY}
     assert class_names(data.splits["train"]) == ["0002", "0007"]
-    assert all(data.picture_path(record).is_file() for records in data.splits.values() for record in records)
+    assert all(data.image_path(record).is_file() for records in data.splits.values() for record in records)
 
 
 def test_a_data_set_one_folder_down_is_found(market: Path) -> None:
@@ -105,7 +105,7 @@ def test_msmt17_follows_its_lists(write_tree: WriteTree, train: str, test: str) 
     assert told(data, "train") == [("0000", 1), ("0000", 15), ("0001", 3)]
     assert told(data, "query") == [("0000", 5)]
     assert roles(data, "gallery") == {"0000": Role.IDENTITY}
-    assert data.picture_path(data.splits["gallery"][0]).is_file()
+    assert data.image_path(data.splits["gallery"][0]).is_file()
 
 
 @pytest.mark.parametrize("line", ["0000/0000_000_01_0303morning_0008_0.jpg", "../x_c1_1.jpg 0", "/x_c1_1.jpg 0"])
@@ -191,7 +191,7 @@ def test_records_are_in_plain_string_order_of_their_paths(write_tree: WriteTree)
     assert len(paths) == 5
 
 
-def test_what_is_no_picture_is_left_out(write_tree: WriteTree) -> None:
+def test_what_is_no_image_is_left_out(write_tree: WriteTree) -> None:
     root = write_tree(["a/1.jpg", "a/.hidden.jpg", "__MACOSX/a/1.jpg", ".cache/a/1.jpg"])
     (root / "a/Thumbs.db").write_bytes(b"x")
     (root / "readme.txt").write_text("x")
@@ -215,7 +215,7 @@ def test_camera_policies(market: Path, write_tree: WriteTree) -> None:
     assert open_data(market, cameras="required") == open_data(market)
     write_tree(["bounding_box_train/0009_unknown.jpg"])
     assert open_data(market).splits["train"][-1].camera == UNKNOWN_CAMERA
-    with pytest.raises(DgaugError, match=r"1 pictures have no camera.*0009_unknown\.jpg"):
+    with pytest.raises(DgaugError, match=r"1 images have no camera.*0009_unknown\.jpg"):
         open_data(market, cameras="required")
     with pytest.raises(DgaugError, match="unknown camera policy 'file'"):
         open_data(market, cameras="file")
@@ -234,7 +234,7 @@ def test_nothing_to_read_is_said_clearly(tmp_path: Path, write_tree: WriteTree) 
         open_data(tmp_path / "nowhere")
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DgaugError, match="found no picture; unpack"):
+    with pytest.raises(DgaugError, match="found no image; unpack"):
         open_data(empty)
     (empty / "query.tar").write_bytes(b"x")
     with pytest.raises(DgaugError, match=r"the files query\.tar"):
@@ -242,17 +242,17 @@ def test_nothing_to_read_is_said_clearly(tmp_path: Path, write_tree: WriteTree) 
     with pytest.raises(DgaugError, match="another file"):
         open_data(empty / "query.tar")
     (empty / "bounding_box_train").mkdir()
-    with pytest.raises(DgaugError, match="recognised as market1501, but there is no picture"):
+    with pytest.raises(DgaugError, match="recognised as market1501, but there is no image"):
         open_data(empty)
 
 
 def test_an_unknown_arrangement_is_described(write_tree: WriteTree) -> None:
     flat = write_tree(["one.jpg", "two.jpg"])
-    with pytest.raises(DgaugError, match=r"looked for bounding_box_train.*2 pictures, the first 'one\.jpg'.*--pattern"):
+    with pytest.raises(DgaugError, match=r"looked for bounding_box_train.*2 images, the first 'one\.jpg'.*--pattern"):
         open_data(flat)
 
 
-def test_a_split_folder_of_flat_pictures_is_not_taken_for_an_identity(write_tree: WriteTree) -> None:
+def test_a_split_folder_of_flat_images_is_not_taken_for_an_identity(write_tree: WriteTree) -> None:
     with pytest.raises(DgaugError, match=r"no data set recognised.*the folders test, train"):
         open_data(write_tree(["train/1.jpg", "test/2.jpg"]))
 
@@ -267,7 +267,7 @@ def test_a_market_name_without_identity_is_refused(write_tree: WriteTree) -> Non
         open_data(write_tree(["bounding_box_train/0001_c1s1_1_1.jpg", "bounding_box_train/photo.jpg"]))
 
 
-def test_a_picture_outside_the_identity_folders_is_refused(write_tree: WriteTree) -> None:
+def test_an_image_outside_the_identity_folders_is_refused(write_tree: WriteTree) -> None:
     with pytest.raises(DgaugError, match=r"'stray\.jpg' lies in no identity's folder"):
         open_data(write_tree(["a/1.jpg", "stray.jpg"]))
 

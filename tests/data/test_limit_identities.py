@@ -17,7 +17,7 @@ def people(write_tree: Callable[[Iterable[str]], Path]) -> IdentityData:
     return open_data(write_tree([*(f"train/{k:02d}/{n}.bmp" for k in range(20) for n in (1, 2)), "query/99/1.bmp"]))
 
 
-def test_the_first_identities_by_name_are_kept_with_all_their_pictures(people: IdentityData) -> None:
+def test_the_first_identities_by_name_are_kept_with_all_their_images(people: IdentityData) -> None:
     limited = limit_identities(people, 3)
     assert class_names(limited.splits["train"]) == ["00", "01", "02"]
     assert len(limited.splits["train"]) == 6
@@ -40,7 +40,7 @@ def test_no_identity_at_all_is_refused(people: IdentityData) -> None:
         limit_identities(people, 0)
 
 
-def test_so_many_pictures_of_each_identity_are_kept_by_the_seed(people: IdentityData) -> None:
+def test_so_many_images_of_each_identity_are_kept_by_the_seed(people: IdentityData) -> None:
     choices = [limit_images(people, 1, seed=seed).splits["train"] for seed in (1, 1, 2)]
     assert choices[0] == choices[1] != choices[2]
     assert class_names(choices[0]) == class_names(people.splits["train"])
@@ -59,6 +59,6 @@ def test_settings_limit_what_is_read(people: IdentityData) -> None:
     assert few != read_data(people.root, settings.model_copy(update={"subset_seed": 4})).splits["train"]
 
 
-def test_no_picture_at_all_is_refused(people: IdentityData) -> None:
-    with pytest.raises(DgaugError, match="at least one picture"):
+def test_no_image_at_all_is_refused(people: IdentityData) -> None:
+    with pytest.raises(DgaugError, match="at least one image"):
         limit_images(people, 0, seed=0)

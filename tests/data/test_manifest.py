@@ -61,7 +61,7 @@ def test_all_columns_are_read(folder: Path) -> None:
         ("path,identity,role\na.jpg,1,extra\n", "line 2: unknown role 'extra'"),
         ("path,identity\na.jpg,1\nd.jpg,1\na.jpg,2\n", "line 4: 'a.jpg' is already in the split train"),
         ("path,identity\nz.jpg,1\n", "line 2: there is no file 'z.jpg'"),
-        ("path,identity\n", "recognised as manifest, but there is no picture"),
+        ("path,identity\n", "recognised as manifest, but there is no image"),
     ],
 )
 def test_a_wrong_line_is_refused_with_its_number(folder: Path, text: str, message: str) -> None:
@@ -113,7 +113,7 @@ def test_an_existing_manifest_is_kept_without_force(market: Path) -> None:
     assert open_data(out).splits == data.splits
 
 
-def test_a_manifest_that_could_not_reach_its_pictures_is_refused(market: Path, tmp_path: Path) -> None:
+def test_a_manifest_that_could_not_reach_its_images_is_refused(market: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     with pytest.raises(DgaugError, match=r"do not lie below the manifest's folder; write it to .*set/manifest\.csv"):

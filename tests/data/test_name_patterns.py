@@ -59,8 +59,8 @@ def test_an_optional_camera_may_be_missing(write_tree: WriteTree) -> None:
         (r"(?P<identity>\d+", "not a regular expression"),
         (r"(\d+)", "no group named identity"),
         (r"(?P<identity>\d+)(?P<cam>\d)", "the group 'cam'"),
-        (r"^(?P<identity>\d+)_", r"1 of 2 pictures match .*'x\.jpg' does not"),
-        (r"^(?P<identity>\d+)#", r"0 of 2 pictures match .*'1_a\.jpg' does not"),
+        (r"^(?P<identity>\d+)_", r"1 of 2 images match .*'x\.jpg' does not"),
+        (r"^(?P<identity>\d+)#", r"0 of 2 images match .*'1_a\.jpg' does not"),
         (r"(?P<identity>q*)", "an empty identity"),
     ],
 )

@@ -104,9 +104,9 @@ def test_an_identity_of_nobody_and_cameras_that_are_numbers_of_images_are_doubte
     root = write_tree(names)
     rows = [f"{name},{'Unknown' if k % 3 else 'anna'},{k},train" for k, name in enumerate(names)]
     (root / "manifest.csv").write_text("\n".join(["path,identity,camera,split", *rows]))
-    found = " ".join(doubts(open_data(root)))
-    assert "8 images of the identity 'Unknown' count as one identity" in found
-    assert "each of the 12 images has a camera of its own" in found
+    result = " ".join(doubts(open_data(root)))
+    assert "8 images of the identity 'Unknown' count as one identity" in result
+    assert "each of the 12 images has a camera of its own" in result
 
 
 def test_split_folders_are_read_in_any_case_and_by_their_other_names(write_tree: WriteTree) -> None:

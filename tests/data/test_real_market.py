@@ -13,7 +13,7 @@ REAL = os.environ.get("DGAUG_REAL_DATA")
 
 
 def unread(*_: object, **__: object) -> None:
-    raise AssertionError("names alone say who is shown; no picture is opened")
+    raise AssertionError("names alone say who is shown; no image is opened")
 
 
 @pytest.mark.real

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dgaug.data import resized
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.data.resized import CACHE_SHARE, ResizedImages
 
 SIZE = (32, 16)
@@ -31,9 +31,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def counted(path: Path) -> Image.Image:
         names.append(path.name)
-        return open_picture(path)
+        return open_image(path)
 
-    monkeypatch.setattr(resized, "open_picture", counted)
+    monkeypatch.setattr(resized, "open_image", counted)
     return names
 
 
@@ -41,7 +41,7 @@ def test_every_image_is_decoded_once(paths: list[Path], decoded: list[str]) -> N
     images = ResizedImages(paths, SIZE)
     for _ in range(3):
         for row, path in enumerate(paths):
-            assert np.array_equal(images[row], to_pixels(open_picture(path), SIZE))
+            assert np.array_equal(images[row], to_pixels(open_image(path), SIZE))
     assert decoded == [path.name for path in paths]
 
 
@@ -53,5 +53,5 @@ def test_what_does_not_fit_into_memory_is_decoded_again(
     images = ResizedImages(paths, SIZE, sharing=sharing)
     for _ in range(2):
         for row, path in enumerate(paths):
-            assert np.array_equal(images[row], to_pixels(open_picture(path), SIZE))
+            assert np.array_equal(images[row], to_pixels(open_image(path), SIZE))
     assert len(decoded) == 4 + (4 - fitting)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from dgaug.data.images import DamagedPicture, decode_picture, open_picture
+from dgaug.data.images import DamagedImage, decode_image, open_image
 from dgaug.data.loading import loaded
 
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP")
@@ -29,9 +29,9 @@ def cut(kind: str) -> tuple[bytes, bytes]:
 def test_a_file_cut_short_is_damaged(monkeypatch: pytest.MonkeyPatch, kind: str, tolerant: bool) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", tolerant)
     full, short = cut(kind)
-    assert decode_picture(full, Path("whole")).size == (30, 40)
-    with pytest.raises(DamagedPicture):
-        decode_picture(short, Path("cut"))
+    assert decode_image(full, Path("whole")).size == (30, 40)
+    with pytest.raises(DamagedImage):
+        decode_image(short, Path("cut"))
     assert ImageFile.LOAD_TRUNCATED_IMAGES is tolerant
 
 
@@ -42,8 +42,8 @@ def test_no_thread_puts_the_switch_back_under_another(tmp_path: Path, monkeypatc
 
     def damaged(number: int) -> bool:
         try:
-            open_picture(tmp_path / str(number % 2))
-        except DamagedPicture:
+            open_image(tmp_path / str(number % 2))
+        except DamagedImage:
             return True
         return False
 

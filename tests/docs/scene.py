@@ -1,4 +1,4 @@
-"""A folder like the one in which a reader of the docs types: a run, data sets beside it, pictures, other models."""
+"""A folder like the one in which a reader of the docs types: a run, data sets beside it, images, other models."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FEWER = {
     "random:5000": "random:400",
     "random:1000000": "random:400",
 }
-"""Designs that the tiny run has too few pictures for."""
+"""Designs that the tiny run has too few images for."""
 
 
 def with_placeholders(command: str) -> str:
@@ -67,11 +67,11 @@ def build(folder: Path, run: Run, text: str) -> Path:
     shutil.copytree(run.store, here / "store")
     (here / "market").mkdir()
     shutil.copy(run.teacher, here / "market" / "last.pt")
-    _pictures(here, data, run)
+    _images(here, data, run)
     if TIMM in text:
         save_file(timm.create_model(TIMM, num_classes=0).state_dict(), here / f"{TIMM}.safetensors")
     if "generated" in text and "--out generated" not in text:
-        _some_pictures(here / "generated", data, run)
+        _some_images(here / "generated", data, run)
     return here
 
 
@@ -81,7 +81,7 @@ def _runs(text: str) -> set[str]:
     return (named or {"00001-market1501"}) | ({"00003-toy"} if re.search(r"(report|--run) 3\b", text) else set())
 
 
-def _pictures(here: Path, data: Path, run: Run) -> None:
+def _images(here: Path, data: Path, run: Run) -> None:
     records = read_data(data, run.settings().data, splits=("train",)).splits["train"]
     for name, record in zip(("anna", "ben", "chris", "dora"), records[::4], strict=False):
         shutil.copy(data / record.path, here / f"{name}.jpg")
@@ -95,7 +95,7 @@ def _pictures(here: Path, data: Path, run: Run) -> None:
             shutil.copy(data / record.path, target)
 
 
-def _some_pictures(folder: Path, data: Path, run: Run) -> None:
+def _some_images(folder: Path, data: Path, run: Run) -> None:
     folder.mkdir()
     for record in read_data(data, run.settings().data, splits=("train",)).splits["train"]:
         shutil.copy(data / record.path, folder)

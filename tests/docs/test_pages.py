@@ -75,13 +75,13 @@ def test_plain_h5py_reads_a_store_as_the_readme_says(
     (tmp_path / "store").symlink_to(tiny_run.store)
     monkeypatch.chdir(tmp_path)
     for program in programs:
-        found: dict[str, object] = {"k": 5}
-        exec(program, found)
-        image, store = found["image"], found["store"]
+        result: dict[str, object] = {"k": 5}
+        exec(program, result)
+        image, store = result["image"], result["store"]
         assert isinstance(store, h5py.File)
         assert isinstance(image, Image)
         assert image.size == (32, 64)
-        assert (found["i"], found["j"]) == (0, 5)
+        assert (result["i"], result["j"]) == (0, 5)
         store.close()
 
 

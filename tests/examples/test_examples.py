@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_run import IDENTITIES, IMAGES, PICTURES
+from tiny_run import IDENTITIES, IMAGES, IMAGES_PER_IDENTITY
 
 from dgaug.data.normalisation import normalise
 from dgaug.files import file_sha256
@@ -44,22 +44,22 @@ def own_run(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def photographs(tiny_run: Run, folder: Path) -> Path:
-    """The tiny run's training pictures under names that follow no published rule."""
+    """The tiny run's training images under names that follow no published rule."""
     folder.mkdir()
-    for number, picture in enumerate(sorted((tiny_run.data_root() / "bounding_box_train").iterdir())):
-        identity, camera = picture.name.split("_")[:2]
+    for number, image in enumerate(sorted((tiny_run.data_root() / "bounding_box_train").iterdir())):
+        identity, camera = image.name.split("_")[:2]
         name = f"person{chr(ord('a') + int(identity) - 1)}-cam{camera[1]}-{number}.jpg"
-        shutil.copyfile(picture, folder / name)
+        shutil.copyfile(image, folder / name)
     return folder
 
 
-def test_a_folder_of_own_pictures_is_augmented(tmp_path: Path, tiny_run: Run, tiny_config: Path) -> None:
+def test_a_folder_of_own_images_is_augmented(tmp_path: Path, tiny_run: Run, tiny_config: Path) -> None:
     folder = photographs(tiny_run, tmp_path / "photographs")
     pattern = "person(?P<identity>[a-z])-cam(?P<camera>[0-9])"
-    said = run_example("augment_my_folder.py", folder, tiny_config, pattern, cwd=tmp_path)
-    assert f"train: {PICTURES} pictures of {IDENTITIES} identities, 0 damaged" in said
+    output = run_example("augment_my_folder.py", folder, tiny_config, pattern, cwd=tmp_path)
+    assert f"train: {IMAGES} images of {IDENTITIES} identities, 0 damaged" in output
     files = sorted((tmp_path / "generated/bounding_box_train").iterdir())
-    assert len(files) == PICTURES * 5
+    assert len(files) == IMAGES * 5
     assert all(Image.open(file).size == (32, 64) for file in files)
     with (tmp_path / "generated/labels.csv").open() as table:
         rows = list(csv.DictReader(table))
@@ -78,40 +78,40 @@ def test_the_example_draws_the_folder_that_it_describes(tmp_path: Path) -> None:
 
 
 def test_a_plain_loop_learns_from_the_store(tmp_path: Path, own_run: Run) -> None:
-    said = run_example("store_in_pytorch.py", own_run.folder, cwd=tmp_path)
-    assert f"{PICTURES * 10} pictures of (64, 32, 3)" in said
-    sums = re.search(r"sum to ([\d.]+) \.\.\. ([\d.]+)", said)
+    output = run_example("store_in_pytorch.py", own_run.folder, cwd=tmp_path)
+    assert f"{IMAGES * 10} images of (64, 32, 3)" in output
+    sums = re.search(r"sum to ([\d.]+) \.\.\. ([\d.]+)", output)
     assert sums is not None
     assert all(abs(float(text) - 1) <= 2e-3 for text in sums.groups())
-    losses = re.findall(r"^([\w-]+): loss ([\d.]+) -> ([\d.]+)$", said, re.MULTILINE)
+    losses = re.findall(r"^([\w-]+): loss ([\d.]+) -> ([\d.]+)$", output, re.MULTILINE)
     assert [policy for policy, *_ in losses] == ["soft", "two-soft", "appearance"]
     assert all(float(last) < float(first) for _, first, last in losses)
 
 
 def test_another_toolbox_reads_what_was_exported(tmp_path: Path, own_run: Run) -> None:
-    said = run_example("feed_another_toolbox.py", own_run.folder, cwd=tmp_path)
-    assert f"generated: {PICTURES * 3} pictures, {IDENTITIES} identities, 3 cameras" in said
-    assert f"mixed: {PICTURES * 4} pictures, {IDENTITIES} identities, 3 cameras" in said
-    assert "every label is that of the appearance donor" in said
+    output = run_example("feed_another_toolbox.py", own_run.folder, cwd=tmp_path)
+    assert f"generated: {IMAGES * 3} images, {IDENTITIES} identities, 3 cameras" in output
+    assert f"mixed: {IMAGES * 4} images, {IDENTITIES} identities, 3 cameras" in output
+    assert "every label is that of the appearance donor" in output
     mixed = list((tmp_path / "Market-1501-generated/bounding_box_train").iterdir())
-    assert len(mixed) == PICTURES * 4
+    assert len(mixed) == IMAGES * 4
     real = {file.name for file in (own_run.data_root() / "bounding_box_train").iterdir()}
-    assert len(real & {file.name for file in mixed}) == PICTURES == IDENTITIES * IMAGES
+    assert len(real & {file.name for file in mixed}) == IMAGES == IDENTITIES * IMAGES_PER_IDENTITY
 
 
 def test_all_pairs_are_drawn_when_they_are_needed(tmp_path: Path, own_run: Run, tiny_run: Run) -> None:
-    said = run_example("virtual_nxn_online.py", own_run.folder, cwd=tmp_path)
-    assert f"{PICTURES**2} pairs of {PICTURES} pictures" in said
-    assert "five pairs at once: (5, 64, 32, 3)" in said
-    assert re.search(r"trained on 640 fresh pictures, \d+ a second, loss \d+\.\d+", said)
+    output = run_example("virtual_nxn_online.py", own_run.folder, cwd=tmp_path)
+    assert f"{IMAGES**2} pairs of {IMAGES} images" in output
+    assert "five pairs at once: (5, 64, 32, 3)" in output
+    assert re.search(r"trained on 640 fresh images, \d+ a second, loss \d+\.\d+", output)
     virtual = open_store(own_run.folder / "examples/virtual")
     assert virtual.spec.codec == "codes"
     assert np.array_equal(virtual.pairs(), open_store(tiny_run.store).pairs())
 
 
 def test_a_network_of_ones_own_makes_the_labels(tmp_path: Path, tiny_run: Run, tiny_config: Path) -> None:
-    said = run_example("bring_my_own_teacher.py", tiny_run.data_root(), tiny_config, cwd=tmp_path)
-    assert f"{PICTURES * 4} pictures labelled by my-teacher.pt" in said
+    output = run_example("bring_my_own_teacher.py", tiny_run.data_root(), tiny_config, cwd=tmp_path)
+    assert f"{IMAGES * 4} images labelled by my-teacher.pt" in output
     teacher, run = tmp_path / "my-teacher.pt", Run(tmp_path / "runs/my-teacher")
     assert run.teacher.read_bytes() == teacher.read_bytes()
     trust(torch.load(teacher, weights_only=True)["network"]["program"])
@@ -123,6 +123,6 @@ def test_a_network_of_ones_own_makes_the_labels(tmp_path: Path, tiny_run: Run, t
     drawn = store.batch(range(len(store)))
     assert drawn.labels is not None
     made = soft_labels(model.network, normalise(drawn.pixels))
-    # The labels are those of the pictures before JPEG.
+    # The labels are those of the images before JPEG.
     assert float((made.argmax(dim=1) == drawn.labels.argmax(dim=1)).float().mean()) > 0.8
     torch.testing.assert_close(drawn.labels.sum(dim=1), torch.ones(len(store)), atol=2e-3, rtol=0)

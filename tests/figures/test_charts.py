@@ -43,8 +43,8 @@ def test_a_figure_names_its_encoder_and_its_counts_and_is_written_whole(tmp_path
     figure = clouds(features(0), features(1, count=7), encoder="colour")
     assert figure.axes[0].get_title() == "Features: colour"
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["real (80)", "generated (7)"]
-    with Image.open(save_figure(figure, tmp_path / "new" / "clouds.png")) as picture:
-        colours = {tuple(colour) for colour in np.asarray(picture.convert("RGB")).reshape(-1, 3).tolist()}
+    with Image.open(save_figure(figure, tmp_path / "new" / "clouds.png")) as image:
+        colours = {tuple(colour) for colour in np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()}
         assert (255, 255, 255) in colours
         assert len(colours) > 20
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["clouds.png"]

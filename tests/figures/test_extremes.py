@@ -1,4 +1,4 @@
-"""The worst and the best: by their scores, never the same picture in both, each under its own donors."""
+"""The worst and the best: by their scores, never the same image in both, each under its own donors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_rows_go_from_the_extremes_inwards() -> None:
     assert best.tolist() == [2, 4]
 
 
-def test_no_picture_is_worst_and_best() -> None:
+def test_no_image_is_worst_and_best() -> None:
     worst, best = extreme_rows(np.array([0.2, 0.2, 0.1]))
     assert (len(worst), len(best)) == (1, 1)
     assert set(worst).isdisjoint(best)
@@ -28,15 +28,15 @@ def test_scores_that_have_no_order_are_refused(scores: NDArray[np.float64]) -> N
         extreme_rows(scores)
 
 
-def test_every_picture_stands_under_its_donors() -> None:
+def test_every_image_stands_under_its_donors() -> None:
     height, width = 128, 64
 
-    def pictures(first: int) -> NDArray[np.uint8]:
+    def images(first: int) -> NDArray[np.uint8]:
         greys = np.arange(first, first + 6, dtype=np.uint8).reshape(2, 3, 1, 1, 1)
         return np.broadcast_to(greys, (2, 3, height, width, 3)).copy()
 
     sheet = np.asarray(
-        extremes_sheet(pictures(10), pictures(110), pictures(210), [[0.1, 0.2, 0.3], [0.9, 0.8, 0.7]], what="colour")
+        extremes_sheet(images(10), images(110), images(210), [[0.1, 0.2, 0.3], [0.9, 0.8, 0.7]], what="colour")
     )
     half = GAP + 3 * (width + GAP)
     for side in range(2):

@@ -1,4 +1,4 @@
-"""The sheet and the animation of an interpolation: every picture in its place."""
+"""The sheet and the animation of an interpolation: every image in its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dgaug.figures.sheets import END_MS, GAP, MARGIN, STEP_MS, interpolation_she
 
 
 def cells_of(steps: int) -> NDArray[np.uint8]:
-    """Two rows of plain pictures; row r, step s has the grey 100 * r + 10 * s."""
+    """Two rows of plain images; row r, step s has the grey 100 * r + 10 * s."""
     greys = np.array([[100 * row + 10 * step for step in range(steps)] for row in range(2)], np.uint8)
     return np.broadcast_to(greys[:, :, None, None, None], (2, steps, 128, 64, 3)).copy()
 

@@ -10,7 +10,7 @@ from dgaug.figures.sheets import GAP, INK, MARGIN
 GREY = np.full((128, 64, 3), 90, np.uint8)
 
 
-def test_each_picture_stands_in_the_frame_and_with_the_sign_of_what_it_is() -> None:
+def test_each_image_stands_in_the_frame_and_with_the_sign_of_what_it_is() -> None:
     row = RankedRow("0002   AP 0.50", GREY, [GREY, GREY, GREY], [True, False, True])
     sheet = np.asarray(ranked_sheet([row, RankedRow("short", GREY, [GREY], [False])]))
     step_x, step_y = 64 + 2 * FRAME + GAP, MARGIN + 128 + 2 * FRAME + GAP

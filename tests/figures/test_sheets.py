@@ -1,4 +1,4 @@
-"""Sheets: every picture in its place, small ones enlarged by a whole factor."""
+"""Sheets: every image in its place, small ones enlarged by a whole factor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dgaug.runs import Run
 
 
 def plain(*colours: int, size: tuple[int, int] = (128, 64)) -> NDArray[np.uint8]:
-    """One picture of one grey for each value: [N, H, W, 3]."""
+    """One image of one grey for each value: [N, H, W, 3]."""
     return np.stack([np.full((*size, 3), colour, np.uint8) for colour in colours])
 
 
@@ -64,14 +64,14 @@ def test_without_captions_nothing_is_written() -> None:
 def test_a_sheet_is_saved_whole_where_it_was_asked_for(tmp_path: Path, name: str) -> None:
     path = save_sheet(Image.new("RGB", (8, 4), "red"), tmp_path / name)
     assert path == tmp_path / name
-    with Image.open(path) as found:
-        assert found.size == (8, 4)
+    with Image.open(path) as result:
+        assert result.size == (8, 4)
     assert [item.name for item in path.parent.iterdir()] == [path.name]
 
 
 def test_a_sheet_named_without_a_known_suffix_is_a_png(tmp_path: Path) -> None:
-    with Image.open(save_sheet(Image.new("RGB", (8, 4)), tmp_path / "grid.result")) as found:
-        assert found.format == "PNG"
+    with Image.open(save_sheet(Image.new("RGB", (8, 4)), tmp_path / "grid.result")) as result:
+        assert result.format == "PNG"
 
 
 def test_a_run_leaves_previews_of_all_its_donors(tiny_run: Run) -> None:

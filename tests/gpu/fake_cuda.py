@@ -90,7 +90,7 @@ class Gpu(TorchDispatchMode):
 
 
 def _is_queued(source: Tensor) -> bool:
-    """Whether an asynchronous copy lets the host go on: out of the GPU, out of page-locked memory, or a small one."""
+    """Whether an asynchronous copy lets the host run on: out of the GPU, out of page-locked memory, or a small one."""
     small = source.numel() * source.element_size() <= STAGED
     return source.device == GPU or small or getattr(source, "page_locked", False)
 

@@ -98,22 +98,24 @@ def one_iteration(settings: Settings, device: torch.device) -> tuple[dict[str, f
     return terms, gradients
 
 
-def same(found: dict[str, float], expected: dict[str, float], *, tolerance: float) -> None:
-    assert found.keys() == expected.keys()
-    apart = {name: (found[name], value) for name, value in expected.items() if not near(found[name], value, tolerance)}
+def same(result: dict[str, float], expected: dict[str, float], *, tolerance: float) -> None:
+    assert result.keys() == expected.keys()
+    apart = {
+        name: (result[name], value) for name, value in expected.items() if not near(result[name], value, tolerance)
+    }
     assert apart == {}
 
 
-def near(found: float, expected: float, tolerance: float) -> bool:
-    return abs(found - expected) <= tolerance * max(1e-3, abs(expected))
+def near(result: float, expected: float, tolerance: float) -> bool:
+    return abs(result - expected) <= tolerance * max(1e-3, abs(expected))
 
 
 def test_terms_and_gradients_are_those_of_the_cpu(device: torch.device) -> None:
     settings = settings_of(tf32=False)
     with exact_products():
         expected, theirs = one_iteration(settings, CPU)
-        found, ours = one_iteration(settings, device)
-    same(found, expected, tolerance=1e-3)
+        result, ours = one_iteration(settings, device)
+    same(result, expected, tolerance=1e-3)
     for name, gradient in theirs.items():
         # Where a maximum or a rectifier is passed, rounding decides the way (dgaug/models/blocks.py).
         assert float((ours[name] - gradient).norm() / gradient.norm()) < 0.05, name
@@ -124,16 +126,16 @@ def test_other_ways_to_compute_give_about_the_same_terms(device: torch.device, s
     chosen = settings_of(**{setting: "bf16" if setting == "precision" else True})
     expected, _ = one_iteration(settings_of(tf32=False), CPU)
     with training_math(chosen.behaviour, device):
-        found, _ = one_iteration(chosen, device)
-    same(found, expected, tolerance=0.1 if setting == "precision" else 0.02)
+        result, _ = one_iteration(chosen, device)
+    same(result, expected, tolerance=0.1 if setting == "precision" else 0.02)
 
 
 def test_recorded_iterations_train_like_ordinary_ones(device: torch.device) -> None:
     with exact_products():
-        expected, found = (
+        expected, result = (
             terms_of_iterations(settings_of(tf32=False, graphs=graphs), device, WARM_UP + 3) for graphs in (False, True)
         )
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(result, expected, strict=True):
         same(ours, theirs, tolerance=0.02)
 
 
@@ -187,25 +189,25 @@ def test_a_store_verifies_and_agrees_with_the_cpus(
             tiny_run.folder, pairs="random:24", codec="png", precision=precision, out=tmp_path / name, device=name
         ).store
         assert library.verify(store).findings == []
-        made[name] = np.stack([item.picture for item in open_store(store)]).astype(int)
+        made[name] = np.stack([item.image for item in open_store(store)]).astype(int)
     apart = np.abs(made["cpu"] - made[str(device)])
     assert apart.max() <= (1 if precision == "fp32" else 4)
     assert apart.mean() < 0.5
 
 
 def test_an_online_feed(device: torch.device, tiny_run: Run, tmp_path: Path) -> None:
-    found = library.train_reid(tiny_run.folder, feed="online", twin=False, out=tmp_path / "reid", device=str(device))
-    (row,) = found["runs"]
+    result = library.train_reid(tiny_run.folder, feed="online", twin=False, out=tmp_path / "reid", device=str(device))
+    (row,) = result["runs"]
     assert 0 < row["ranking"]["both"]["sum_valid_queries/mAP"] <= 1
 
 
 def test_figures_are_those_of_the_cpu(device: torch.device, tiny_run: Run) -> None:
-    expected, found = (
+    expected, result = (
         library.evaluate_reid(tiny_run.teacher, tiny_run.data_root(), device=name) for name in ("cpu", str(device))
     )
     for feature, ranking in expected.ranking["single-query"].items():
         for name, value in ranking.items():
-            assert found.ranking["single-query"][feature][name] == pytest.approx(value, abs=1e-3), (feature, name)
+            assert result.ranking["single-query"][feature][name] == pytest.approx(value, abs=1e-3), (feature, name)
 
 
 class WithConstants(nn.Module):
@@ -225,16 +227,16 @@ def test_a_network_from_elsewhere(device: torch.device, tmp_path: Path) -> None:
     network = load_reid(import_network(WithConstants(), tmp_path / "a.pt", class_names=names, image_size=(64, 32)))
     images = torch.randn(3, 3, 64, 32)
     expected = network.network(images).logits[0]
-    found = network.network.to(device)(images.to(device)).logits[0]
-    torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=1e-3)
+    result = network.network.to(device)(images.to(device)).logits[0]
+    torch.testing.assert_close(result.cpu(), expected, atol=1e-3, rtol=1e-3)
 
 
 def test_the_device_of_a_command(device: torch.device, tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     out = tmp_path / "grid.png"
     assert dgaug("grid", "--run", tiny_run.folder, "--device", str(device), "--out", out).code == 0
     assert out.is_file()
-    said = dgaug("grid", "--run", tiny_run.folder, "--device", "cuda:4096", "--out", tmp_path / "b.png").error()
-    assert "--device cuda:4096" in said
+    output = dgaug("grid", "--run", tiny_run.folder, "--device", "cuda:4096", "--out", tmp_path / "b.png").error()
+    assert "--device cuda:4096" in output
 
 
 def test_too_little_memory_is_said_with_what_fits(card: torch.device) -> None:

@@ -23,13 +23,13 @@ from dgaug.store.codes import write_codes
 from dgaug.store.index import begin_store
 from dgaug.store.policies import POLICIES
 from dgaug.store.read import StoreDataset, open_store
-from dgaug.store.shard_writer import PictureBatch, write_shard
+from dgaug.store.shard_writer import ImageBatch, write_shard
 from dgaug.store.sources import Sources
 from dgaug.store.spec import Part, StoreSpec
 from dgaug.store.virtual import StoredDecoder
 from dgaug.studies.feeds import Fitting, StoreFeed
 from dgaug.training import reid_loop
-from dgaug.training.batches import LabelledPictures
+from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_loop import ahead_of
 from dgaug.training.reid_losses import GeneratedBatch
 from dgaug.training.sampling import Share
@@ -70,8 +70,8 @@ def generated(iteration: int) -> GeneratedBatch:
 
 
 def loop_of(settings: ReidSettings, precision: str, feed: Callable[[int], GeneratedBatch] | None) -> reid_loop._Loop:
-    pictures = LabelledPictures([], torch.zeros(0), [str(k) for k in range(CLASSES)], SIZE, [])
-    job = reid_loop.ReidJob(pictures, settings, tiny_settings().data, {}, "none", 0, feed=feed, precision=precision)
+    images = LabelledImages([], torch.zeros(0), [str(k) for k in range(CLASSES)], SIZE, [])
+    job = reid_loop.ReidJob(images, settings, tiny_settings().data, {}, "none", 0, feed=feed, precision=precision)
     model = network(2 if feed else 1)
     optimizer = reid_loop._optimizer(model, settings)
     return reid_loop._Loop(job, model, optimizer, processes=Processes(GPU), share=Share(0, 1, 1))
@@ -82,10 +82,10 @@ def loop_of(settings: ReidSettings, precision: str, feed: Callable[[int], Genera
 def test_a_step_never_waits_and_needs_few_operations(machine: Machine, precision: str, fed: bool) -> None:
     settings = FeedSettings(ramp_start=0, batch_size=BATCH, metric="triplet") if fed else ReidSettings(batch_size=BATCH)
     loop = loop_of(settings, precision, generated if fed else None)
-    pictures, labels = torch.zeros(1, BATCH, 3, *SIZE, device=GPU), torch.zeros(BATCH, dtype=torch.int64, device=GPU)
+    images, labels = torch.zeros(1, BATCH, 3, *SIZE, device=GPU), torch.zeros(BATCH, dtype=torch.int64, device=GPU)
     machine.gpu.waits.clear()
     machine.gpu.kernels = 0
-    terms = [loop.step([(pictures, labels)], iteration) for iteration in (1, 2)]
+    terms = [loop.step([(images, labels)], iteration) for iteration in (1, 2)]
     assert +machine.gpu.waits == {}
     assert machine.gpu.kernels <= 2 * (FED_STEP if fed else STEP)[precision]
     assert {one.values.device for one in terms} == {GPU}
@@ -125,7 +125,7 @@ def store(tmp_path: Path) -> Path:
     write_codes(folder / "codes" / "000000.h5", np.arange(count), [codes], generator_sha256="ab" * 32)
     (folder / "generator.safetensors").write_bytes(b"weights")
     pairs = np.divmod(np.arange(count**2, dtype=np.int32), count)
-    write_shard(folder, 0, [PictureBatch([], *pairs)], spec=spec, sources=sources)
+    write_shard(folder, 0, [ImageBatch([], *pairs)], spec=spec, sources=sources)
     finish_store(folder)
     return folder
 
@@ -151,7 +151,7 @@ def test_an_online_feed_never_waits_and_needs_few_operations(
     assert machine.streams.waited == 0
     assert machine.gpu.kernels <= FED, "one micro-batch, whatever the store recorded"
     assert {tensor.device for tensor in vars(batch).values()} == {GPU}
-    assert batch.pictures.shape == (24, 3, *SIZE)
+    assert batch.images.shape == (24, 3, *SIZE)
 
 
 def test_no_label_policy_waits(machine: Machine, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Codes, pictures, labels and scores on a GPU that is not there: one device, few waits, layouts that CUDA takes."""
+"""Codes, images, labels and scores on a GPU that is not there: one device, few waits, layouts that CUDA takes."""
 
 from __future__ import annotations
 
@@ -76,33 +76,33 @@ def rows(count: int = PAIRS) -> np.ndarray:
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "bf16-labels"])
 def test_a_micro_batch_never_waits_and_needs_few_operations(machine: Machine, precision: str, labels: bool) -> None:
     decoder = pair_decoder(precision, labels=labels)
-    decoder.draw(rows(MICRO_BATCH), rows(MICRO_BATCH))
+    decoder.generate(rows(MICRO_BATCH), rows(MICRO_BATCH))
     machine.gpu.waits.clear()
     machine.gpu.kernels, machine.streams.waited = 0, 0
     arriving = decoder.begin(rows(3), rows(3))
     assert +machine.gpu.waits == {}
     assert machine.streams.waited == 0
     assert machine.gpu.kernels <= (LABELLED if labels else DECODED)[precision]
-    pixels, *found = arriving.wait()
+    pixels, *result = arriving.wait()
     assert machine.streams.waited == 1
     assert pixels.shape == (3, *SIZE, 3)
-    assert [label.shape for label in found] == [(3, CLASSES)] * labels
+    assert [label.shape for label in result] == [(3, CLASSES)] * labels
 
 
 def test_a_whole_shard_waits_for_the_gpu_once_a_micro_batch(machine: Machine) -> None:
     decoder = pair_decoder("bf16-labels", labels=True)
-    decoder.draw(rows(MICRO_BATCH), rows(MICRO_BATCH))
+    decoder.generate(rows(MICRO_BATCH), rows(MICRO_BATCH))
     machine.gpu.waits.clear()
     machine.streams.waited = 0
     batches = list(finished_batches(decoder, rows(), rows(), codec="jpeg", quality=90, least=0))
-    assert [len(batch.pictures) for batch in batches] == [4, 4, 3]
+    assert [len(batch.images) for batch in batches] == [4, 4, 3]
     assert +machine.gpu.waits == {}
     assert machine.streams.waited == len(batches)
 
 
 def test_results_are_copied_behind_what_computes_them_beside_what_comes_next(machine: Machine) -> None:
     decoder = pair_decoder("fp32", labels=True)
-    decoder.draw(rows(1), rows(1))
+    decoder.generate(rows(1), rows(1))
     machine.streams.said.clear()
     machine.streams.held = 0
     decoder.begin(rows(1), rows(1))
@@ -168,7 +168,7 @@ def test_codes_are_made_without_a_wait_but_for_each_finished_batch(
     assert machine.gpu.kernels <= ENCODED * SOURCES // MICRO_BATCH
 
 
-def test_pictures_become_numbers_and_pictures_again_without_a_copy_from_the_host(machine: Machine) -> None:
+def test_images_become_numbers_and_images_again_without_a_copy_from_the_host(machine: Machine) -> None:
     pixels = torch.zeros(2, *SIZE, 3, dtype=torch.uint8, device=GPU)
     machine.gpu.waits.clear()
     assert denormalise(normalise(pixels)).device == GPU

@@ -27,7 +27,7 @@ from torch._weights_only_unpickler import Unpickler
 with atheris.instrument_imports(include=["dgaug", "PIL", "yaml"]):
     from PIL import Image
 
-    from dgaug.data.images import decode_picture
+    from dgaug.data.images import decode_image
     from dgaug.data.layouts import open_data
     from dgaug.data.patterned import compile_pattern
     from dgaug.errors import DgaugError
@@ -72,8 +72,8 @@ def statistics_file() -> dict[str, bytes]:
     return members(stream.getvalue())
 
 
-def pictures() -> list[bytes]:
-    """A small picture in each format."""
+def images() -> list[bytes]:
+    """A small image in each format."""
     streams = [io.BytesIO() for _ in FORMATS]
     for stream, name in zip(streams, FORMATS, strict=True):
         Image.effect_noise((8, 16), 50).convert("RGB").save(stream, name)
@@ -81,7 +81,7 @@ def pictures() -> list[bytes]:
 
 
 def people(folder: Path) -> Path:
-    """Two pictures for manifests and lists of pairs to name."""
+    """Two images for manifests and lists of pairs to name."""
     for name in ("a.png", "b.png"):
         Image.new("RGB", (8, 16)).save(folder / name)
     (folder / "manifest.csv").write_bytes(b"path,identity\na.png,1\nb.png,2\n")
@@ -106,8 +106,8 @@ def reader_of(name: str, folder: Path) -> tuple[Callable[[bytes], object], list[
         sources = Sources.of(open_data(people(folder)).splits["train"])
 
         def pairs(path: Path) -> object:
-            found = parse_pairs(f"csv:{path}").over(sources)
-            return found.slice(0, found.count)
+            result = parse_pairs(f"csv:{path}").over(sources)
+            return result.slice(0, result.count)
 
         return of_file(pairs), [b"appearance,structure\n0,1\na.png,b.png\n1,1\n"]
     if name == "checkpoint":
@@ -121,7 +121,7 @@ def reader_of(name: str, folder: Path) -> tuple[Callable[[bytes], object], list[
         "settings": (of_file(load_settings), [SETTINGS]),
         "figures": (of_file(lambda path: (read_scores(path), read_reid(path))), [FIGURES]),
         "log": (of_file(read_curves), [LINE * 2]),
-        "picture": (lambda content: decode_picture(content, Path("x")), pictures()),
+        "picture": (lambda content: decode_image(content, Path("x")), images()),
         "pattern": (
             lambda content: compile_pattern(content.decode("utf-8", "replace")),
             [rb"(?P<identity>[a-z]+)_c(?P<camera>\d+)"],

@@ -61,8 +61,8 @@ def table() -> str:
     lines += ["| fault | times tried | outcome |", "|---|---:|---|"]
     for fault in sorted(_TRIED):
         outcomes = _TRIED[fault]
-        said = ", ".join(f"{outcome} {count:,}" for outcome, count in outcomes.most_common())
+        output = ", ".join(f"{outcome} {count:,}" for outcome, count in outcomes.most_common())
         if outcomes.total() == 1:
-            said = next(iter(outcomes))
-        lines.append(f"| {fault} | {outcomes.total():,} | {said} |")
+            output = next(iter(outcomes))
+        lines.append(f"| {fault} | {outcomes.total():,} | {output} |")
     return "\n".join(lines) + "\n"

@@ -132,13 +132,13 @@ def test_no_command_takes_a_damaged_checkpoint(
         damaged = bytearray(path.read_bytes())
         damaged[len(damaged) // 2] ^= 16
         path.write_bytes(damaged)
-    picture = next((run.folder / "data" / "bounding_box_train").iterdir())
+    image = next((run.folder / "data" / "bounding_box_train").iterdir())
     arguments: dict[str, list[str | Path]] = {
         "synthesize": ["--run", run.folder],
         "train": ["--resume", "--out", run.folder],
         "grid": ["--run", run.folder, "--count", "4"],
         "eval-reid": [run.teacher, "--data", run.folder / "data"],
-        "swap": ["--run", run.folder, picture, picture, "--out", tmp_path / "x.png"],
+        "swap": ["--run", run.folder, image, image, "--out", tmp_path / "x.png"],
         "report": [run.folder],
         "export": [run.teacher, "--to", "torchscript", "--out", tmp_path / "x.ts"],
     }

@@ -46,12 +46,12 @@ def test_a_flipped_bit_in_figures_is_refused(tmp_path: Path) -> None:
         for bit in range(0, 8, times(4, 1)):
             path.write_bytes(flipped(whole, place, bit))
             try:
-                found = read_json(path)
+                result = read_json(path)
             except DgaugError:
                 tried("figures (scores, results, ranking): one bit flipped", "refused")
             else:
                 # Spaces, and the name of the seal itself: without a seal it is a file of an older version.
-                kept = {name: found.get(name) for name in FIGURES}
+                kept = {name: result.get(name) for name in FIGURES}
                 assert kept == FIGURES, (place, bit)
                 tried("figures (scores, results, ranking): one bit flipped", "in no figure")
 
@@ -81,14 +81,14 @@ def test_a_flipped_bit_in_a_cache_of_statistics_is_refused(tmp_path: Path) -> No
     for place in range(0, len(whole), times(13, 1)):
         path.write_bytes(flipped(whole, place, chance.randrange(8)))
         try:
-            found = Statistics.load(path)
+            result = Statistics.load(path)
         except DgaugError:
             tried("cache of statistics: one bit flipped", "refused")
         else:
-            assert torch.equal(found.features, expected.features)
-            assert torch.equal(found.moments.mean, expected.moments.mean)
-            assert torch.equal(found.moments.covariance, expected.moments.covariance)
-            assert (found.key, found.encoder_sha256) == (expected.key, expected.encoder_sha256)
+            assert torch.equal(result.features, expected.features)
+            assert torch.equal(result.moments.mean, expected.moments.mean)
+            assert torch.equal(result.moments.covariance, expected.moments.covariance)
+            assert (result.key, result.encoder_sha256) == (expected.key, expected.encoder_sha256)
             tried("cache of statistics: one bit flipped", "in no value")
     for size in range(0, len(whole), len(whole) // 16):
         path.write_bytes(whole[:size])
@@ -159,7 +159,7 @@ def test_a_changed_sign_in_the_settings_of_a_run_is_refused_or_changes_no_weight
 
 
 @pytest.mark.parametrize("name", ["environment.json", "config.yaml", "log.jsonl"])
-def test_a_run_whose_small_files_are_cut_says_so_or_goes_on(
+def test_a_run_whose_small_files_are_cut_says_so_or_resumes(
     tmp_path: Path, tiny_run: Run, refused_or_done: RunCommand, name: str
 ) -> None:
     for piece in range(0, 16, times(5, 1)):
@@ -170,7 +170,7 @@ def test_a_run_whose_small_files_are_cut_says_so_or_goes_on(
         path.write_bytes(content[: len(content) * piece // 16])
         for command in (["train", "--resume", "--out"], ["report"]):
             ended = refused_or_done(*command, run.folder)
-            tried("run: environment, settings or log cut off", "refused" if ended.code else "goes on, or says so")
+            tried("run: environment, settings or log cut off", "refused" if ended.code else "resumes, or says so")
 
 
 @pytest.mark.parametrize("line", [b"{}", b"[]", b"\xff\xfe", b"[" * 100_000, b'{"phase": "dgnet", "iteration": "x"}'])

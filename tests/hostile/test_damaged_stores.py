@@ -89,9 +89,9 @@ def test_reading_a_damaged_store_is_an_error_or_the_same_content(store: Path) ->
             damaged = bytearray(whole)
             damaged[place] ^= 1 << chance.randrange(8)
             (store / name).write_bytes(damaged)
-            found = forked(lambda: content(store) == expected, allowed=(DgaugError,))
-            assert found is not False, (name, place, "read as other content")
-            tried("store: one bit flipped, read without verify", "the same content" if found is True else "refused")
+            result = forked(lambda: content(store) == expected, allowed=(DgaugError,))
+            assert result is not False, (name, place, "read as other content")
+            tried("store: one bit flipped, read without verify", "the same content" if result is True else "refused")
         (store / name).write_bytes(whole)
 
 
@@ -122,8 +122,8 @@ FORGED: dict[str, Callable[[h5py.File], object]] = {
     "a newer schema": lambda hdf5: hdf5.attrs.__setitem__("schema", 99),
     "no schema": lambda hdf5: hdf5.attrs.__delitem__("schema"),
     "an unknown codec": lambda hdf5: hdf5.attrs.__setitem__("codec", "pickle"),
-    "a huge picture": lambda hdf5: hdf5.attrs.__setitem__("image_size", np.array([2**30, 2**30])),
-    "a picture of one side": lambda hdf5: hdf5.attrs.__setitem__("image_size", 64),
+    "a huge image": lambda hdf5: hdf5.attrs.__setitem__("image_size", np.array([2**30, 2**30])),
+    "an image of one side": lambda hdf5: hdf5.attrs.__setitem__("image_size", 64),
     "a micro-batch of 0": lambda hdf5: hdf5.attrs.__setitem__("micro_batch", 0),
     "shards of 0 pairs": lambda hdf5: hdf5.attrs.__setitem__("shard_size", 0),
     "labels of another kind": lambda hdf5: hdf5.attrs.__setitem__("labels", "dense"),
@@ -220,8 +220,8 @@ def test_a_damaged_store_of_another_version_is_still_an_error(tmp_path: Path, ti
         content(store)
 
 
-def test_pictures_outside_are_never_shown(tmp_path: Path, tiny_run: Run, refused_or_done: RunCommand) -> None:
-    """A store whose donors lie elsewhere could put any picture of the machine into a sheet that is passed on."""
+def test_images_outside_are_never_shown(tmp_path: Path, tiny_run: Run, refused_or_done: RunCommand) -> None:
+    """A store whose donors lie elsewhere could put any image of the machine into a sheet that is passed on."""
     secret = tmp_path / "secret.png"
     Image.new("RGB", (32, 64), (255, 0, 255)).save(secret)
     store = tmp_path / "store"

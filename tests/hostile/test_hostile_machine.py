@@ -64,7 +64,7 @@ LONG = ["train", "score-fid", "train-reid", "data pack", "report"]
 
 
 @pytest.mark.parametrize("command", [*SHORT, *(pytest.param(name, marks=pytest.mark.hostile) for name in LONG)])
-def test_a_file_that_grows_too_large_for_the_disk_is_one_line_and_the_work_goes_on(
+def test_a_file_that_grows_too_large_for_the_disk_is_one_line_and_the_work_resumes(
     tmp_path: Path, tiny_run: Run, command: str
 ) -> None:
     """A limit on the size of a file, where a write fails in its middle as on a full disk."""
@@ -116,7 +116,7 @@ def mounted(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 @pytest.mark.hostile
 @pytest.mark.parametrize("command", [*SHORT, *LONG])
-def test_a_full_disk_is_one_line_and_the_work_goes_on_when_there_is_room(
+def test_a_full_disk_is_one_line_and_the_work_resumes_when_there_is_room(
     tmp_path: Path, tiny_run: Run, mounted: Callable[[str], Path], command: str
 ) -> None:
     config, log = write_config(tmp_path / "tiny.yaml"), tmp_path / "log"
@@ -228,7 +228,7 @@ def test_a_run_that_moves_between_commands_is_the_same_run(
     here.rename(there)
     assert "already complete" in dgaug("score-fid", "--run", there, "--metrics", "frechet").err
     assert dgaug("export", there / "store", "--to", "csv", "--out", tmp_path / "csv").code == 0
-    tried("a run's folder moved between commands", "goes on")
+    tried("a run's folder moved between commands", "resumes")
 
 
 @pytest.mark.parametrize("size", [0, 100, 5_000, 100_000])

@@ -27,7 +27,7 @@ GROWTH = 24.0
 
 
 class Meter:
-    """A listener that notes resident memory and open files as a job goes on."""
+    """A listener that notes resident memory and open files while a job runs."""
 
     def __init__(self, every: int) -> None:
         self.every = every
@@ -50,13 +50,13 @@ class Meter:
         length = rows[-1, 0] - rows[0, 0]
         memory, files = (np.polyfit(rows[:, 0], rows[:, column], 1)[0] * length for column in (1, 2))
         spread = float(rows[:, 1].std())
-        found = (
+        result = (
             f"slope {memory:+.1f} MB over its length, spread {spread:.1f}, of {rows[:, 1].mean():,.0f} MB; "
             f"open files {files:+.1f} of {rows[:, 2].mean():.0f}"
         )
-        assert memory < GROWTH, found
-        assert abs(files) < 1, found
-        tried(f"long run: {what}", found)
+        assert memory < GROWTH, result
+        assert abs(files) < 1, result
+        tried(f"long run: {what}", result)
 
 
 @pytest.mark.hostile
@@ -100,4 +100,4 @@ def test_a_million_pairs_do_not_grow(tmp_path: Path, tiny_run: Run) -> None:
         store.batch(rows[start : start + 200])
         gc.collect()
         reading("", start, len(rows))
-    reading.require_flat("reading 20,000 pictures of it at random")
+    reading.require_flat("reading 20,000 images of it at random")

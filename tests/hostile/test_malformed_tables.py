@@ -203,8 +203,8 @@ def test_a_pattern_that_never_ends_is_given_up(
 ) -> None:
     monkeypatch.setattr("dgaug.data.patterned._LEAST_SECONDS", times(1, 10))
     Image.new("RGB", (32, 64)).save(tmp_path / ("a" * 60 + "!.png"))
-    said = refused_or_done("data", "check", tmp_path, "--pattern", pattern).error()
-    assert "was given up" in said or "match the pattern" in said
+    output = refused_or_done("data", "check", tmp_path, "--pattern", pattern).error()
+    assert "was given up" in output or "match the pattern" in output
     tried("pattern: one that never ends", "refused")
 
 

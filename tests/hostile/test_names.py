@@ -11,7 +11,7 @@ from PIL import Image
 from tiny_run import RunCommand, finish_process, start_process
 
 NAMES = {
-    "spaces": "0001_c1 my picture.jpg",
+    "spaces": "0001_c1 my image.jpg",
     "quotes": "0001_c1_'\"`.jpg",
     "newline": "0001_c1_\nerror: all is lost.jpg",
     "escape": "0001_c1_\x1b[2J\x1b]0;owned\x07.jpg",
@@ -35,10 +35,10 @@ def people(root: Path, name: str | bytes, *, damaged: bool) -> Path:
     for number in (1, 2):
         Image.new("RGB", (32, 64), (9 * number, 0, 0)).save(folder / f"000{number}_c1_0.png")
     path = os.path.join(os.fsencode(folder), os.fsencode(name))
-    Image.new("RGB", (32, 64)).save(folder / "picture.jpg")
-    os.rename(folder / "picture.jpg", path)
+    Image.new("RGB", (32, 64)).save(folder / "image.jpg")
+    os.rename(folder / "image.jpg", path)
     if damaged:
-        Path(os.fsdecode(path)).write_bytes(b"no picture")
+        Path(os.fsdecode(path)).write_bytes(b"no image")
     return root
 
 
@@ -57,7 +57,7 @@ def test_a_name_is_shown_with_its_signs_escaped(
     assert refused_or_done("data", "pack", root).code == 0
     assert refused_or_done("data", "check", root).code == int(damaged), "the manifest means the same files"
     assert not (tmp_path / "canary").exists()
-    tried("names: signs, quotes, escapes in a picture's name", way(ended.code))
+    tried("names: signs, quotes, escapes in an image's name", way(ended.code))
 
 
 def test_a_name_that_is_not_utf8_is_refused_by_name(tmp_path: Path, refused_or_done: RunCommand) -> None:

@@ -43,7 +43,7 @@ HOSTILE = {
     "a number as a name": "1: 2\n",
     "not a number": "loss: {cycle: .nan}\n",
     "infinity": "loss: {cycle: .inf}\n",
-    "a huge picture": "data: {height: 1.0e+400}\n",
+    "a huge image": "data: {height: 1.0e+400}\n",
     "nothing": "",
     "only a comment": "# seed: 1\n",
     "two documents": "seed: 1\n---\nseed: 2\n",

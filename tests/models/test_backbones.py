@@ -52,7 +52,7 @@ def test_a_backbone_trained_with_other_statistics_sees_its_own() -> None:
         ("convnext_atto", 320, (8, 4)),
     ],
 )
-def test_transformers_and_others_take_pictures_of_any_size(name: str, channels: int, maps: tuple[int, int]) -> None:
+def test_transformers_and_others_take_images_of_any_size(name: str, channels: int, maps: tuple[int, int]) -> None:
     backbone = create_backbone(name).eval()
     assert backbone.channels == channels
     with torch.no_grad():
@@ -61,17 +61,17 @@ def test_transformers_and_others_take_pictures_of_any_size(name: str, channels: 
 
 def test_the_maps_of_a_vit_are_its_patches_in_their_places() -> None:
     backbone = create_backbone("vit_tiny_patch16_224").eval()
-    pictures = torch.randn(1, 3, 64, 32)
+    images = torch.randn(1, 3, 64, 32)
     with torch.no_grad():
-        tokens = backbone.network.forward_features(pictures * backbone.scale + backbone.shift)
-        maps = backbone(pictures)
+        tokens = backbone.network.forward_features(images * backbone.scale + backbone.shift)
+        maps = backbone(images)
     assert tokens.shape == (1, 1 + 4 * 2, 192)
     for row in range(4):
         for column in range(2):
             assert torch.equal(maps[0, :, row, column], tokens[0, 1 + 2 * row + column])
 
 
-def test_a_network_of_one_picture_size_is_refused_at_once() -> None:
+def test_a_network_of_one_image_size_is_refused_at_once() -> None:
     with pytest.raises(DgaugError, match=r"'mixer_s16_224' gives no feature maps .*such as vit_small_patch16_224"):
         create_backbone("mixer_s16_224")
 

@@ -35,8 +35,8 @@ def rewrite(path: Path, **changed: object) -> None:
 def test_a_reid_network_comes_back_ready_for_use(tmp_path: Path) -> None:
     network = save_reid(tmp_path / "a.pt")
     model = checkpoints.load_reid(tmp_path / "a.pt")
-    pictures = torch.randn(2, 3, 64, 32)
-    assert all(torch.equal(a, b) for a, b in zip(model.network(pictures).logits, network(pictures).logits, strict=True))
+    images = torch.randn(2, 3, 64, 32)
+    assert all(torch.equal(a, b) for a, b in zip(model.network(images).logits, network(images).logits, strict=True))
     assert not model.network.training
     assert (model.class_names, model.image_size) == (NAMES, (64, 32))
     assert model.sha256 == file_sha256(tmp_path / "a.pt")
@@ -65,8 +65,8 @@ def test_one_kind_of_checkpoint_is_not_taken_for_the_other(tiny_run: Run, tmp_pa
 
 def test_the_appearance_encoder_of_a_generator_is_a_reid_network(tiny_run: Run) -> None:
     encoder, trained = checkpoints.load_reid(tiny_run.checkpoint), checkpoints.load_generator(tiny_run.checkpoint)
-    pictures = torch.randn(2, 3, 64, 32)
-    assert torch.equal(encoder.network(pictures).logits[1], trained.appearance(pictures).logits[1])
+    images = torch.randn(2, 3, 64, 32)
+    assert torch.equal(encoder.network(images).logits[1], trained.appearance(images).logits[1])
     assert (encoder.image_size, encoder.class_names) == ((64, 32), trained.class_names)
 
 
@@ -121,7 +121,7 @@ def test_a_teacher_of_other_identities_is_refused_by_number_and_by_name(tmp_path
         model.require(NAMES[:2], (64, 32), source="people")
     with pytest.raises(DgaugError, match="'cleo' against 'dora'"):
         model.require(["anna", "ben", "dora"], (64, 32), source="people")
-    with pytest.raises(DgaugError, match=r"sees pictures of 64 x 32 .* people has 128 x 64"):
+    with pytest.raises(DgaugError, match=r"sees images of 64 x 32 .* people has 128 x 64"):
         model.require(NAMES, (128, 64), source="people")
 
 

@@ -107,11 +107,11 @@ def test_a_constant_channel_passes_no_gradient_and_the_others_theirs(kind: str) 
         with arithmetic(kind):
             norm(given).backward(slope)
         slopes.append(given.grad)
-    expected, found = slopes
+    expected, result = slopes
     constant_ones = torch.zeros(2, 3, dtype=torch.bool)
     constant_ones[0, 1] = constant_ones[1, 2] = True
-    assert (found[constant_ones] == 0).all()
-    assert torch.allclose(found[~constant_ones], expected[~constant_ones], atol=1e-5)
+    assert (result[constant_ones] == 0).all()
+    assert torch.allclose(result[~constant_ones], expected[~constant_ones], atol=1e-5)
     given = [one.clone().requires_grad_() for one in (maps, scale, shift)]
     with arithmetic(kind):
         adaptive_instance_norm(*given).backward(slope)

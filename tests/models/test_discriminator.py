@@ -1,4 +1,4 @@
-"""Discriminator: patch maps at three scales, fewer where the picture is too small."""
+"""Discriminator: patch maps at three scales, fewer where the image is too small."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dgaug.models.discriminator import Discriminator
 
 @pytest.mark.parametrize("size", [(128, 64), (96, 48), (64, 32), (64, 64)])
 @pytest.mark.parametrize("width", [0.25, 1.0])
-def test_each_scale_gives_a_patch_map_a_quarter_of_its_picture(size: tuple[int, int], width: float) -> None:
+def test_each_scale_gives_a_patch_map_a_quarter_of_its_image(size: tuple[int, int], width: float) -> None:
     scores = Discriminator(size, width)(torch.randn(2, 3, *size))
     assert [tuple(maps.shape) for maps in scores] == [(2, 1, size[0] >> shift, size[1] >> shift) for shift in (2, 3, 4)]
 
@@ -26,10 +26,10 @@ def test_the_scales_have_weights_of_their_own() -> None:
     assert not torch.equal(first.stem[0].conv.weight, second.stem[0].conv.weight)
 
 
-def test_a_scale_sees_the_picture_averaged_without_counting_the_padding() -> None:
+def test_a_scale_sees_the_image_averaged_without_counting_the_padding() -> None:
     network = Discriminator((64, 32), 0.25)
-    pictures = torch.randn(1, 3, 64, 32)
-    halved = functional.avg_pool2d(pictures, 3, stride=2, padding=1, count_include_pad=False)
-    assert torch.equal(network(pictures)[1], network.scales[1](halved))
+    images = torch.randn(1, 3, 64, 32)
+    halved = functional.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
+    assert torch.equal(network(images)[1], network.scales[1](halved))
     flat = torch.ones(1, 3, 64, 32)
     assert torch.allclose(network(flat)[1], network.scales[1](torch.ones(1, 3, 32, 16)), atol=1e-6)

@@ -36,11 +36,11 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def test_several_teachers_give_the_mean_of_their_soft_labels(files: list[Path], tmp_path: Path) -> None:
-    pictures = torch.randn(3, 3, *SIZE)
+    images = torch.randn(3, 3, *SIZE)
     checkpoints.copy_teachers(files, tmp_path / "all.pt")
     model = checkpoints.load_reid(tmp_path / "all.pt")
-    mean = torch.stack([soft_labels(checkpoints.load_reid(file).network, pictures) for file in files]).mean(dim=0)
-    assert torch.allclose(soft_labels(model.network, pictures), mean, atol=1e-6)
+    mean = torch.stack([soft_labels(checkpoints.load_reid(file).network, images) for file in files]).mean(dim=0)
+    assert torch.allclose(soft_labels(model.network, images), mean, atol=1e-6)
     assert (model.class_names, model.image_size) == (NAMES, SIZE)
     model.require(NAMES, SIZE, source="test")
 
@@ -60,8 +60,8 @@ def test_an_ensemble_can_be_a_member_of_another(files: list[Path], tmp_path: Pat
     mine, theirs = (checkpoints.load_reid(path).network for path in (nested, flat))
     assert isinstance(mine, Ensemble)
     assert len(mine.members) == 3
-    pictures = torch.randn(2, 3, *SIZE)
-    assert torch.equal(soft_labels(mine, pictures), soft_labels(theirs, pictures))
+    images = torch.randn(2, 3, *SIZE)
+    assert torch.equal(soft_labels(mine, images), soft_labels(theirs, images))
 
 
 def test_one_teacher_is_copied_byte_for_byte(files: list[Path], tmp_path: Path) -> None:

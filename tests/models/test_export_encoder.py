@@ -1,4 +1,4 @@
-"""The exported encoder says what the network says, for any number of pictures, and never stands half written."""
+"""The exported encoder says what the network says, for any number of images, and never stands half written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from tiny_run import RunCommand, tiny_settings
 from torch import nn
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.errors import DgaugError
 from dgaug.models import export_encoder as encoder
 from dgaug.models.architectures import ARCHITECTURES
@@ -26,10 +26,10 @@ from dgaug.runs import Run
 from dgaug.scores.retrieval.features import features_of
 
 
-def pictures_of(run: Run, count: int) -> tuple[list[Path], torch.Tensor]:
-    """Query pictures as files, and as what the exported encoder takes."""
+def images_of(run: Run, count: int) -> tuple[list[Path], torch.Tensor]:
+    """Query images as files, and as what the exported encoder takes."""
     paths = sorted((run.data_root() / "query").iterdir())[:count]
-    pixels = np.stack([to_pixels(open_picture(path), (64, 32)) for path in paths])
+    pixels = np.stack([to_pixels(open_image(path), (64, 32)) for path in paths])
     return paths, torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
@@ -37,34 +37,34 @@ def pictures_of(run: Run, count: int) -> tuple[list[Path], torch.Tensor]:
 @pytest.mark.parametrize("count", [1, 5])
 def test_torchscript_gives_the_features_of_evaluation(tiny_run: Run, tmp_path: Path, flip: bool, count: int) -> None:
     made = export_encoder(tiny_run.checkpoint, out=tmp_path / "encoder.pt", flip=flip)
-    paths, pictures = pictures_of(tiny_run, count)
+    paths, images = images_of(tiny_run, count)
     extra = {"dgaug.json": ""}
-    found = torch.jit.load(made.out, _extra_files=extra)(pictures)
+    result = torch.jit.load(made.out, _extra_files=extra)(images)
     expected = features_of(load_reid(tiny_run.checkpoint).network, paths, (64, 32), title="", flip=flip)
-    assert found.shape == (count, made.feature_length)
-    assert torch.allclose(found, expected, atol=1e-5)
+    assert result.shape == (count, made.feature_length)
+    assert torch.allclose(result, expected, atol=1e-5)
     described = json.loads(extra["dgaug.json"])
     assert (described["image_size"], described["parts"], described["flip"]) == ([64, 32], 2, flip)
 
 
 def test_onnx_gives_the_features_of_evaluation(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     out = tmp_path / "encoder.onnx"
-    said = json.loads(dgaug("export", tiny_run.teacher, "--to", "onnx", "--out", out, "--json").out)
-    assert (said["image_size"], said["feature_length"]) == ([64, 32], 16)
-    paths, pictures = pictures_of(tiny_run, 5)
+    output = json.loads(dgaug("export", tiny_run.teacher, "--to", "onnx", "--out", out, "--json").out)
+    assert (output["image_size"], output["feature_length"]) == ([64, 32], 16)
+    paths, images = images_of(tiny_run, 5)
     session = onnxruntime.InferenceSession(out)
-    (found,) = session.run(None, {"pictures": pictures.numpy()})
+    (result,) = session.run(None, {"pictures": images.numpy()})
     expected = features_of(load_reid(tiny_run.teacher).network, paths, (64, 32), title="")
-    assert torch.allclose(torch.from_numpy(found), expected, atol=1e-5)
+    assert torch.allclose(torch.from_numpy(result), expected, atol=1e-5)
     assert json.loads(session.get_modelmeta().custom_metadata_map["dgaug"])["parts"] == 1
 
 
 def test_several_teachers_are_exported_as_one(tiny_run: Run) -> None:
     members = [load_reid(path).network for path in (tiny_run.teacher, tiny_run.checkpoint)]
     whole = encoder.Encoder(Ensemble(members)).eval()
-    _, pictures = pictures_of(tiny_run, 2)
-    traced = torch.jit.trace(whole, pictures, check_trace=False)
-    assert torch.allclose(traced(pictures[:1]), whole(pictures[:1]), atol=1e-6)
+    _, images = images_of(tiny_run, 2)
+    traced = torch.jit.trace(whole, images, check_trace=False)
+    assert torch.allclose(traced(images[:1]), whole(images[:1]), atol=1e-6)
 
 
 def test_an_encoder_that_says_something_else_is_not_written(
@@ -73,7 +73,7 @@ def test_an_encoder_that_says_something_else_is_not_written(
     def of_another_batch(network: encoder.Encoder, example: torch.Tensor, path: Path, described: str) -> encoder.Run:
         path.write_bytes(b"what should not be left")
         fixed = network(example)
-        return lambda pictures: fixed[: len(pictures)]
+        return lambda images: fixed[: len(images)]
 
     monkeypatch.setitem(encoder._WRITERS, "torchscript", of_another_batch)
     with pytest.raises((DgaugError, RuntimeError)):
@@ -149,11 +149,11 @@ def test_every_model_has_every_form_for_any_number_of_images(
     for count in (1, 2, 5, 7):
         if to == "onnx":
             session = onnxruntime.InferenceSession(made.out)
-            (found,) = map(torch.from_numpy, session.run(None, {"pictures": images[:count].numpy()}))
+            (result,) = map(torch.from_numpy, session.run(None, {"pictures": images[:count].numpy()}))
         else:
-            found = torch.jit.load(made.out)(images[:count])
-        assert found.shape == (count, made.feature_length)
-        assert torch.allclose(found, expected[:count], atol=1e-5)
+            result = torch.jit.load(made.out)(images[:count])
+        assert result.shape == (count, made.feature_length)
+        assert torch.allclose(result, expected[:count], atol=1e-5)
 
 
 def test_bands_of_an_exported_network_are_those_of_training() -> None:
@@ -173,7 +173,7 @@ def test_an_export_that_fails_is_one_line(
 
     monkeypatch.setitem(encoder._WRITERS, "torchscript", failing)
     out = tmp_path / "encoder.pt"
-    said = dgaug("export", tiny_run.teacher, "--to", "torchscript", "--out", out).error()
-    assert "cannot be written as torchscript, try --to onnx" in said
-    assert said.endswith("an operator that nobody knows")
+    output = dgaug("export", tiny_run.teacher, "--to", "torchscript", "--out", out).error()
+    assert "cannot be written as torchscript, try --to onnx" in output
+    assert output.endswith("an operator that nobody knows")
     assert list(tmp_path.iterdir()) == []

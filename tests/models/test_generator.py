@@ -19,13 +19,13 @@ def parameters(module: torch.nn.Module) -> int:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("width", [0.25, 1.0])
-def test_pictures_keep_their_size_and_codes_are_a_quarter_of_it(size: tuple[int, int], width: float) -> None:
+def test_images_keep_their_size_and_codes_are_a_quarter_of_it(size: tuple[int, int], width: float) -> None:
     height, across = size
     generator = Generator(size, CODE, width)
-    pictures = torch.randn(2, 3, height, across)
-    structure = generator.structure(pictures)
+    images = torch.randn(2, 3, height, across)
+    structure = generator.structure(images)
     assert structure.shape == (2, 128 * width, height // 4, across // 4)
-    assert generator(structure, torch.randn(2, CODE)).shape == pictures.shape
+    assert generator(structure, torch.randn(2, CODE)).shape == images.shape
 
 
 def test_the_structure_code_of_the_published_size_has_its_shape() -> None:
@@ -55,21 +55,21 @@ def test_only_a_dilation_too_large_for_the_map_is_reduced(size: tuple[int, int],
     assert [layer.dilation[0] for layer in layers] == dilations
 
 
-def test_a_structure_code_has_zero_mean_and_unit_variance_per_channel_and_picture() -> None:
+def test_a_structure_code_has_zero_mean_and_unit_variance_per_channel_and_image() -> None:
     code = StructureEncoder((64, 32), 0.5)(torch.randn(3, 1, 64, 32))
     assert code.mean(dim=(2, 3)).abs().max() < 1e-5
     assert torch.allclose(code.var(dim=(2, 3), unbiased=False), torch.ones(()), atol=1e-3)
 
 
 def test_structure_sees_the_plain_mean_of_the_channels_and_no_colour() -> None:
-    pictures = torch.randn(2, 3, 64, 32)
-    assert torch.allclose(grey(pictures), (pictures[:, :1] + pictures[:, 1:2] + pictures[:, 2:]) / 3, atol=1e-6)
+    images = torch.randn(2, 3, 64, 32)
+    assert torch.allclose(grey(images), (images[:, :1] + images[:, 1:2] + images[:, 2:]) / 3, atol=1e-6)
     generator = Generator((64, 32), CODE, 0.25)
-    recoloured = pictures[:, [2, 0, 1]]
-    assert torch.allclose(generator.structure(pictures), generator.structure(recoloured), atol=1e-4)
+    recoloured = images[:, [2, 0, 1]]
+    assert torch.allclose(generator.structure(images), generator.structure(recoloured), atol=1e-4)
 
 
-def test_a_picture_depends_on_its_own_codes_alone() -> None:
+def test_an_image_depends_on_its_own_codes_alone() -> None:
     generator = Generator((64, 32), CODE, 0.25).eval()
     structure, appearance = torch.randn(3, 32, 16, 8), torch.randn(3, CODE)
     together = generator(structure, appearance)
@@ -98,7 +98,7 @@ def test_adaptive_instance_norm_sets_mean_and_deviation() -> None:
     assert torch.allclose(maps.std(dim=(2, 3), unbiased=False), scale, atol=1e-3)
 
 
-def test_layer_norm_takes_each_picture_as_a_whole_with_the_unbiased_deviation() -> None:
+def test_layer_norm_takes_each_image_as_a_whole_with_the_unbiased_deviation() -> None:
     norm = LayerNorm(3)
     maps = torch.randn(2, 3, 4, 5) * 3 + 1
     expected = torch.stack([(one - one.mean()) / (one.std() + 1e-5) for one in maps])
@@ -106,7 +106,7 @@ def test_layer_norm_takes_each_picture_as_a_whole_with_the_unbiased_deviation() 
     assert torch.allclose(norm(maps), expected, atol=1e-6)
 
 
-def test_layer_norm_in_half_precision_does_not_mix_pictures() -> None:
+def test_layer_norm_in_half_precision_does_not_mix_images() -> None:
     norm = LayerNorm(3)
     maps = (torch.randn(2, 3, 4, 5) + torch.tensor([0.0, 9.0]).view(2, 1, 1, 1)).bfloat16()
     assert norm(maps).dtype == torch.bfloat16

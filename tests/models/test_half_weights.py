@@ -16,13 +16,13 @@ from dgaug.models.reid import ReidNetwork, soft_labels
 def test_labels_are_the_same_bits(head: str) -> None:
     torch.manual_seed(0)
     teacher = ReidNetwork("small", 6, dropouts=(0.5,), pool="avg", embedding=16, head=head).eval()
-    pictures = torch.randn(2, 3, 64, 32)
+    images = torch.randn(2, 3, 64, 32)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(soft_labels(with_half_weights(teacher), pictures), soft_labels(teacher, pictures))
+        assert torch.equal(soft_labels(with_half_weights(teacher), images), soft_labels(teacher, images))
 
 
 @torch.no_grad()
-def test_pictures_are_the_same_bits_and_the_network_stays_as_it_is() -> None:
+def test_images_are_the_same_bits_and_the_network_stays_as_it_is() -> None:
     torch.manual_seed(0)
     decoder = Decoder(16).eval()
     before = {name: tensor.clone() for name, tensor in decoder.state_dict().items()}

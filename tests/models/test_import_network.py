@@ -34,8 +34,8 @@ class Outsider(nn.Module):
         self.dropout = nn.Dropout(0.5)
         self.features = features
 
-    def forward(self, pictures: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        embedding = self.body(pictures).flatten(1)
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        embedding = self.body(images).flatten(1)
         scores = self.classify(self.dropout(embedding))
         return (scores, embedding) if self.features else scores
 
@@ -47,13 +47,13 @@ class Slice(nn.Module):
         super().__init__()
         self.network, self.form = Outsider(3), form
 
-    def forward(self, pictures: Tensor) -> object:
-        scores, embedding = self.network(pictures)
+    def forward(self, images: Tensor) -> object:
+        scores, embedding = self.network(images)
         answers: dict[str, object] = {
             "three": (scores, embedding, embedding),
             "dictionary": {"scores": scores},
             "map": (scores, embedding[:, :, None]),
-            "one picture's": scores[0],
+            "one image's": scores[0],
             "of the batch": scores - scores.mean(dim=0),
             "by chance": scores + torch.rand_like(scores),
             "not finite": scores / 0,
@@ -125,7 +125,7 @@ def test_it_teaches_alone(tmp_path: Path, tiny_run: Run, dgaug: RunCommand) -> N
         ("three", r"found \[3, 3\], \[3, 32\], \[3, 32\]; wrap it"),
         ("dictionary", "found dict, dict; wrap it"),
         ("map", r"found \[3, 3\], \[3, 32, 1\]; wrap it"),
-        ("one picture's", r"found \[3\], \[3\]; wrap it"),
+        ("one image's", r"found \[3\], \[3\]; wrap it"),
         ("of the batch", "depend on the batch"),
         ("by chance", "or on chance"),
         ("not finite", "difference of nan"),
@@ -189,9 +189,9 @@ class WithTensorsOfItsOwn(nn.Module):
         self.classify = nn.Linear(3, 3)
         self.inner = nn.Sequential(Shifted())
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        mean = self.inner(pictures.mean(dim=(2, 3))) - torch.tensor([0.4, 0.5, 0.6])
-        return self.classify(mean + torch.ones(3) + torch.arange(3, device=pictures.device))
+    def forward(self, images: Tensor) -> Tensor:
+        mean = self.inner(images.mean(dim=(2, 3))) - torch.tensor([0.4, 0.5, 0.6])
+        return self.classify(mean + torch.ones(3) + torch.arange(3, device=images.device))
 
 
 class Shifted(nn.Module):

@@ -106,22 +106,22 @@ def test_an_imported_run_gives_the_published_numbers(imported: Run, recipe: Modu
     model = checkpoints.load_generator(imported.checkpoint)
     inputs = recipe.inputs(SEED)
     drawn = torch.from_numpy(expected["decode(x_a,x_b)"])
-    found: Tensors = {}
+    result: Tensors = {}
     if part == "generator":
         structure, seen = model.generator.structure(inputs["x_a"]), torch.from_numpy(expected["appearance(x_b)"])
-        found = {"structure(x_a)": structure, "decode(x_a,x_b)": model.generator(structure, seen)}
+        result = {"structure(x_a)": structure, "decode(x_a,x_b)": model.generator(structure, seen)}
     elif part == "appearance":
         network = checkpoints.load_reid(imported.checkpoint).network
-        said = model.appearance(inputs["x_b"])
-        found = {"appearance(x_b)": said.appearance, "prim(x_b)": said.logits[0], "fine(x_b)": said.logits[1]}
-        found |= {"reid_feature(x_b)": network.features(inputs["x_b"])}
+        output = model.appearance(inputs["x_b"])
+        result = {"appearance(x_b)": output.appearance, "prim(x_b)": output.logits[0], "fine(x_b)": output.logits[1]}
+        result |= {"reid_feature(x_b)": network.features(inputs["x_b"])}
     else:
         teacher = checkpoints.load_reid(imported.teacher).network
-        found = {
+        result = {
             "teacher_logits(x_b)": teacher(inputs["x_b"]).logits[0],
             "teacher_q(fake)": soft_labels(teacher, drawn),
         }
-    for name, tensor in found.items():
+    for name, tensor in result.items():
         wanted = torch.from_numpy(expected[name])
         assert float((tensor - wanted).norm() / wanted.norm()) < TOLERANCE, name
 

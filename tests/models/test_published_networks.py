@@ -74,17 +74,17 @@ def published_networks(seeded: dict[str, Tensors], *, structure_branch: float = 
 @pytest.fixture(scope="module")
 def networks(seeded: dict[str, Tensors]) -> Networks:
     """All published networks in eval mode."""
-    found, _ = published_networks(seeded)
-    for network in (found.generator, found.appearance, found.discriminator, found.teacher):
+    result, _ = published_networks(seeded)
+    for network in (result.generator, result.appearance, result.discriminator, result.teacher):
         assert network is not None
         network.eval().requires_grad_(False)
-    return found
+    return result
 
 
-def relative(found: Tensor, wanted: np.ndarray) -> float:
+def relative(result: Tensor, wanted: np.ndarray) -> float:
     target = torch.from_numpy(wanted)
-    assert found.shape == target.shape
-    return float((found.detach() - target).norm() / target.norm())
+    assert result.shape == target.shape
+    return float((result.detach() - target).norm() / target.norm())
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def drawn(networks: Networks, seeded: dict[str, Tensors]) -> Tensors:
     assert teacher is not None
     structure, seen = networks.generator.structure(x_a), networks.appearance(x_b)
     fake = networks.generator(structure, seen.appearance)
-    found = {
+    result = {
         "structure(x_a)": structure,
         "appearance(x_b)": seen.appearance,
         "prim(x_b)": seen.logits[0],
@@ -105,7 +105,7 @@ def drawn(networks: Networks, seeded: dict[str, Tensors]) -> Tensors:
         "teacher_q(fake)": soft_labels(teacher, fake),
         "reid_feature(x_b)": networks.appearance.features(x_b),
     }
-    return found | {f"D{scale}(fake)": maps for scale, maps in enumerate(networks.discriminator(fake))}
+    return result | {f"D{scale}(fake)": maps for scale, maps in enumerate(networks.discriminator(fake))}
 
 
 def test_networks_return_the_published_numbers(drawn: Tensors, expected: dict[str, np.ndarray]) -> None:
@@ -121,12 +121,12 @@ def test_adversarial_losses_return_the_published_numbers(
     fake_scores = networks.discriminator(drawn["decode(x_a,x_b)"])
     real_scores = networks.discriminator(real)
     penalty = 0.01 * losses.gradient_penalty(real_scores, real)
-    found = {
+    result = {
         "D_loss": losses.discriminator_error(real_scores, fake_scores) + penalty,
         "D_r1": penalty,
         "G_adv": losses.adversarial(fake_scores),
     }
-    for name, term in found.items():
+    for name, term in result.items():
         one_side = float(term.detach()) / losses.SIDES
         assert one_side == pytest.approx(float(expected[name]), rel=TOLERANCE), name
 
@@ -176,8 +176,8 @@ def _expected_threads() -> Iterator[None]:
 def test_a_whole_iteration_returns_the_published_losses_and_gradients(
     seeded: dict[str, Tensors], expected: dict[str, np.ndarray], branch: str, structure_branch: float
 ) -> None:
-    found, model = published_networks(seeded, structure_branch=structure_branch)
-    rounds_alike = rounds_as_expected(found, seeded, expected)
+    result, model = published_networks(seeded, structure_branch=structure_branch)
+    rounds_alike = rounds_as_expected(result, seeded, expected)
     x = seeded["inputs"]
     batch = Batch(*(torch.cat([x[f"{name}_a"], x[f"{name}_b"]]) for name in ("x", "xp", "l")))
     report = model.step([batch], AFTER_RAMPS)
@@ -198,21 +198,21 @@ def test_a_whole_iteration_returns_the_published_losses_and_gradients(
     without_gradient = sides(expected, branch, "loss_gen_recon_f_a", "loss_gen_recon_f_b")
     total = sides(expected, branch, "loss_gen_total") - without_gradient
     assert report["total"] == pytest.approx(total, rel=TOLERANCE)
-    assert_gradient_norms(found, expected, branch, 1e-3 if rounds_alike else 0.03)
+    assert_gradient_norms(result, expected, branch, 1e-3 if rounds_alike else 0.03)
 
 
-def rounds_as_expected(found: Networks, seeded: dict[str, Tensors], expected: dict[str, np.ndarray]) -> bool:
-    """Whether this processor's kernels give the picture of `expected` to the last bit.
+def rounds_as_expected(result: Networks, seeded: dict[str, Tensors], expected: dict[str, np.ndarray]) -> bool:
+    """Whether this processor's kernels give the image of `expected` to the last bit.
 
     Where they do not, a unit at the edge of a rectifier or a maximum goes another way, and gradients differ by more
     than the tolerance: by 0.7 % when the inputs are changed by 1e-7 of themselves.
     """
     with torch.no_grad(), arithmetic("published"):
         structure, code = (torch.from_numpy(expected[name]) for name in ("structure(x_a)", "appearance(x_b)"))
-        return torch.equal(found.generator(structure, code), torch.from_numpy(expected["decode(x_a,x_b)"]))
+        return torch.equal(result.generator(structure, code), torch.from_numpy(expected["decode(x_a,x_b)"]))
 
 
-def assert_gradient_norms(found: Networks, expected: dict[str, np.ndarray], branch: str, tolerance: float) -> None:
+def assert_gradient_norms(result: Networks, expected: dict[str, np.ndarray], branch: str, tolerance: float) -> None:
     wanted = {
         str(name): float(norm)
         for part in ("gen", "id")
@@ -220,7 +220,7 @@ def assert_gradient_norms(found: Networks, expected: dict[str, np.ndarray], bran
             expected[f"train_{branch}/gradnames_{part}"], expected[f"train_{branch}/gradnorms_{part}"], strict=True
         )
     }
-    seen = dict(gradient_norms(found))
+    seen = dict(gradient_norms(result))
     assert seen.keys() == wanted.keys()
     off = {
         name: (norm, wanted[name])
@@ -230,9 +230,9 @@ def assert_gradient_norms(found: Networks, expected: dict[str, np.ndarray], bran
     assert off == {}
 
 
-def gradient_norms(found: Networks) -> Iterator[tuple[str, float]]:
+def gradient_norms(result: Networks) -> Iterator[tuple[str, float]]:
     """Norms of the gradients that the last step left, by published name."""
-    generator = {name: parameter.grad for name, parameter in found.generator.named_parameters()}
+    generator = {name: parameter.grad for name, parameter in result.generator.named_parameters()}
     for ours, theirs in published.generator_table().items():
         yield theirs, norm_of(generator[ours])
     for layer in range(3):
@@ -241,8 +241,8 @@ def gradient_norms(found: Networks) -> Iterator[tuple[str, float]]:
             assert gradients is not None
             for name, gradient in zip(published.MLPS, gradients, strict=True):
                 yield f"{name}.model.{layer}.fc.{leaf}", norm_of(gradient)
-    table = published.reid_table(found.appearance)
-    for name, parameter in found.appearance.named_parameters():
+    table = published.reid_table(result.appearance)
+    for name, parameter in result.appearance.named_parameters():
         yield table[name], norm_of(parameter.grad)
 
 

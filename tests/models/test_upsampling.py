@@ -17,8 +17,8 @@ def direct(layer: UpsampledConv, maps: Tensor) -> Tensor:
     return layer.conv(functional.pad(large, (2, 2, 2, 2), mode="reflect"))
 
 
-def relative(found: Tensor, wanted: Tensor) -> float:
-    return float((found.double() - wanted.double()).norm() / wanted.double().norm())
+def relative(result: Tensor, wanted: Tensor) -> float:
+    return float((result.double() - wanted.double()).norm() / wanted.double().norm())
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -29,12 +29,12 @@ def test_output_and_gradients_are_those_of_the_direct_form(
     torch.manual_seed(0)
     layer = UpsampledConv(6, 4).double()
     maps = torch.randn(3, 6, *size, dtype=torch.float64).contiguous(memory_format=memory_format).requires_grad_()
-    found, wanted = layer(maps), direct(layer, maps)
-    assert found.shape == wanted.shape
-    assert torch.allclose(found, wanted, rtol=0, atol=1e-12)
+    result, wanted = layer(maps), direct(layer, maps)
+    assert result.shape == wanted.shape
+    assert torch.allclose(result, wanted, rtol=0, atol=1e-12)
     slope, inputs = torch.randn_like(wanted), (maps, layer.conv.weight, layer.conv.bias)
     for mine, theirs in zip(
-        torch.autograd.grad(found, inputs, slope), torch.autograd.grad(wanted, inputs, slope), strict=True
+        torch.autograd.grad(result, inputs, slope), torch.autograd.grad(wanted, inputs, slope), strict=True
     ):
         assert torch.allclose(mine, theirs, rtol=0, atol=1e-11)
 
@@ -43,11 +43,11 @@ def test_the_outermost_pixels_are_as_exact_as_the_inner_ones_in_float32() -> Non
     torch.manual_seed(0)
     layer, maps = UpsampledConv(32, 16), torch.randn(2, 32, 16, 8)
     with torch.no_grad():
-        found, wanted = layer(maps), direct(layer, maps)
+        result, wanted = layer(maps), direct(layer, maps)
     frame = torch.ones(32, 16, dtype=torch.bool)
     frame[1:-1, 1:-1] = False
-    assert relative(found[..., frame], wanted[..., frame]) < 1e-6
-    assert relative(found[..., ~frame], wanted[..., ~frame]) < 1e-6
+    assert relative(result[..., frame], wanted[..., frame]) < 1e-6
+    assert relative(result[..., ~frame], wanted[..., ~frame]) < 1e-6
 
 
 def test_bfloat16_is_no_further_from_float32_than_the_direct_form() -> None:
@@ -56,9 +56,9 @@ def test_bfloat16_is_no_further_from_float32_than_the_direct_form() -> None:
     with torch.no_grad():
         exact = direct(layer, maps)
         with torch.autocast("cpu", torch.bfloat16):
-            found, plain = layer(maps), direct(layer, maps)
-    assert found.dtype == plain.dtype == torch.bfloat16
-    assert relative(found, exact) < 1.5 * relative(plain, exact)
+            result, plain = layer(maps), direct(layer, maps)
+    assert result.dtype == plain.dtype == torch.bfloat16
+    assert relative(result, exact) < 1.5 * relative(plain, exact)
 
 
 def test_weights_keep_the_name_and_shape_of_a_plain_convolution() -> None:

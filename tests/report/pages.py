@@ -30,10 +30,10 @@ class ReadPage(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {name: value or "" for name, value in attrs}
-        self.elements.append((tag, found))
+        result = {name: value or "" for name, value in attrs}
+        self.elements.append((tag, result))
         if tag == "section":
-            self._section = found["id"]
+            self._section = result["id"]
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -43,7 +43,7 @@ class ReadPage(HTMLParser):
         """The attributes of all elements of a kind; a class among several counts."""
         wanted = {name.rstrip("_"): value for name, value in attributes.items()}
         return [
-            found
-            for kind, found in self.elements
-            if kind == tag and all(value in found.get(name, "").split() for name, value in wanted.items())
+            result
+            for kind, result in self.elements
+            if kind == tag and all(value in result.get(name, "").split() for name, value in wanted.items())
         ]

@@ -20,23 +20,23 @@ def _empty_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "huggingface"))
 
 
-def named(found: Examination, start: str) -> Finding:
-    (finding,) = [one for one in (*found.machine, *found.weights, *found.extras) if one.name.startswith(start)]
+def named(result: Examination, start: str) -> Finding:
+    (finding,) = [one for one in (*result.machine, *result.weights, *result.extras) if one.name.startswith(start)]
     return finding
 
 
 def test_missing_weights_come_with_the_place_and_the_remedy(tmp_path: Path) -> None:
-    found = examine()
+    result = examine()
     for start, remedy in (
         ("FID Inception", "--inception-weights download"),
         ("ResNet-50", "model.weights=download"),
         ("tf_efficientnet_lite0", "--config market1501-cpu"),
     ):
-        finding = named(found, start)
+        finding = named(result, start)
         assert not finding.ok
         assert str(tmp_path) in finding.found
         assert remedy in finding.remedy
-    assert named(found, "generator of the embedded data").ok
+    assert named(result, "generator of the embedded data").ok
 
 
 def test_weights_that_are_there_are_found_where_the_commands_look(tmp_path: Path) -> None:
@@ -51,12 +51,12 @@ def test_weights_that_are_there_are_found_where_the_commands_look(tmp_path: Path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"weights")
     (timm / "models--timm--cut_off.in1k").mkdir()
-    found = examine()
-    assert [one.name for one in found.weights if not one.ok] == []
+    result = examine()
+    assert [one.name for one in result.weights if not one.ok] == []
     assert find_inception_weights() == inception
-    assert str(inception) in named(found, "FID Inception").found
-    assert named(found, "vit_tiny.other (timm)").ok
-    assert not any("cut_off" in one.name for one in found.weights)
+    assert str(inception) in named(result, "FID Inception").found
+    assert named(result, "vit_tiny.other (timm)").ok
+    assert not any("cut_off" in one.name for one in result.weights)
 
 
 def test_too_little_room_comes_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +82,6 @@ def test_the_command_ends_with_0_whatever_is_missing(tmp_path: Path, dgaug: RunC
     assert shown.code == 0
     assert "missing  FID Inception" in shown.out
     assert "\x1b[31mred" not in shown.out
-    found = json.loads(dgaug("doctor", "--runs", tmp_path / "runs", "--json").out)
-    assert found["versions"]["torch"] == version("torch")
-    assert found.keys() == {"versions", "machine", "weights", "extras", "runs"}
+    result = json.loads(dgaug("doctor", "--runs", tmp_path / "runs", "--json").out)
+    assert result["versions"]["torch"] == version("torch")
+    assert result.keys() == {"versions", "machine", "weights", "extras", "runs"}

@@ -40,9 +40,9 @@ class Opened:
         return self.page.locator(f".cell[data-row='{row}'][data-column='{column}']")
 
     def shown(self, home: str) -> list[str]:
-        """The pictures of a trio: appearance donor, generated, structure donor."""
-        found: list[str] = self.page.locator(f"{home} .trio img[data-of]").evaluate_all("all => all.map(i => i.src)")
-        return found
+        """The images of a trio: appearance donor, generated, structure donor."""
+        result: list[str] = self.page.locator(f"{home} .trio img[data-of]").evaluate_all("all => all.map(i => i.src)")
+        return result
 
     def pair(self, row: int, column: int) -> list[str]:
         """What a trio of this pair must show."""
@@ -133,10 +133,10 @@ def test_a_slider_shows_its_frame_by_mouse_or_key(opened: Opened) -> None:
 
 
 def test_previews_are_gone_through_by_iteration(opened: Opened) -> None:
-    field, said = opened.page.locator("#previews input"), opened.page.locator("#previews output")
-    assert said.inner_text() == "iteration 8"
+    field, output = opened.page.locator("#previews input"), opened.page.locator("#previews output")
+    assert output.inner_text() == "iteration 8"
     field.press("Home")
-    assert said.inner_text() == "iteration 4"
+    assert output.inner_text() == "iteration 4"
     assert opened.page.locator("#previews img:visible").get_attribute("alt") == "N x N preview at iteration 4"
 
 

@@ -20,7 +20,7 @@ from dgaug.report.page import report_run
 from dgaug.runs import Run
 from dgaug.scores.quality.structure_consistency import STRUCTURE_DONOR, structure_consistency
 
-SECTIONS = ("pictures", "between", "curves", "previews", "scores", "reid", "ranked", "settings")
+SECTIONS = ("images", "between", "curves", "previews", "scores", "reid", "ranked", "settings")
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +34,19 @@ def test_the_page_has_a_cell_for_every_pair_with_donors_label_and_scores(whole_p
         (row, column) for row in range(IDENTITIES) for column in range(IDENTITIES)
     ]
     assert len(whole_page.of("img", **{"data-of": "cell"})) == IDENTITIES**2
-    said = whole_page.sections["pictures"]
-    for words in ("Soft label of the teacher", "SSIM to the true picture", "teacher: appearance donor's identity"):
-        assert said.count(words) == IDENTITIES**2, words
+    output = whole_page.sections["images"]
+    for words in ("Soft label of the teacher", "SSIM to the true image", "teacher: appearance donor's identity"):
+        assert output.count(words) == IDENTITIES**2, words
 
 
 def test_the_grey_ssim_of_a_cell_is_that_of_the_scores(tiny_run: Run) -> None:
     model, data = load_generator(tiny_run.checkpoint), read_run_data(tiny_run)
-    pictures = grid.draw_grid_pictures(model, data, data.splits["train"][:9:4])
-    described = grid.described_grid(pictures, data, teacher=tiny_run.teacher, iteration=0)
+    images = grid.generate_grid_images(model, data, data.splits["train"][:9:4])
+    described = grid.described_grid(images, data, teacher=tiny_run.teacher, iteration=0)
     for row, cells in enumerate(described.cells):
         for column, cell in enumerate(cells):
             of_scores = structure_consistency(
-                pictures.cells[row, column][None], pictures.donors[column][None], pictures.donors[row][None]
+                images.cells[row, column][None], images.donors[column][None], images.donors[row][None]
             )
             shown = dict(cell.scores)["grey SSIM to the structure donor"]
             assert shown == f"{of_scores[STRUCTURE_DONOR]['grey_ssim']:.3f}"
@@ -61,9 +61,9 @@ def test_the_page_needs_nothing_but_itself(whole_page: ReadPage) -> None:
     assert "@import" not in whole_page.text
 
 
-def test_every_picture_and_curve_says_what_it_is(whole_page: ReadPage) -> None:
+def test_every_image_and_curve_says_what_it_is(whole_page: ReadPage) -> None:
     assert len(whole_page.of("img")) > IDENTITIES**2
-    assert all(picture.get("alt") for picture in whole_page.of("img"))
+    assert all(image.get("alt") for image in whole_page.of("img"))
     assert len(whole_page.of("svg")) > 10
     assert all(chart["aria-label"] for chart in whole_page.of("svg"))
 
@@ -73,7 +73,7 @@ def test_what_is_not_made_yet_is_named_with_its_command(whole_page: ReadPage, ti
     assert f"dgaug train-reid --run {tiny_run.folder}" in whole_page.sections["reid"]
     assert f"dgaug synthesize --run {tiny_run.folder}" not in whole_page.text, "that is done"
     assert "8 of 8 iterations" in whole_page.text
-    assert "576 pictures" in whole_page.text
+    assert "576 images" in whole_page.text
 
 
 def test_a_run_stopped_before_its_first_checkpoint_has_a_page(tiny_run: Run, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_run_stopped_before_its_first_checkpoint_has_a_page(tiny_run: Run, tmp
     run.log.write_text("".join(lines[:3]) + lines[3][:20], encoding="utf-8")
     read = ReadPage(report_run(run.folder))
     assert set(SECTIONS) <= read.sections.keys()
-    for section in ("pictures", "between", "previews"):
+    for section in ("images", "between", "previews"):
         assert f"dgaug train --resume --out {run.folder}" in read.sections[section], section
     assert "in the phase “teacher”" in read.text
     assert "identification" in read.sections["curves"]
@@ -118,14 +118,14 @@ def test_what_is_damaged_or_gone_takes_only_its_own_part(tiny_run: Run, tmp_path
     (run.store / "dataset.h5").write_bytes(b"not HDF5")
     run.teacher.write_bytes(b"")
     read = ReadPage(report_run(run.folder))
-    assert "data" in read.sections["pictures"]
+    assert "data" in read.sections["images"]
     assert "scores.json" in read.sections["scores"]
     assert "results.json" in read.sections["reid"]
     assert "iteration 8" in read.sections["previews"]
     assert "reconstruction" in read.sections["curves"]
     damaged = copy_of(tiny_run, tmp_path / "other")
     damaged.checkpoint.write_bytes(b"not a checkpoint")
-    assert "damaged" in ReadPage(report_run(damaged.folder)).sections["pictures"]
+    assert "damaged" in ReadPage(report_run(damaged.folder)).sections["images"]
 
 
 def test_results_of_other_versions_are_shown_as_they_are(tiny_run: Run, tmp_path: Path) -> None:
@@ -174,9 +174,9 @@ def test_hostile_names_stay_names(tiny_run: Run, tmp_path: Path) -> None:
     path = report_run(run.folder, count=3)
     text = path.read_text(encoding="utf-8")
     read = ReadPage(path)
-    assert not [tag for tag, found in read.elements if "onerror" in found or found.get("src") == "x"]
+    assert not [tag for tag, result in read.elements if "onerror" in result or result.get("src") == "x"]
     assert read.text.count("onerror=") > 10
-    assert len(read.of("button", class_="cell")) == 9, read.sections["pictures"]
+    assert len(read.of("button", class_="cell")) == 9, read.sections["images"]
     assert "\x1b" not in text
     assert "\u202e" not in text
 
@@ -189,17 +189,17 @@ def test_a_name_that_is_not_utf8_is_written_as_its_escape(tiny_run: Run, tmp_pat
 def test_the_most_that_a_page_can_hold_is_bounded() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (256, 128, 3), dtype=np.uint8)
-    small, wide = images.picture_uri(noise), images.picture_uri(noise.transpose(1, 0, 2).copy())
+    small, wide = images.image_uri(noise), images.image_uri(noise.transpose(1, 0, 2).copy())
     sheet = images.sheet_uri(Image.fromarray(rng.integers(0, 256, (1500, 2000, 3), dtype=np.uint8)))
-    assert max(len(small), len(wide)) <= 4 / 3 * images.PICTURE_BYTES + 40
+    assert max(len(small), len(wide)) <= 4 / 3 * images.IMAGE_BYTES + 40
     assert len(sheet) <= 4 / 3 * images.SHEET_BYTES + 40
     frames = 2 * grid.SLIDER_PAIRS * 2 * grid.SLIDER_STEPS
-    pictures = 2 * grid.LARGEST**2 + 2 * grid.LARGEST + frames + 8 * (1 + rankings.LENGTH)
+    shown = 2 * grid.LARGEST**2 + 2 * grid.LARGEST + frames + 8 * (1 + rankings.LENGTH)
     sheets = images.MOST + 2 * (images.MOST // 2)
-    assert 4 / 3 * (pictures * images.PICTURE_BYTES + sheets * images.SHEET_BYTES) < page.MOST_BYTES - 500_000
+    assert 4 / 3 * (shown * images.IMAGE_BYTES + sheets * images.SHEET_BYTES) < page.MOST_BYTES - 500_000
 
 
-def test_many_gallery_pictures_are_left_to_eval_reid(
+def test_many_gallery_images_are_left_to_eval_reid(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rankings, "CHEAP", 10)

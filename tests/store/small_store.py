@@ -13,7 +13,7 @@ from dgaug.data.records import Record
 from dgaug.store.assemble import finish_store
 from dgaug.store.codecs import encode
 from dgaug.store.index import begin_store
-from dgaug.store.shard_writer import PictureBatch, write_shard
+from dgaug.store.shard_writer import ImageBatch, write_shard
 from dgaug.store.sources import Sources
 from dgaug.store.spec import Part, StoreSpec
 
@@ -42,14 +42,14 @@ def spec_with(**settings: object) -> StoreSpec:
 
 
 def sources_of(size: int = SIZE) -> Sources:
-    """Pictures of people seen three times each, from two cameras and an unknown one."""
+    """Images of people seen three times each, from two cameras and an unknown one."""
     return Sources.of(
         Record(f"train/{row:04d}_é.jpg", identity=f"{row // 3:04d}", camera=(-1, 1, 2)[row % 3]) for row in range(size)
     )
 
 
-def picture_of(k: int) -> NDArray[np.uint8]:
-    """The picture of pair k: smooth enough for JPEG, and another for every k below 50."""
+def image_of(k: int) -> NDArray[np.uint8]:
+    """The image of pair k: smooth enough for JPEG, and another for every k below 50."""
     ramp = np.arange(12)[:, None, None] * 4 + np.arange(6)[None, :, None] * 3 + np.array([0, 10, 20])
     return np.asarray((ramp + 3 * k) % 256, np.uint8)
 
@@ -60,13 +60,13 @@ def probabilities_of(k: int, class_count: int) -> NDArray[np.float32]:
     return np.asarray(scores / scores.sum(), np.float32)
 
 
-def batches_of(spec: StoreSpec, sources: Sources, number: int, *, size: int = 4) -> Iterator[PictureBatch]:
+def batches_of(spec: StoreSpec, sources: Sources, number: int, *, size: int = 4) -> Iterator[ImageBatch]:
     """The batches of one shard of the design `all`."""
     start, stop = spec.place(number)[1:]
     for first in range(start, stop, size):
         rows = np.arange(first, min(first + size, stop))
-        yield PictureBatch(
-            pictures=[encode(picture_of(k), codec=spec.codec, quality=spec.quality) for k in rows],
+        yield ImageBatch(
+            images=[encode(image_of(k), codec=spec.codec, quality=spec.quality) for k in rows],
             appearance=(rows // len(sources)).astype(np.int32),
             structure=(rows % len(sources)).astype(np.int32),
             probabilities=np.stack([probabilities_of(k, len(sources.class_name)) for k in rows]),

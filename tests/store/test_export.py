@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image
-from small_store import files_of, picture_of, write_store
+from small_store import files_of, image_of, write_store
 
 import dgaug
 from dgaug.data.check import check_data
@@ -26,7 +26,7 @@ from dgaug.data.records import Record, Role
 from dgaug.errors import DgaugError, Interrupted
 from dgaug.store import export_rows
 from dgaug.store.export import Export, export_store
-from dgaug.store.export_folder import ABOUT, PICTURES
+from dgaug.store.export_folder import ABOUT, IMAGES
 from dgaug.store.export_formats import market_names
 from dgaug.store.read import open_store
 from dgaug.store.sources import Sources
@@ -74,13 +74,13 @@ def test_folders_are_read_back_with_the_same_identities_cameras_and_bytes(store:
         assert record.identity == opened.sources.identity_name[item.appearance]
         assert record.camera == opened.sources.camera[item.structure]
         assert record.role is Role.IDENTITY
-        assert data.picture_path(record).read_bytes() == jpegs[k]
+        assert data.image_path(record).read_bytes() == jpegs[k]
     report = check_data(data)
     counts = report.splits["train"]
     assert (counts.images, counts.identities, counts.cameras, counts.damaged) == (49, 3, 2, 0)
     assert sorted(item.name for item in (tmp_path / "out").iterdir()) == [
         ".lock",
-        PICTURES,
+        IMAGES,
         ABOUT,
         "identities.csv",
         "labels.csv",
@@ -110,7 +110,7 @@ def test_the_table_names_both_donors_and_the_stored_label(store: Path, tmp_path:
 
 def test_an_unknown_camera_is_left_out_of_the_name_and_told(store: Path, tmp_path: Path) -> None:
     made = export_store(store, out=tmp_path / "out")
-    assert any("3 of 7 source pictures have an unknown camera" in text for text in made.notes)
+    assert any("3 of 7 source images have an unknown camera" in text for text in made.notes)
     assert any("--unknown-camera" in text for text in made.notes)
     numbered = export_store(store, out=tmp_path / "numbered", unknown_camera=9)
     assert any("c9, which is no camera" in text for text in numbered.notes)
@@ -173,24 +173,24 @@ def test_what_is_not_stored_as_jpeg_is_encoded(codec: str, tmp_path: Path) -> No
     records = open_data(tmp_path / "out").splits["train"]
     assert len(records) == 30
     for record in records:
-        with Image.open(tmp_path / "out" / record.path) as picture:
-            assert picture.format == "JPEG"
-            difference = np.asarray(picture).astype(int) - picture_of(int(record.path.split("_")[-2]))
+        with Image.open(tmp_path / "out" / record.path) as image:
+            assert image.format == "JPEG"
+            difference = np.asarray(image).astype(int) - image_of(int(record.path.split("_")[-2]))
         assert np.abs(difference).mean() < 3
 
 
 def members_of(path: Path) -> Mapping[str, bytes]:
     with tarfile.open(path) as tar:
-        found = {}
+        result = {}
         for entry in tar:
             stream = tar.extractfile(entry)
             assert stream is not None
             assert (entry.mtime, entry.uid, entry.gid, entry.uname, entry.mode) == (0, 0, 0, "", 0o644)
-            found[entry.name] = stream.read()
-    return found
+            result[entry.name] = stream.read()
+    return result
 
 
-def test_tar_files_hold_the_stored_pictures_and_what_is_known_of_them(store: Path, tmp_path: Path) -> None:
+def test_tar_files_hold_the_stored_images_and_what_is_known_of_them(store: Path, tmp_path: Path) -> None:
     export_store(store, to="webdataset", out=tmp_path / "out", shard_size=15)
     tars = sorted((tmp_path / "out").glob("*.tar"))
     assert [path.name for path in tars] == [f"{number:06d}.tar" for number in range(4)]
@@ -222,11 +222,11 @@ def test_an_export_is_a_function_of_the_store_and_says_when_it_is_there(store: P
     assert content_of(tmp_path / "first") == before
 
 
-def test_a_table_alone_has_every_pair_and_no_picture(store: Path, tmp_path: Path) -> None:
+def test_a_table_alone_has_every_pair_and_no_image(store: Path, tmp_path: Path) -> None:
     made = export_store(store, to="csv", out=tmp_path / "out")
     table = table_of(tmp_path / "out" / "labels.csv")
     assert [int(line["picture"]) for line in table] == list(range(49))
-    assert made.pictures == 49
+    assert made.images == 49
     assert sorted(content_of(tmp_path / "out")) == [ABOUT, "labels.csv"]
 
 
@@ -245,9 +245,9 @@ def test_labels_follow_their_policy(store: Path, tmp_path: Path) -> None:
         line, dense = tables["two-soft"][k], opened.dense_label(k)
         donors = {item.appearance_identity, item.structure_identity}
         expected = {names[donor]: dense[donor] / sum(dense[other] for other in donors) for donor in donors}
-        found = {line[f"label_{rank}"]: float(line[f"probability_{rank}"]) for rank in (1, 2)}
+        result = {line[f"label_{rank}"]: float(line[f"probability_{rank}"]) for rank in (1, 2)}
         for name, share in expected.items():
-            assert found[name] == pytest.approx(share, abs=1e-3)
+            assert result[name] == pytest.approx(share, abs=1e-3)
         assert {tables["lsro"][k][f"probability_{rank}"] for rank in (1, 2, 3)} == {"0.3333"}
         assert (tables["extra-class"][k]["label_1"], tables["extra-class"][k]["probability_1"]) == ("generated", "1.0")
 
@@ -283,7 +283,7 @@ def stopped_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("to", ["folders", "webdataset", "csv"])
-def test_a_stopped_export_does_not_look_whole_and_goes_on(
+def test_a_stopped_export_does_not_look_whole_and_resumes(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
 ) -> None:
     export_store(store, to=to, out=tmp_path / "undisturbed", shard_size=20)
@@ -292,7 +292,7 @@ def test_a_stopped_export_does_not_look_whole_and_goes_on(
     left = content_of(tmp_path / "out")
     assert not json.loads(left[ABOUT])["complete"]
     assert "labels.csv" not in left
-    assert not (tmp_path / "out" / PICTURES).exists()
+    assert not (tmp_path / "out" / IMAGES).exists()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*") if path.suffix in (".jpg", ".tar")}
     assert len(kept) == {"folders": 32, "webdataset": 1, "csv": 0}[to]
     if to == "folders":
@@ -336,11 +336,11 @@ def test_other_settings_are_refused_and_force_starts_over(store: Path, tmp_path:
 def test_force_removes_only_what_an_export_wrote(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     export_store(store, out=out)
-    own = out / PICTURES / "0002_c1s1_000451_03.jpg"
-    own.write_bytes(b"a real picture")
-    with pytest.raises(DgaugError, match=f"also holds '{PICTURES}' or files in it"):
+    own = out / IMAGES / "0002_c1s1_000451_03.jpg"
+    own.write_bytes(b"a real image")
+    with pytest.raises(DgaugError, match=f"also holds '{IMAGES}' or files in it"):
         export_store(store, to="csv", out=out, force=True)
-    assert [path.name for path in (out / PICTURES).iterdir()] == [own.name]
+    assert [path.name for path in (out / IMAGES).iterdir()] == [own.name]
     own.unlink()
     export_store(store, to="csv", out=out, force=True)
     assert sorted(content_of(out)) == [ABOUT, "labels.csv"]
@@ -355,16 +355,16 @@ def test_another_programs_export_json_is_not_ours(store: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("to", ["folders", "webdataset"])
-def test_a_damaged_picture_stops_the_export(tmp_path: Path, to: str) -> None:
+def test_a_damaged_image_stops_the_export(tmp_path: Path, to: str) -> None:
     store = write_store(tmp_path / "store")
     shard = store / "shards" / "000001.h5"
     jpeg = stored_jpegs(store)[25]
     content = bytearray(shard.read_bytes())
     content[content.find(jpeg) + len(jpeg) // 2] ^= 1
     shard.write_bytes(content)
-    with pytest.raises(DgaugError, match=r"picture 5 of .*000001\.h5 .*crc32"):
+    with pytest.raises(DgaugError, match=r"image 5 of .*000001\.h5 .*crc32"):
         export_store(store, to=to, out=tmp_path / "out", shard_size=20)
-    assert not (tmp_path / "out" / PICTURES).exists()
+    assert not (tmp_path / "out" / IMAGES).exists()
     assert len(list((tmp_path / "out").glob("*.tar"))) <= 1
 
 
@@ -401,10 +401,10 @@ for to, most in (("webdataset", 20_000), ("csv", 1_000), ("folders", 1_000)):
     shown = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
-    said = shown.stdout.splitlines()
-    assert said[0] == "27 webdataset/000000.tar ['.lock', 'export.json']"
-    assert said[1] == "27 csv/labels.csv ['.lock', 'export.json']"
-    assert said[2] == "27 folders/labels.csv ['.lock', 'bounding_box_train.part', 'export.json']"
+    output = shown.stdout.splitlines()
+    assert output[0] == "27 webdataset/000000.tar ['.lock', 'export.json']"
+    assert output[1] == "27 csv/labels.csv ['.lock', 'export.json']"
+    assert output[2] == "27 folders/labels.csv ['.lock', 'bounding_box_train.part', 'export.json']"
 
 
 def test_rows_are_read_a_few_at_a_time_from_one_shard_at_a_time(
@@ -412,7 +412,7 @@ def test_rows_are_read_a_few_at_a_time_from_one_shard_at_a_time(
 ) -> None:
     monkeypatch.setattr(export_rows, "BATCH", 8)
     store = open_store(write_store(tmp_path / "store"))
-    sizes = [len(batch) for batch in export_rows.row_batches(store, "soft", start=3, stop=47, pictures=True)]
+    sizes = [len(batch) for batch in export_rows.row_batches(store, "soft", start=3, stop=47, images=True)]
     assert sizes == [8, 8, 1, 8, 8, 4, 7]
 
 

@@ -1,4 +1,4 @@
-"""How many pictures a device computes at a time, which a store records."""
+"""How many images a device computes at a time, which a store records."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_gpu_takes_as_many_as_fill_it_and_fit(
     assert default_micro_batch(CPU, size) == 8
 
 
-def test_a_cpu_goes_on_with_the_store_of_a_gpu_in_batches_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cpu_resumes_with_the_store_of_a_gpu_in_batches_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [micro_batch_on(CPU, recorded) for recorded in (4, 8, 32, 512)] == [4, 8, 8, 8]
     assert [micro_batch_on(GPU, recorded) for recorded in (4, 8, 32, 512)] == [4, 8, 32, 512]
 

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from forged import forged
-from small_store import SIZE, SPEC, files_of, picture_of, probabilities_of, sources_of, write_store
+from small_store import SIZE, SPEC, files_of, image_of, probabilities_of, sources_of, write_store
 
 from dgaug.store.read import open_store
 
@@ -22,29 +22,29 @@ FIVE_LINES = """
 import h5py, io, PIL.Image
 store = h5py.File("store/dataset.h5")
 start, stop = store["image/offset"][k:k + 2]
-picture = PIL.Image.open(io.BytesIO(store["image/bytes"][start:stop].tobytes()))
+image = PIL.Image.open(io.BytesIO(store["image/bytes"][start:stop].tobytes()))
 i, j = store["pair/appearance"][k], store["pair/structure"][k]      # rows of store["source/path"]
 """
 
 
 @pytest.mark.parametrize(("codec", "tolerance"), [("jpeg", 4), ("png", 0)])
-def test_five_lines_of_h5py_read_a_picture_and_its_pair(
+def test_five_lines_of_h5py_read_an_image_and_its_pair(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, tolerance: int
 ) -> None:
     write_store(tmp_path / "store", codec=codec)
     monkeypatch.chdir(tmp_path)
     for k in (0, 19, 20, 48):
-        found: dict[str, object] = {"k": k}
-        exec(FIVE_LINES, found)
-        assert (found["i"], found["j"]) == divmod(k, SIZE)
-        assert np.abs(np.array(found["picture"], np.int64) - picture_of(k)).max() <= tolerance
+        result: dict[str, object] = {"k": k}
+        exec(FIVE_LINES, result)
+        assert (result["i"], result["j"]) == divmod(k, SIZE)
+        assert np.abs(np.array(result["image"], np.int64) - image_of(k)).max() <= tolerance
 
 
 def test_the_five_lines_work_after_the_store_was_moved(tmp_path: Path) -> None:
     elsewhere = tmp_path / "other disk" / "deep"
     elsewhere.mkdir(parents=True)
     shutil.move(write_store(tmp_path / "store"), elsewhere / "store")
-    reader = f"k = 33\n{FIVE_LINES}\nprint(i, j, picture.size, len(picture.tobytes()), store['source/path'].asstr()[i])"
+    reader = f"k = 33\n{FIVE_LINES}\nprint(i, j, image.size, len(image.tobytes()), store['source/path'].asstr()[i])"
     shown = subprocess.run([sys.executable, "-c", reader], cwd=elsewhere, capture_output=True, text=True, check=True)
     assert shown.stdout == "4 5 (6, 12) 216 train/0004_é.jpg\n"
 
@@ -55,7 +55,7 @@ def test_a_store_of_version_1_0_is_read_as_one_of_fp32(tmp_path: Path) -> None:
         del hdf5.attrs["precision"]
         hdf5.attrs["version"] = "1.0"
     assert open_store(store).spec == SPEC
-    assert np.abs(open_store(store)[7].picture.astype(int) - picture_of(7)).max() <= 4
+    assert np.abs(open_store(store)[7].image.astype(int) - image_of(7)).max() <= 4
     settings = asdict(SPEC)
     settings |= settings.pop("parts")[0]
     assert settings.pop("precision") == "fp32"
@@ -68,7 +68,7 @@ def test_raw_pixels_labels_and_attributes_are_where_the_schema_says(tmp_path: Pa
     with h5py.File(write_store(tmp_path / "store", codec="raw", quality=0) / "dataset.h5") as store:
         assert set(store["image"]) == {"crc32", "pixels"}
         assert store["image/pixels"].dtype == np.uint8
-        assert (store["image/pixels"][:] == np.stack([picture_of(k) for k in range(SIZE * SIZE)])).all()
+        assert (store["image/pixels"][:] == np.stack([image_of(k) for k in range(SIZE * SIZE)])).all()
         assert store["pair/appearance"].dtype == store["pair/structure"].dtype == np.int32
         assert store["label/class"].dtype == np.uint16
         assert store["label/probability"].dtype == store["label/rest"].dtype == np.float16
@@ -107,7 +107,7 @@ def test_dense_labels_stand_in_place_of_top_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["jpeg", "png", "raw"])
-def test_a_store_is_the_same_bytes_however_its_pictures_arrived(tmp_path: Path, codec: str) -> None:
+def test_a_store_is_the_same_bytes_however_its_images_arrived(tmp_path: Path, codec: str) -> None:
     settings = {"sources": sources_of(30), "planned": 900, "shard_size": 800, "codec": codec}
     one = write_store(tmp_path / "one", size=3, **settings)
     assert files_of(one) == files_of(write_store(tmp_path / "two", size=500, **settings))

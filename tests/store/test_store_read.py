@@ -1,4 +1,4 @@
-"""Reading a store through dgaug: every picture as it was written, or an error."""
+"""Reading a store through dgaug: every image as it was written, or an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from forged import forged
-from small_store import SIZE, SPEC, picture_of, probabilities_of, sources_of, write_store
+from small_store import SIZE, SPEC, image_of, probabilities_of, sources_of, write_store
 from torch.utils.data import DataLoader
 
 from dgaug.data.loading import loaded
@@ -23,13 +23,13 @@ from dgaug.store.verify import verify
 
 
 @pytest.mark.parametrize(("codec", "tolerance"), [("jpeg", 4), ("png", 0), ("raw", 0)])
-def test_pictures_pairs_and_labels_come_back(tmp_path: Path, codec: str, tolerance: int) -> None:
+def test_images_pairs_and_labels_come_back(tmp_path: Path, codec: str, tolerance: int) -> None:
     store = open_store(write_store(tmp_path / "store", codec=codec))
     assert len(store) == SIZE * SIZE
     for k in (0, 7, 19, 20, 48, -1):
         item, row = store[k], k % len(store)
-        assert item.picture.dtype == np.uint8
-        assert np.abs(item.picture.astype(int) - picture_of(row)).max() <= tolerance
+        assert item.image.dtype == np.uint8
+        assert np.abs(item.image.astype(int) - image_of(row)).max() <= tolerance
         assert (item.appearance, item.structure) == divmod(row, SIZE)
         assert (item.appearance_identity, item.structure_identity) == (row // SIZE // 3, row % SIZE // 3)
         expected = probabilities_of(row, 3)
@@ -48,9 +48,9 @@ def test_an_open_store_outlives_a_change_of_directory(tmp_path: Path, monkeypatc
     store = open_store("store")
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    for found in (store, pickle.loads(pickle.dumps(store))):
-        assert np.array_equal(found[7].picture, picture_of(7))
-        assert len(found.pairs()) == SIZE * SIZE
+    for result in (store, pickle.loads(pickle.dumps(store))):
+        assert np.array_equal(result[7].image, image_of(7))
+        assert len(result.pairs()) == SIZE * SIZE
 
 
 @pytest.mark.parametrize("name", ["only-the-file.h5", "dataset.h5"])
@@ -63,7 +63,7 @@ def test_a_link_to_the_file_alone_is_followed(tmp_path: Path, name: str) -> None
     again.symlink_to(link)
     for path in (link, again, *([link.parent] if name == "dataset.h5" else [])):
         assert open_store(path).path == store
-        assert np.array_equal(open_store(path)[7].picture, picture_of(7))
+        assert np.array_equal(open_store(path)[7].image, image_of(7))
         assert verify(path).ok
 
 
@@ -74,7 +74,7 @@ def test_a_folder_of_links_to_every_file_keeps_its_names(tmp_path: Path) -> None
         blob = file.rename(tmp_path / f"blob{number}")
         (farm / file.relative_to(store)).parent.mkdir(parents=True, exist_ok=True)
         (farm / file.relative_to(store)).symlink_to(blob)
-    assert np.array_equal(open_store(farm)[7].picture, picture_of(7))
+    assert np.array_equal(open_store(farm)[7].image, image_of(7))
 
 
 @pytest.mark.parametrize("what", ["a loop of links", "a folder", "a very long name", "a file in the way"])
@@ -121,7 +121,7 @@ def test_a_batch_holds_what_the_items_hold(tmp_path: Path, codec: str, labels: s
     store = open_store(write_store(tmp_path / "store", codec=codec, labels=labels), device="cpu")
     rows = [48, 3, -2, 20, 3]
     batch, items = store.batch(rows), store.__getitems__(rows)
-    assert np.array_equal(batch.pixels, [item.picture for item in items])
+    assert np.array_equal(batch.pixels, [item.image for item in items])
     assert batch.labels is not None
     assert np.array_equal(batch.labels, [store.dense_label(row) for row in rows])
     assert batch.appearance_identity.tolist() == [item.appearance_identity for item in items]
@@ -139,7 +139,7 @@ def test_threads_that_share_a_store_read_what_one_reads(tmp_path: Path, monkeypa
     try:
         with closing(loaded(open_store(folder).__getitem__, rows, threads=4)) as items:
             for row, item in zip(rows, items, strict=True):
-                assert np.array_equal(item.picture, picture_of(row))
+                assert np.array_equal(item.image, image_of(row))
                 assert (item.appearance, item.structure) == divmod(row, SIZE)
     finally:
         sys.setswitchinterval(interval)
@@ -151,12 +151,12 @@ def test_rows_beyond_a_block_are_read_right(tmp_path: Path, monkeypatch: pytest.
     store = open_store(write_store(tmp_path / "store", codec="png"))
     for k in [*range(49), *np.random.default_rng(0).permutation(49).tolist()]:
         item = store[k]
-        assert (item.picture == picture_of(k)).all()
+        assert (item.image == image_of(k)).all()
         assert (item.appearance, item.structure) == divmod(k, SIZE)
         assert np.allclose(store.dense_label(k), probabilities_of(k, 3), atol=1e-3)
 
 
-def test_iteration_ends_at_the_last_picture(tmp_path: Path) -> None:
+def test_iteration_ends_at_the_last_image(tmp_path: Path) -> None:
     assert [item.structure for item in open_store(write_store(tmp_path / "store"))] == [*range(SIZE)] * SIZE
 
 
@@ -166,7 +166,7 @@ def test_dense_labels_read_as_top_labels_too(tmp_path: Path) -> None:
     assert (store.dense_label(5) == probabilities_of(5, 3).astype(np.float16)).all()
 
 
-def test_a_store_without_labels_has_pictures_and_no_soft_label(tmp_path: Path) -> None:
+def test_a_store_without_labels_has_images_and_no_soft_label(tmp_path: Path) -> None:
     store = open_store(write_store(tmp_path / "store", labels="none", teacher_sha256=""))
     assert store[3].label_class.shape == (0,)
     with pytest.raises(DgaugError, match="a store with labels"):
@@ -179,15 +179,15 @@ def test_loader_workers_read_the_store_however_they_start(tmp_path: Path, start:
     assert store[0].appearance == 0  # this process has handles open that the workers must not share
     loader: DataLoader[StoreDataset] = DataLoader(store, batch_size=8, num_workers=2, multiprocessing_context=start)
     batches = list(loader)
-    pictures = torch.cat([batch.picture for batch in batches])
-    assert (pictures.numpy() == np.stack([picture_of(k) for k in range(SIZE * SIZE)])).all()
+    images = torch.cat([batch.image for batch in batches])
+    assert (images.numpy() == np.stack([image_of(k) for k in range(SIZE * SIZE)])).all()
     assert torch.cat([batch.label_class for batch in batches]).shape == (SIZE * SIZE, 3)
 
 
 def test_a_pickled_store_carries_no_handles_and_reads_on(tmp_path: Path) -> None:
     store = open_store(write_store(tmp_path / "store"))
     before = store[9]
-    assert (pickle.loads(pickle.dumps(store))[9].picture == before.picture).all()
+    assert (pickle.loads(pickle.dumps(store))[9].image == before.image).all()
 
 
 def test_many_shards_are_read_with_few_handles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +227,7 @@ def test_a_shard_cut_short_is_an_error_on_opening(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["png", "raw"])
-def test_one_flipped_bit_in_a_picture_is_an_error_on_reading_it(tmp_path: Path, codec: str) -> None:
+def test_one_flipped_bit_in_an_image_is_an_error_on_reading_it(tmp_path: Path, codec: str) -> None:
     store = open_store(write_store(tmp_path / "store", codec=codec))
     shard = store.path / "shards/000001.h5"
     with h5py.File(shard, "r+") as hdf5:
@@ -235,8 +235,8 @@ def test_one_flipped_bit_in_a_picture_is_an_error_on_reading_it(tmp_path: Path, 
             hdf5["image/pixels"][3, 0, 0, 0] ^= 4
         else:
             hdf5["image/bytes"][hdf5["image/offset"][3] + 30] ^= 4
-    assert (store[22].picture == picture_of(22)).all()
-    with pytest.raises(DgaugError, match=r"picture 3 of .*000001\.h5"):
+    assert (store[22].image == image_of(22)).all()
+    with pytest.raises(DgaugError, match=r"image 3 of .*000001\.h5"):
         store[23]
 
 

@@ -14,7 +14,7 @@ from small_store import SPEC, batches_of, sources_of, write_store
 from dgaug.errors import DgaugError
 from dgaug.store.assemble import finish_store
 from dgaug.store.index import begin_store
-from dgaug.store.shard_writer import PictureBatch, write_shard
+from dgaug.store.shard_writer import ImageBatch, write_shard
 from dgaug.store.verify import verify
 
 
@@ -26,7 +26,7 @@ def test_a_whole_store_has_no_finding(tmp_path: Path, codec: str, labels: str) -
         write_store(tmp_path / "store", codec=codec, labels=labels), on_progress=lambda *step: seen.append(step)
     )
     assert report.ok
-    assert (report.pictures, report.shards) == (49, 3)
+    assert (report.images, report.shards) == (49, 3)
     assert seen == [(20, 49), (40, 49), (49, 49)]
 
 
@@ -35,8 +35,8 @@ def test_a_missing_and_a_cut_shard_are_found(tmp_path: Path) -> None:
     (store / "shards/000000.h5").unlink()
     with open(store / "shards/000002.h5", "r+b") as shard:
         shard.truncate(1000)
-    found = [(finding.where, finding.what[:7]) for finding in verify(store).findings]
-    assert found == [("shards/000000.h5", "missing"), ("shards/000002.h5", "expecte")]
+    result = [(finding.where, finding.what[:7]) for finding in verify(store).findings]
+    assert result == [("shards/000000.h5", "missing"), ("shards/000002.h5", "expecte")]
 
 
 def test_every_flipped_bit_is_found_whichever_file_it_is_in(tmp_path: Path) -> None:
@@ -73,20 +73,20 @@ def test_no_store_and_a_newer_schema_are_wrong_use(tmp_path: Path, monkeypatch: 
         verify(store)
 
 
-Spoil = Callable[[PictureBatch], PictureBatch]
+Spoil = Callable[[ImageBatch], ImageBatch]
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda batch: replace(batch, structure=batch.structure + 6), "pairs outside the sources"),
-        (lambda batch: replace(batch, pictures=[b"no picture"] * len(batch.pictures)), "damaged pictures"),
+        (lambda batch: replace(batch, images=[b"no image"] * len(batch.images)), "damaged images"),
     ],
 )
 def test_wrong_content_is_found_though_every_hash_fits(tmp_path: Path, spoil: Spoil, message: str) -> None:
     sources = sources_of()
 
-    def spoiled(number: int) -> Iterator[PictureBatch]:
+    def spoiled(number: int) -> Iterator[ImageBatch]:
         return (spoil(batch) for batch in batches_of(SPEC, sources, number))
 
     begin_store(tmp_path, SPEC, sources)

@@ -1,4 +1,4 @@
-"""Writing a store: what is left when it is stopped, and how it goes on."""
+"""Writing a store: what is left when it is stopped, and how it resumes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dgaug.errors import DgaugError
 from dgaug.store.assemble import finish_store
 from dgaug.store.index import begin_store, read_state
 from dgaug.store.read import open_store
-from dgaug.store.shard_writer import PictureBatch, finished_shards, write_shard
+from dgaug.store.shard_writer import ImageBatch, finished_shards, write_shard
 from dgaug.store.sources import Sources
 from dgaug.store.spec import default_shard_size
 
@@ -63,7 +63,7 @@ def test_a_killed_writer_leaves_no_shard_that_only_looks_whole(tmp_path: Path) -
                 ]
 
 
-def test_a_killed_job_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+def test_a_killed_job_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     sources = sources_of()
     store = tmp_path / "store"
     begin_store(store, SPEC, sources)
@@ -102,7 +102,7 @@ print(len(list(write_store(pathlib.Path("fits"), labels="none").glob("shards/*.h
 def test_an_error_among_the_batches_leaves_nothing(tmp_path: Path) -> None:
     sources = sources_of()
 
-    def failing() -> Iterator[PictureBatch]:
+    def failing() -> Iterator[ImageBatch]:
         yield next(batches_of(SPEC, sources, 0))
         raise KeyboardInterrupt
 
@@ -111,9 +111,9 @@ def test_an_error_among_the_batches_leaves_nothing(tmp_path: Path) -> None:
     assert list((tmp_path / "shards").iterdir()) == []
 
 
-def test_a_shard_with_too_few_pictures_is_refused(tmp_path: Path) -> None:
+def test_a_shard_with_too_few_images_is_refused(tmp_path: Path) -> None:
     sources = sources_of()
-    with pytest.raises(ValueError, match="20 pictures of shard 0, found 4"):
+    with pytest.raises(ValueError, match="20 images of shard 0, found 4"):
         write_shard(tmp_path, 0, [next(batches_of(SPEC, sources, 0))], spec=SPEC, sources=sources)
     assert finished_shards(tmp_path) == set()
 
@@ -124,13 +124,13 @@ def test_pairs_left_out_for_low_confidence_make_a_smaller_store(tmp_path: Path) 
     kept = {0: 3, 1: 0, 2: 2}
     for number, count in kept.items():
         first = next(batches_of(spec, sources, number))
-        few = [PictureBatch(*(column[:count] for column in vars(first).values()))] if count else []
+        few = [ImageBatch(*(column[:count] for column in vars(first).values()))] if count else []
         write_shard(tmp_path, number, few, spec=spec, sources=sources)
     assert finish_store(tmp_path) == 5
     assert [item.structure for item in open_store(tmp_path)] == [0, 1, 2, 40 % 7, 41 % 7]
 
 
-def test_a_store_with_no_picture_left_is_still_a_store(tmp_path: Path) -> None:
+def test_a_store_with_no_image_left_is_still_a_store(tmp_path: Path) -> None:
     sources, spec = sources_of(), spec_with(min_confidence=0.9999)
     begin_store(tmp_path, spec, sources)
     for number in range(3):
@@ -142,7 +142,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
     begin_store(tmp_path, SPEC, sources_of())
     with pytest.raises(DgaugError, match=r"seed: 0 in the store, 3 asked for; codec: jpeg in the store, png asked for"):
         begin_store(tmp_path, spec_with(seed=3, codec="png"), sources_of())
-    with pytest.raises(DgaugError, match="7 pictures in the store, 8 other ones"):
+    with pytest.raises(DgaugError, match="7 images in the store, 8 other ones"):
         begin_store(tmp_path, SPEC, sources_of(8))
     assert SPEC.differences(SPEC) == {}
 
@@ -209,7 +209,7 @@ def test_settings_that_make_no_store_are_refused(wrong: dict[str, object]) -> No
         spec_with(**wrong)
 
 
-def test_sources_are_the_identified_pictures_sorted_by_path() -> None:
+def test_sources_are_the_identified_images_sorted_by_path() -> None:
     sources = Sources.of(
         [
             Record("b.jpg", "0007", 2),

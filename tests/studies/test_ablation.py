@@ -23,7 +23,7 @@ SHORT = {"teacher": {"iterations": 4}, "schedule": {"iterations": 2}, "reid": {"
 
 @pytest.fixture(scope="module")
 def ablation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """An ablation that was killed inside its re-id models and went on, and what it printed."""
+    """An ablation that was killed inside its re-id models and resumed, and what it printed."""
     folder = tmp_path_factory.mktemp("ablation")
     config = write_config(folder / "tiny.yaml", **SHORT)
     asked = ("ablate", "--config", config, "--seeds", "2", "--images-per-identity", "3", "--out", folder / "out")

@@ -20,13 +20,13 @@ from dgaug.store.policies import POLICIES
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.studies.feeds import Fitting, JointFeed, StoreFeed, fit, needs_teacher, require_policy
 from dgaug.synthesis.job import synthesize
-from dgaug.training.batches import LabelledPictures
+from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_loop import ReidJob, train_reid_network
 
 
-def tiny_pictures(run: Run, **limits: object) -> LabelledPictures:
+def tiny_images(run: Run, **limits: object) -> LabelledImages:
     data = run.settings().data.model_copy(update=limits)
-    return LabelledPictures.of(read_data(run.data_root(), data), data.image_size)
+    return LabelledImages.of(read_data(run.data_root(), data), data.image_size)
 
 
 @pytest.fixture(scope="module")
@@ -38,28 +38,26 @@ def test_the_batch_of_an_iteration_is_always_the_same(store: StoreDataset) -> No
     feed, again = StoreFeed(store, 6, seed=1), StoreFeed(store, 6, seed=1)
     feed(0)
     first, second = feed(5), again(5)
-    assert torch.equal(first.pictures, second.pictures)
+    assert torch.equal(first.images, second.images)
     assert torch.equal(first.targets, second.targets)
-    assert not torch.equal(first.pictures, feed(6).pictures)
-    assert not torch.equal(first.pictures, StoreFeed(store, 6, seed=2)(5).pictures)
+    assert not torch.equal(first.images, feed(6).images)
+    assert not torch.equal(first.images, StoreFeed(store, 6, seed=2)(5).images)
 
 
-def test_a_batch_holds_pictures_of_the_store_with_their_labels(store: StoreDataset) -> None:
+def test_a_batch_holds_images_of_the_store_with_their_labels(store: StoreDataset) -> None:
     batch = StoreFeed(store, 5, seed=0)(0)
-    assert batch.pictures.shape == (5, 3, 64, 32)
+    assert batch.images.shape == (5, 3, 64, 32)
     assert batch.targets.shape == (5, 6)
     assert torch.allclose(batch.targets.sum(dim=1), torch.ones(5), atol=2e-3)
-    pictures = {store[row].picture.tobytes(): row for row in range(len(store))}
-    for pixels, label, structure in zip(
-        denormalise(batch.pictures), batch.targets, batch.structure_labels, strict=True
-    ):
-        row = pictures[pixels.numpy().tobytes()]
+    images = {store[row].image.tobytes(): row for row in range(len(store))}
+    for pixels, label, structure in zip(denormalise(batch.images), batch.targets, batch.structure_labels, strict=True):
+        row = images[pixels.numpy().tobytes()]
         assert torch.equal(label, torch.from_numpy(store.dense_label(row)))
         assert structure == store[row].structure_identity
 
 
 @pytest.mark.parametrize("stored", [True, False])
-def test_a_feed_from_codes_is_that_from_pictures(
+def test_a_feed_from_codes_is_that_from_images(
     tiny_run: Run, tmp_path_factory: pytest.TempPathFactory, stored: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("feeds")
@@ -69,23 +67,23 @@ def test_a_feed_from_codes_is_that_from_pictures(
     online = StoreFeed(open_store(folder / "codes", teacher=None if stored else tiny_run.teacher), 12, seed=3)
     for iteration in (4, 0):
         drawn, read = online(iteration), raw(iteration)
-        assert (denormalise(drawn.pictures).int() - denormalise(read.pictures).int()).abs().max() <= 1
+        assert (denormalise(drawn.images).int() - denormalise(read.images).int()).abs().max() <= 1
         assert torch.allclose(drawn.targets, read.targets, atol=0.02)
         assert torch.equal(drawn.structure_labels, read.structure_labels)
-        assert torch.equal(drawn.pictures, online(iteration).pictures)
+        assert torch.equal(drawn.images, online(iteration).images)
 
 
 def test_a_store_of_codes_trains_a_network_online(tiny_run: Run, tmp_path: Path) -> None:
     settings = tiny_run.settings()
-    pictures = tiny_pictures(tiny_run)
+    images = tiny_images(tiny_run)
     store = open_store(write_tiny_virtual(tiny_run, tmp_path / "store"), teacher=tiny_run.teacher)
-    fit(store, pictures)
+    fit(store, images)
     logged: list[Mapping[str, float]] = []
     job = ReidJob(
-        pictures,
+        images,
         settings.reid,
         settings.data,
-        appearance_architecture(settings, len(pictures.class_names)),
+        appearance_architecture(settings, len(images.class_names)),
         weights="none",
         seed=0,
         feed=StoreFeed(store, 6, seed=0),
@@ -102,11 +100,11 @@ def test_a_store_of_codes_trains_a_network_online(tiny_run: Run, tmp_path: Path)
 
 
 def test_a_store_of_codes_without_labels_serves_the_policies_that_need_none(tiny_run: Run, tmp_path: Path) -> None:
-    pictures = tiny_pictures(tiny_run)
+    images = tiny_images(tiny_run)
     store = open_store(write_tiny_virtual(tiny_run, tmp_path / "store"))
     with pytest.raises(DgaugError, match="has no labels; synthesize one with a teacher"):
-        fit(store, pictures)
-    fit(store, pictures, labels=False)
+        fit(store, images)
+    fit(store, images, labels=False)
     batch = StoreFeed(store, 4, seed=0, policy="structure")(0)
     assert torch.equal(batch.targets.argmax(dim=1), batch.structure_labels)
     assert [needs_teacher(policy, confidence=False) for policy in ("soft", "structure", "lsro")] == [True, False, False]
@@ -139,20 +137,20 @@ def test_an_unknown_policy_is_refused_with_the_known_ones() -> None:
         require_policy("hard")
 
 
-def test_a_store_is_refused_beside_pictures_it_was_not_made_from(tiny_run: Run, store: StoreDataset) -> None:
-    pictures = tiny_pictures(tiny_run)
-    assert fit(store, pictures) == Fitting()
-    other = replace(pictures, class_names=[*pictures.class_names[:-1], "other"])
+def test_a_store_is_refused_beside_images_it_was_not_made_from(tiny_run: Run, store: StoreDataset) -> None:
+    images = tiny_images(tiny_run)
+    assert fit(store, images) == Fitting()
+    other = replace(images, class_names=[*images.class_names[:-1], "other"])
     with pytest.raises(DgaugError, match=r"of 6 identities: 4 of these 24 of 6 are not among them, the first .*jpg"):
         fit(store, other)
     with pytest.raises(DgaugError, match="24 of 6 identities: 1 of these 24"):
-        fit(store, replace(pictures, names=["stranger.jpg", *pictures.names[1:]]))
-    with pytest.raises(DgaugError, match="holds pictures of 64x32, the settings say 128x64"):
-        fit(store, replace(pictures, image_size=(128, 64)))
+        fit(store, replace(images, names=["stranger.jpg", *images.names[1:]]))
+    with pytest.raises(DgaugError, match="holds images of 64x32, the settings say 128x64"):
+        fit(store, replace(images, image_size=(128, 64)))
 
 
-def test_beside_fewer_pictures_a_store_gives_only_what_was_made_of_them(tiny_run: Run, store: StoreDataset) -> None:
-    few = tiny_pictures(tiny_run, identities_fraction=0.5, images_per_identity=2)
+def test_beside_fewer_images_a_store_gives_only_what_was_made_of_them(tiny_run: Run, store: StoreDataset) -> None:
+    few = tiny_images(tiny_run, identities_fraction=0.5, images_per_identity=2)
     assert (len(few.names), len(few.class_names)) == (6, 3)
     fitting = fit(store, few)
     kept = {store.sources.path.index(name) for name in few.names}
@@ -160,11 +158,9 @@ def test_beside_fewer_pictures_a_store_gives_only_what_was_made_of_them(tiny_run
     assert fitting.rows is not None
     assert fitting.rows.tolist() == [k for k, pair in enumerate(pairs.tolist()) if set(pair) <= kept]
     batch = StoreFeed(store, 16, seed=0, fitting=fitting)(2)
-    pictures = {store[int(row)].picture.tobytes(): int(row) for row in fitting.rows}
-    for pixels, target, structure in zip(
-        denormalise(batch.pictures), batch.targets, batch.structure_labels, strict=True
-    ):
-        row = pictures[pixels.numpy().tobytes()]
+    images = {store[int(row)].image.tobytes(): int(row) for row in fitting.rows}
+    for pixels, target, structure in zip(denormalise(batch.images), batch.targets, batch.structure_labels, strict=True):
+        row = images[pixels.numpy().tobytes()]
         theirs = torch.from_numpy(store.dense_label(row))[[store.sources.class_name.index(n) for n in few.class_names]]
         assert torch.allclose(target, theirs / theirs.sum(), atol=1e-4)
         assert few.class_names[structure] == store.sources.class_name[store[row].structure_identity]
@@ -179,6 +175,6 @@ def test_a_confident_label_counts_more(store: StoreDataset) -> None:
 def test_two_feeds_in_one_batch_draw_apart(store: StoreDataset) -> None:
     feeds = [StoreFeed(store, 3, seed=0, stream=stream) for stream in range(2)]
     joint, parts = JointFeed(feeds)(4), [feed(4) for feed in feeds]
-    assert not torch.equal(parts[0].pictures, parts[1].pictures)
-    assert torch.equal(joint.pictures, torch.cat([part.pictures for part in parts]))
+    assert not torch.equal(parts[0].images, parts[1].images)
+    assert torch.equal(joint.images, torch.cat([part.images for part in parts]))
     assert torch.equal(joint.targets, torch.cat([part.targets for part in parts]))

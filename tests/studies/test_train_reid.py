@@ -1,4 +1,4 @@
-"""`train-reid`: a model and its twin on equal terms, and a study that goes on where it stopped."""
+"""`train-reid`: a model and its twin on equal terms, and a study that resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def study(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Resu
 
 def test_every_seed_has_a_model_and_its_twins(study: tuple[Results, Path]) -> None:
     results, folder = study
-    found = [(run["variant"], run["seed"]) for run in results["runs"]]
-    assert found == [(variant, seed) for seed in (0, 1) for variant in (AUGMENTED, TWIN, FEWER)]
+    result = [(run["variant"], run["seed"]) for run in results["runs"]]
+    assert result == [(variant, seed) for seed in (0, 1) for variant in (AUGMENTED, TWIN, FEWER)]
     assert {run.keys() >= {"ranking"} for run in results["runs"]} == {True}
     assert all(set(run["ranking"]) == {"prim", "fine", "both"} for run in results["runs"])
-    for variant, seed in found:
+    for variant, seed in result:
         assert (folder / f"seed{seed}-{variant.replace(',', '').replace(' ', '-')}" / "last.pt").is_file()
 
 
@@ -71,9 +71,9 @@ def test_the_headline_is_the_mean_and_spread_over_seeds() -> None:
         }
         return Row(TWIN, seed, {"prim": dict.fromkeys(table, 0.0), "both": dict(table)})
 
-    found = summary([row(0, 0.2), row(1, 0.4), row(2, 0.6)])[TWIN]
-    assert found["rank-1"] == pytest.approx({"mean": 0.4, "spread": 0.2, "seeds": 3})
-    assert found["mAP (sum, valid queries)"]["mean"] == pytest.approx(0.2)
+    result = summary([row(0, 0.2), row(1, 0.4), row(2, 0.6)])[TWIN]
+    assert result["rank-1"] == pytest.approx({"mean": 0.4, "spread": 0.2, "seeds": 3})
+    assert result["mAP (sum, valid queries)"]["mean"] == pytest.approx(0.2)
     assert summary([row(0, 0.2)])[TWIN]["rank-1"]["spread"] is None
 
 
@@ -83,12 +83,12 @@ def test_differences_are_taken_seed_by_seed() -> None:
         return Row(variant, seed, {"prim": dict(table)})
 
     figures = {AUGMENTED: (0.5, 0.7, 0.9), TWIN: (0.4, 0.5, 0.9)}
-    rows = [row(variant, seed, figure) for variant, found in figures.items() for seed, figure in enumerate(found)]
-    found = differences(rows)
-    assert found.keys() == {TWIN}
+    rows = [row(variant, seed, figure) for variant, result in figures.items() for seed, figure in enumerate(result)]
+    result = differences(rows)
+    assert result.keys() == {TWIN}
     low, high = stats.t.interval(0.95, 2, loc=0.1, scale=0.1 / 3**0.5)
     expected = {"mean": 0.1, "spread": 0.1, "seeds": 3, "low": low, "high": high}
-    assert found[TWIN]["rank-1"] == pytest.approx(expected)
+    assert result[TWIN]["rank-1"] == pytest.approx(expected)
     assert differences([rows[0], rows[3]])[TWIN]["rank-1"]["low"] is None
 
 
@@ -104,7 +104,7 @@ def test_twins_start_alike_and_end_apart(study: tuple[Results, Path]) -> None:
     assert (augmented[name] - twin[name]).norm() < 0.5 * (other[name] - twin[name]).norm()
 
 
-def test_twins_see_as_many_pictures_in_every_step(tiny_run: Run, tmp_path: Path) -> None:
+def test_twins_see_as_many_images_in_every_step(tiny_run: Run, tmp_path: Path) -> None:
     passes: list[int] = []
     steps: dict[str, list[int]] = {}
 
@@ -177,13 +177,13 @@ def test_another_study_is_refused_by_what_differs(
 
 
 def test_a_mistake_does_not_stand_in_the_way_of_the_right_command(tiny_run: Run, tmp_path: Path) -> None:
-    for wrong, said in (
+    for wrong, output in (
         ({"labels": "hard"}, "unknown label policy 'hard'"),
         ({"feed": "video"}, "unknown feed 'video'"),
         ({"model": "vit"}, "unknown model 'vit'"),
         ({"overrides": ["reid.ratio=0"]}, "reid.ratio"),
     ):
-        with pytest.raises(DgaugError, match=said):
+        with pytest.raises(DgaugError, match=output):
             train_reid(tiny_run.folder, out=tmp_path, **wrong)
     train_reid(tiny_run.folder, twin=False, overrides=["reid.iterations=1"], out=tmp_path)
 
@@ -215,7 +215,7 @@ def test_data_and_store_do_without_a_run(study: tuple[Results, Path], tiny_run: 
 def test_a_store_of_other_identities_is_refused(tiny_run: Run, tmp_path: Path) -> None:
     write_toy(tmp_path / "others", identities=3, images_per_identity=2, cameras=2)
     synthesize(tiny_run.folder, data=tmp_path / "others", teacher="none", pairs="random:4", out=tmp_path / "store")
-    with pytest.raises(DgaugError, match="was made from other pictures, 6 of 3 identities: 21 of these 24 of 6"):
+    with pytest.raises(DgaugError, match="was made from other images, 6 of 3 identities: 21 of these 24 of 6"):
         train_reid(tiny_run.folder, store=tmp_path / "store", out=tmp_path / "reid")
     assert not (tmp_path / "reid").exists()
 
@@ -242,7 +242,7 @@ def test_an_online_feed_draws_from_codes_that_it_makes_once(tiny_run: Run, tmp_p
     both = train_reid(tiny_run.folder, feed="both", force=True, **short)
     assert both["protocol"]["pictures_per_step"] == 16
     assert both["runs"] != online["runs"]
-    with pytest.raises(DgaugError, match=r"draws from a store of codes, .* holds pictures; use --feed stored"):
+    with pytest.raises(DgaugError, match=r"draws from a store of codes, .* holds images; use --feed stored"):
         train_reid(tiny_run.folder, feed="online", store=tiny_run.store, out=tmp_path / "other")
 
 
@@ -258,7 +258,7 @@ def test_every_model_trains_beside_its_twin(
     assert {frozenset(run["ranking"]) for run in results["runs"]} == {frozenset(features)}
 
 
-def test_a_study_of_few_pictures_uses_only_what_was_made_of_them(
+def test_a_study_of_few_images_uses_only_what_was_made_of_them(
     tiny_run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", logger="dgaug")
@@ -267,7 +267,7 @@ def test_a_study_of_few_pictures_uses_only_what_was_made_of_them(
     )
     assert few["protocol"]["data"]["training_images"] == 6
     assert few["protocol"]["data"]["training_identities"] == 3
-    assert "may have seen 24 pictures, these models see 6" in caplog.text
+    assert "may have seen 24 images, these models see 6" in caplog.text
 
 
 def test_an_unfinished_store_is_refused(tiny_run: Run, tmp_path: Path) -> None:

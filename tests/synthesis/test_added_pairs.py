@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from synthesis_runs import files_of
-from tiny_run import PICTURES, RunCommand, signal_when, start_process
+from tiny_run import IMAGES, RunCommand, signal_when, start_process
 
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
@@ -43,14 +43,14 @@ def test_what_is_added_is_what_is_new_and_the_rest_is_not_written_again(
     made = synthesize(tiny_run.folder, pairs=more, add=True, **settings)
     synthesize(tiny_run.folder, pairs=more, **settings | {"out": tmp_path / "alone"})
     alone = pairs_in(tmp_path / "alone")
-    found = pairs_in(tmp_path / "store")
-    assert found == first + [pair for pair in alone if pair not in set(first)]
-    assert len(first) < made.count == len(found) < len(first) + len(alone) + (more == "random:60")
+    result = pairs_in(tmp_path / "store")
+    assert result == first + [pair for pair in alone if pair not in set(first)]
+    assert len(first) < made.count == len(result) < len(first) + len(alone) + (more == "random:60")
     assert before.items() <= stamps(tmp_path / "store").items()
     assert codes.items() <= stamps(tmp_path / "store", "codes").items()
     store, other = open_store(tmp_path / "store"), open_store(tmp_path / "alone")
-    for pair in found[-3:]:
-        assert np.array_equal(store[found.index(pair)].picture, other[alone.index(pair)].picture)
+    for pair in result[-3:]:
+        assert np.array_equal(store[result.index(pair)].image, other[alone.index(pair)].image)
 
 
 def test_the_store_stays_readable_until_what_is_added_is_whole(tiny_run: Run, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_same_commands_again_find_it_complete(tiny_run: Run, tmp_path: Path,
     assert "--add" in refused
 
 
-def test_a_kill_while_adding_keeps_the_store_and_the_same_command_goes_on(
+def test_a_kill_while_adding_keeps_the_store_and_the_same_command_resumes(
     tiny_run: Run, tmp_path: Path, dgaug: RunCommand
 ) -> None:
     command = ("synthesize", "--run", tiny_run.folder, "--shard-size", "32", "--pairs")
@@ -104,7 +104,7 @@ def test_a_kill_while_adding_keeps_the_store_and_the_same_command_goes_on(
     assert dgaug(*command, "all", "--add", "--out", tmp_path / "undisturbed").code == 0
     assert kept.items() <= stamps(tmp_path / "killed").items()
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "undisturbed")
-    assert sorted(pairs_in(tmp_path / "killed")) == [(i, j) for i in range(PICTURES) for j in range(PICTURES)]
+    assert sorted(pairs_in(tmp_path / "killed")) == [(i, j) for i in range(IMAGES) for j in range(IMAGES)]
 
 
 def test_an_abandoned_addition_leaves_nothing_to_the_next(tiny_run: Run, tmp_path: Path) -> None:
@@ -140,9 +140,9 @@ def test_a_list_of_pairs_can_be_added_and_added_to(tiny_run: Run, tmp_path: Path
         synthesize(tiny_run.folder, pairs=f"csv:{tmp_path / name}.csv", add=True, **settings)
         (tmp_path / f"{name}.csv").unlink()
     synthesize(tiny_run.folder, pairs="grid:24x1", add=True, **settings)
-    found = pairs_in(tmp_path / "store")
-    assert found[:3] == [(0, 1), (2, 3), (4, 5)]
-    assert len(set(found)) == len(found) >= 3 + PICTURES - 3
+    result = pairs_in(tmp_path / "store")
+    assert result[:3] == [(0, 1), (2, 3), (4, 5)]
+    assert len(set(result)) == len(result) >= 3 + IMAGES - 3
     next((tmp_path / "store" / "shards").glob("000000.h5")).unlink()
     with pytest.raises(DgaugError, match=r"name it with --pairs csv:FILE"):
         synthesize(tiny_run.folder, pairs="grid:24x2", add=True, **settings)
@@ -161,7 +161,7 @@ def test_a_dry_run_counts_what_is_new(tiny_run: Run, tmp_path: Path, dgaug: RunC
     command = ("synthesize", "--run", tiny_run.folder, "--out", tmp_path, "--json", "--pairs")
     assert dgaug(*command, "random:400").code == 0
     plan = json.loads(dgaug(*command, "all", "--add", "--dry-run").out)
-    assert plan["pairs"] == PICTURES**2
+    assert plan["pairs"] == IMAGES**2
     whole = json.loads(dgaug(*command, "all", "--dry-run", "--force").out)
     assert 0 < plan["bytes_to_write"] < whole["bytes_to_write"]
 

@@ -18,10 +18,10 @@ from dgaug.models.blocks import arithmetic, as_published
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.runs import Run
 from dgaug.store.read import StoreDataset, open_store
-from dgaug.synthesis.draw import draw_all, draw_between, pixels_of, swap
-from dgaug.synthesis.encoding import encode_pictures
+from dgaug.synthesis.draw import generate_all, generate_between, pixels_of, swap
+from dgaug.synthesis.encoding import encode_images
 from dgaug.synthesis.job import synthesize
-from dgaug.training.batches import LabelledPictures
+from dgaug.training.batches import LabelledImages
 from dgaug.training.dgnet_loop import preview
 from dgaug.training.networks import build_networks
 
@@ -65,7 +65,7 @@ def made(run: Run, folder: Path, *, codec: str, **options: str) -> StoreDataset:
 
 
 def pixels_in(store: StoreDataset) -> np.ndarray:
-    return np.stack([item.picture for item in store])
+    return np.stack([item.image for item in store])
 
 
 def donors_in(store: StoreDataset, model: TrainedGenerator, run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -99,13 +99,13 @@ def test_the_other_arithmetic_would_show(published: Run, store: StoreDataset, tm
 
 def test_a_grid_has_the_images_of_the_store(published: Run, model: TrainedGenerator, store: StoreDataset) -> None:
     rows, columns = donors_in(store, model, published)
-    assert levels(draw_all(model, rows, columns).reshape(-1, 64, 32, 3), pixels_in(store)) <= HALF
+    assert levels(generate_all(model, rows, columns).reshape(-1, 64, 32, 3), pixels_in(store)) <= HALF
 
 
 def test_a_swap_is_that_image_of_the_store(published: Run, store: StoreDataset, tmp_path: Path) -> None:
     appearance, structure = (published.data_root() / store.sources.path[row] for row in store.pairs()[4])
     with Image.open(swap(appearance, structure, run=published.folder, out=tmp_path / "swap.png")) as image:
-        assert levels(np.asarray(image), store[4].picture) <= HALF
+        assert levels(np.asarray(image), store[4].image) <= HALF
 
 
 @pytest.mark.parametrize("what", ["appearance", "structure"])
@@ -113,41 +113,41 @@ def test_an_interpolation_begins_and_ends_with_images_of_the_grid(
     published: Run, model: TrainedGenerator, store: StoreDataset, what: str
 ) -> None:
     donors = donors_in(store, model, published)[0]
-    steps = draw_between(model, donors, [0.0, 1.0], what=what)
+    steps = generate_between(model, donors, [0.0, 1.0], what=what)
     with arithmetic("published"):
-        pairs = draw_all(model, donors, donors)
+        pairs = generate_all(model, donors, donors)
     assert levels(steps if what == "structure" else steps.swapaxes(0, 1), pairs) <= 1
 
 
 def test_a_preview_is_drawn_in_the_arithmetic_of_the_run(published: Run) -> None:
     settings = published.settings()
-    pictures = LabelledPictures.of(read_data(published.data_root(), settings.data), settings.data.image_size)
-    networks = build_networks(settings, len(pictures.class_names), weights="none")
+    images = LabelledImages.of(read_data(published.data_root(), settings.data), settings.data.image_size)
+    networks = build_networks(settings, len(images.class_names), weights="none")
     content = checkpoints.load(published.checkpoint, checkpoints.DGNET)
     for name, network in networks.saved().items():
         network.load_state_dict(content["networks"][name])
-    found = np.asarray(preview(networks, pictures, seed=settings.seed))
-    networks.averaged.compute_as("fast")
-    other = np.asarray(preview(networks, pictures, seed=settings.seed))
-    networks.averaged.compute_as("published")
-    expected = np.asarray(preview(networks, pictures, seed=settings.seed))
-    assert np.array_equal(found, expected)
-    assert levels(found, other) > 5 * HALF
+    result = np.asarray(preview(networks, images, seed=settings.seed))
+    networks.generator_ema.compute_as("fast")
+    other = np.asarray(preview(networks, images, seed=settings.seed))
+    networks.generator_ema.compute_as("published")
+    expected = np.asarray(preview(networks, images, seed=settings.seed))
+    assert np.array_equal(result, expected)
+    assert levels(result, other) > 5 * HALF
 
 
 def test_codes_are_made_in_the_recorded_arithmetic(published: Run, model: TrainedGenerator) -> None:
     pixels = torch.from_numpy(pixels_of(sorted(published.data_root().rglob("*.jpg"))[:4], model))
     plain = load_generator(published.checkpoint)
     plain.generator.structure_encoder.arithmetic = None
-    found, _ = encode_pictures(model, pixels)
+    result, _ = encode_images(model, pixels)
     with arithmetic("published"):
-        expected, _ = encode_pictures(plain, pixels)
+        expected, _ = encode_images(plain, pixels)
     with arithmetic("fast"):
-        other, _ = encode_pictures(plain, pixels)
-        again, _ = encode_pictures(model, pixels)
-    assert torch.equal(found, expected)
-    assert torch.equal(found, again)
-    assert not torch.equal(found, other)
+        other, _ = encode_images(plain, pixels)
+        again, _ = encode_images(model, pixels)
+    assert torch.equal(result, expected)
+    assert torch.equal(result, again)
+    assert not torch.equal(result, other)
 
 
 def test_a_thread_does_not_change_how_another_computes() -> None:

@@ -1,4 +1,4 @@
-"""From pairs to pictures: each depends on its pair alone, labels belong to their picture."""
+"""From pairs to images: each depends on its pair alone, labels belong to their image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dgaug.models.reid import soft_labels
 from dgaug.runs import Run
 from dgaug.store.codecs import decode
 from dgaug.store.codes import open_codes
-from dgaug.store.shard_writer import PictureBatch
+from dgaug.store.shard_writer import ImageBatch
 from dgaug.synthesis.decoding import PairDecoder, finished_batches
 from dgaug.synthesis.encoding import make_codes
 
@@ -27,7 +27,7 @@ MICRO_BATCH = 8
 def decoder(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> PairDecoder:
     model = load_generator(tiny_run.checkpoint)
     data = read_data(tiny_run.data_root(), model.settings.data)
-    paths = [data.picture_path(record) for record in data.splits["train"]]
+    paths = [data.image_path(record) for record in data.splits["train"]]
     file = tmp_path_factory.mktemp("codes") / "000000.h5"
     make_codes(file, np.arange(len(paths)), paths, model, micro_batch=8)
     codes = open_codes([file])
@@ -38,9 +38,9 @@ def rows(*values: int) -> np.ndarray:
     return np.array(values, np.int32)
 
 
-def test_pictures_are_the_decoders_rounded_to_grey_levels(decoder: PairDecoder) -> None:
+def test_images_are_the_decoders_rounded_to_grey_levels(decoder: PairDecoder) -> None:
     appearance, structure = rows(3, 0, 7), rows(1, 2, 7)
-    pixels, _ = decoder.draw(appearance, structure)
+    pixels, _ = decoder.generate(appearance, structure)
     with torch.no_grad():
         direct = decoder.decoder(*(code.float() for code in decoder.codes.rows(appearance, structure)))
     assert pixels.dtype == np.uint8
@@ -48,17 +48,17 @@ def test_pictures_are_the_decoders_rounded_to_grey_levels(decoder: PairDecoder) 
     assert np.abs(pixels.astype(int) - denormalise(direct).numpy()).max() <= 1
 
 
-def test_a_picture_and_its_label_do_not_depend_on_the_batch(decoder: PairDecoder) -> None:
-    alone = decoder.draw(rows(3), rows(5))
-    crowd = decoder.draw(rows(0, 9, 3, 4, 4, 4, 1, 2), rows(1, 2, 5, 0, 5, 9, 3, 5))
+def test_an_image_and_its_label_do_not_depend_on_the_batch(decoder: PairDecoder) -> None:
+    alone = decoder.generate(rows(3), rows(5))
+    crowd = decoder.generate(rows(0, 9, 3, 4, 4, 4, 1, 2), rows(1, 2, 5, 0, 5, 9, 3, 5))
     assert np.array_equal(alone[0][0], crowd[0][2])
     assert alone[1] is not None
     assert crowd[1] is not None
     assert np.array_equal(alone[1][0], crowd[1][2])
 
 
-def test_labels_are_the_teachers_of_the_rounded_picture(decoder: PairDecoder) -> None:
-    pixels, labels = decoder.draw(rows(*range(8)), rows(*range(8, 16)))
+def test_labels_are_the_teachers_of_the_rounded_image(decoder: PairDecoder) -> None:
+    pixels, labels = decoder.generate(rows(*range(8)), rows(*range(8, 16)))
     assert decoder.teacher is not None
     expected = soft_labels(decoder.teacher, normalise(torch.from_numpy(pixels)))
     assert labels is not None
@@ -70,13 +70,13 @@ def test_without_a_teacher_there_is_no_label(decoder: PairDecoder) -> None:
     unlabelled = PairDecoder(decoder.codes, decoder.decoder, None, MICRO_BATCH)
     pixels, labels = unlabelled.draw(rows(3), rows(5))
     assert labels is None
-    assert np.array_equal(pixels, decoder.draw(rows(3), rows(5))[0])
+    assert np.array_equal(pixels, decoder.generate(rows(3), rows(5))[0])
 
 
-def test_bf16_pictures_are_those_of_fp32_within_a_grey_level_on_average(decoder: PairDecoder) -> None:
+def test_bf16_images_are_those_of_fp32_within_a_grey_level_on_average(decoder: PairDecoder) -> None:
     half = replace(decoder, teacher=None, precision="bf16")
     pairs = rows(*range(8)), rows(*range(8, 16))
-    pixels, exact = half.draw(*pairs)[0].astype(int), decoder.draw(*pairs)[0].astype(int)
+    pixels, exact = half.generate(*pairs)[0].astype(int), decoder.generate(*pairs)[0].astype(int)
     assert 0 < np.abs(pixels - exact).mean() < 1
     assert np.array_equal(half.draw(pairs[0][3:4], pairs[1][3:4])[0][0], pixels[3])
 
@@ -100,25 +100,25 @@ def test_bf16_labels_are_those_of_fp32_within_a_hundredth_and_only_when_asked_fo
 def test_batches_come_in_order_and_encoded(decoder: PairDecoder, codec: str, tolerance: int) -> None:
     appearance, structure = rows(*range(20)), rows(*reversed(range(20)))
     batches = list(finished_batches(decoder, appearance, structure, codec=codec, quality=90, least=0))
-    assert [len(batch.pictures) for batch in batches] == [8, 8, 4]
+    assert [len(batch.images) for batch in batches] == [8, 8, 4]
     assert np.concatenate([batch.appearance for batch in batches]).tolist() == appearance.tolist()
     assert np.concatenate([batch.structure for batch in batches]).tolist() == structure.tolist()
-    drawn = np.concatenate([decoder.draw(appearance[k : k + 8], structure[k : k + 8])[0] for k in (0, 8, 16)])
-    for picture, pixels in zip((one for batch in batches for one in batch.pictures), drawn, strict=True):
-        error = np.abs(decode(picture, codec=codec, image_size=(64, 32)).astype(int) - pixels)
+    drawn = np.concatenate([decoder.generate(appearance[k : k + 8], structure[k : k + 8])[0] for k in (0, 8, 16)])
+    for image, pixels in zip((one for batch in batches for one in batch.images), drawn, strict=True):
+        error = np.abs(decode(image, codec=codec, image_size=(64, 32)).astype(int) - pixels)
         assert error.mean() <= tolerance
 
 
-def confidence(batches: Iterable[PictureBatch]) -> np.ndarray:
+def confidence(batches: Iterable[ImageBatch]) -> np.ndarray:
     return np.array([label.max() for batch in batches for label in np.asarray(batch.probabilities)])
 
 
-def test_pictures_that_the_teacher_is_unsure_of_are_left_out_with_their_labels(decoder: PairDecoder) -> None:
+def test_images_that_the_teacher_is_unsure_of_are_left_out_with_their_labels(decoder: PairDecoder) -> None:
     appearance, structure = np.repeat(rows(*range(24)), 2), np.tile(rows(0, 1), 24)
     sure = confidence(finished_batches(decoder, appearance, structure, codec="png", quality=0, least=0))
     least = float(np.median(sure))
     kept = list(finished_batches(decoder, appearance, structure, codec="png", quality=0, least=least))
     assert np.concatenate([batch.appearance for batch in kept]).tolist() == appearance[sure >= least].tolist()
     assert np.concatenate([batch.structure for batch in kept]).tolist() == structure[sure >= least].tolist()
-    assert sum(len(batch.pictures) for batch in kept) == (sure >= least).sum() < 48
+    assert sum(len(batch.images) for batch in kept) == (sure >= least).sum() < 48
     assert (confidence(kept) >= least).all()

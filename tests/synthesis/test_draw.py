@@ -1,4 +1,4 @@
-"""Pictures straight from a checkpoint: the grid of a run and the swap of two pictures."""
+"""Images straight from a checkpoint: the grid of a run and the swap of two images."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.errors import DgaugError
 from dgaug.figures.sheets import nxn_sheet
 from dgaug.models.checkpoints import load_generator
 from dgaug.runs import Run
 from dgaug.store.read import open_store
-from dgaug.synthesis.draw import draw_all, draw_grid, grid_donors, swap
+from dgaug.synthesis.draw import draw_grid, generate_all, grid_donors, swap
 from dgaug.synthesis.job import synthesize
 
 
 def pixels_of_files(paths: list[Path]) -> np.ndarray:
-    return np.stack([to_pixels(open_picture(path), (64, 32)) for path in paths])
+    return np.stack([to_pixels(open_image(path), (64, 32)) for path in paths])
 
 
 def pixels_of(run: Run, *rows: int) -> np.ndarray:
@@ -29,14 +29,14 @@ def pixels_of(run: Run, *rows: int) -> np.ndarray:
 
 def test_every_appearance_meets_every_structure(tiny_run: Run, tmp_path: Path) -> None:
     model = load_generator(tiny_run.checkpoint)
-    drawn = draw_all(model, pixels_of(tiny_run, 0, 5), pixels_of(tiny_run, 1, 7, 9))
+    drawn = generate_all(model, pixels_of(tiny_run, 0, 5), pixels_of(tiny_run, 1, 7, 9))
     assert drawn.shape == (2, 3, 64, 32, 3)
     assert drawn.dtype == np.uint8
     synthesize(tiny_run.folder, codec="png", out=tmp_path / "store")
     store = open_store(tmp_path / "store")
     for row, i in enumerate((0, 5)):
         for column, j in enumerate((1, 7, 9)):
-            stored = store[24 * i + j].picture
+            stored = store[24 * i + j].image
             # The store's codes are in half precision.
             assert np.abs(drawn[row, column].astype(int) - stored).max() <= 2
 
@@ -44,12 +44,12 @@ def test_every_appearance_meets_every_structure(tiny_run: Run, tmp_path: Path) -
 def test_a_swap_is_that_pair_of_the_store(tiny_run: Run, tmp_path: Path) -> None:
     paths = [tiny_run.data_root() / path for path in open_store(tiny_run.store).sources.path]
     out = swap(paths[2], paths[11], run=tiny_run.folder, out=tmp_path / "swap.png")
-    drawn = draw_all(load_generator(tiny_run.checkpoint), pixels_of(tiny_run, 2), pixels_of(tiny_run, 11))
-    with Image.open(out) as picture:
-        assert np.array_equal(np.asarray(picture), drawn[0, 0])
+    drawn = generate_all(load_generator(tiny_run.checkpoint), pixels_of(tiny_run, 2), pixels_of(tiny_run, 11))
+    with Image.open(out) as image:
+        assert np.array_equal(np.asarray(image), drawn[0, 0])
 
 
-def test_a_swap_takes_pictures_of_any_size(tiny_run: Run, tmp_path: Path) -> None:
+def test_a_swap_takes_images_of_any_size(tiny_run: Run, tmp_path: Path) -> None:
     Image.new("RGB", (300, 500), "red").save(tmp_path / "red.jpg")
     Image.new("L", (20, 30), 90).save(tmp_path / "grey.png")
     with Image.open(swap(tmp_path / "red.jpg", tmp_path / "grey.png", run=tiny_run.folder, out=tmp_path / "o")) as out:
@@ -70,7 +70,7 @@ def test_a_grid_lies_in_the_run_unless_told_otherwise(tiny_run: Run) -> None:
     path.unlink()
 
 
-def test_a_grid_of_named_pictures_has_their_rows_and_columns(tiny_run: Run, tmp_path: Path) -> None:
+def test_a_grid_of_named_images_has_their_rows_and_columns(tiny_run: Run, tmp_path: Path) -> None:
     Image.new("RGB", (300, 500), "red").save(tmp_path / "red.jpg")
     paths = [tiny_run.data_root() / path for path in open_store(tiny_run.store).sources.path]
     rows, columns = [tmp_path / "red.jpg", paths[4]], [paths[0], paths[9], paths[17]]
@@ -78,7 +78,7 @@ def test_a_grid_of_named_pictures_has_their_rows_and_columns(tiny_run: Run, tmp_
     model = load_generator(tiny_run.checkpoint)
     donors = [pixels_of_files(rows), pixels_of_files(columns)]
     with Image.open(out) as sheet:
-        expected = nxn_sheet(draw_all(model, *donors), *donors)
+        expected = nxn_sheet(generate_all(model, *donors), *donors)
         assert np.array_equal(np.asarray(sheet), np.asarray(expected))
 
 
@@ -93,9 +93,9 @@ def test_what_is_not_named_is_a_seeded_choice_of_the_data(tiny_run: Run, tmp_pat
 
 def test_structures_are_decoded_a_few_at_a_time(tiny_run: Run) -> None:
     model, donors = load_generator(tiny_run.checkpoint), pixels_of(tiny_run, *range(18))
-    drawn = draw_all(model, donors[:1], donors)
+    drawn = generate_all(model, donors[:1], donors)
     assert drawn.shape == (1, 18, 64, 32, 3)
-    assert np.abs(drawn[:, 16:].astype(int) - draw_all(model, donors[:1], donors[16:])).max() <= 1
+    assert np.abs(drawn[:, 16:].astype(int) - generate_all(model, donors[:1], donors[16:])).max() <= 1
 
 
 def test_a_file_that_is_there_is_replaced_only_by_force(tiny_run: Run, tmp_path: Path) -> None:

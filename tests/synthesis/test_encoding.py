@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.data.normalisation import normalise
 from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.runs import Run
 from dgaug.store.codes import Codes, holds_codes, open_codes
-from dgaug.synthesis.encoding import encode_pictures, make_codes
+from dgaug.synthesis.encoding import encode_images, make_codes
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def model(tiny_run: Run) -> TrainedGenerator:
 @pytest.fixture(scope="module")
 def paths(tiny_run: Run) -> list[Path]:
     data = read_data(tiny_run.data_root(), tiny_run.settings().data)
-    return [data.picture_path(record) for record in data.splits["train"]]
+    return [data.image_path(record) for record in data.splits["train"]]
 
 
 def encode(folder: Path, paths: list[Path], model: TrainedGenerator, *, micro_batch: int = 8) -> Codes:
@@ -43,10 +43,10 @@ def encode_some(
 
 def test_codes_are_those_of_the_networks(tmp_path: Path, model: TrainedGenerator, paths: list[Path]) -> None:
     codes = encode(tmp_path, paths[:5], model)
-    pictures = normalise(torch.from_numpy(np.stack([to_pixels(open_picture(path), (64, 32)) for path in paths[:5]])))
+    images = normalise(torch.from_numpy(np.stack([to_pixels(open_image(path), (64, 32)) for path in paths[:5]])))
     with torch.no_grad():
-        structure = model.generator.structure(pictures)
-        adain = model.generator.adain(model.appearance(pictures).appearance)
+        structure = model.generator.structure(images)
+        adain = model.generator.adain(model.appearance(images).appearance)
     assert codes.structure.dtype == codes.adain.dtype == np.float16
     assert codes.structure.shape == (5, 32, 16, 8)
     assert codes.adain.shape == (5, 4, 2, 2, 32)
@@ -127,6 +127,6 @@ def test_rows_pick_appearance_and_structure_apart(tmp_path: Path, model: Trained
 
 def test_pixels_are_encoded_as_they_are(model: TrainedGenerator) -> None:
     pixels = torch.randint(0, 256, (2, 64, 32, 3), dtype=torch.uint8)
-    structure, adain = encode_pictures(model, pixels)
+    structure, adain = encode_images(model, pixels)
     assert torch.equal(structure, model.generator.structure(normalise(pixels)))
     assert adain.shape == (2, 4, 2, 2, 32)

@@ -1,4 +1,4 @@
-"""Interpolation between the codes of two pictures."""
+"""Interpolation between the codes of two images."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_generator
 from dgaug.runs import Run
 from dgaug.store.read import open_store
-from dgaug.synthesis.draw import draw_all, draw_between, interpolate, pixels_of
+from dgaug.synthesis.draw import generate_all, generate_between, interpolate, pixels_of
 
 
 def donors_of(run: Run) -> list[Path]:
-    """Two pictures of two people."""
+    """Two images of two people."""
     paths = open_store(run.store).sources.path
     return [run.data_root() / paths[row] for row in (1, 14)]
 
 
 @pytest.mark.parametrize("what", ["appearance", "structure"])
-def test_the_ends_are_the_pairs_of_the_two_pictures(tiny_run: Run, what: str) -> None:
+def test_the_ends_are_the_pairs_of_the_two_images(tiny_run: Run, what: str) -> None:
     model = load_generator(tiny_run.checkpoint)
     donors = pixels_of(donors_of(tiny_run), model)
-    steps = draw_between(model, donors, [0.0, 0.5, 1.0], what=what)
+    steps = generate_between(model, donors, [0.0, 0.5, 1.0], what=what)
     assert steps.shape == (2, 3, 64, 32, 3)
-    pairs = draw_all(model, donors, donors)
+    pairs = generate_all(model, donors, donors)
     # The row keeps a donor's structure: its pairs are a column of the grid.
     expected = pairs.transpose(1, 0, 2, 3, 4) if what == "appearance" else pairs
     assert np.abs(steps[:, [0, 2]].astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize("what", ["appearance", "structure"])
-def test_between_them_pictures_change_step_by_step(tiny_run: Run, what: str) -> None:
+def test_between_them_images_change_step_by_step(tiny_run: Run, what: str) -> None:
     model = load_generator(tiny_run.checkpoint)
     donors = pixels_of(donors_of(tiny_run), model)
-    row = draw_between(model, donors, [0.0, 0.25, 0.5, 0.75, 1.0], what=what)[0].astype(float)
-    from_first = [np.abs(picture - row[0]).mean() for picture in row]
+    row = generate_between(model, donors, [0.0, 0.25, 0.5, 0.75, 1.0], what=what)[0].astype(float)
+    from_first = [np.abs(image - row[0]).mean() for image in row]
     assert from_first == sorted(from_first)
     assert from_first[-1] > 0
     assert np.abs(np.diff(row, axis=0)).mean(axis=(1, 2, 3)).max() < from_first[-1]
@@ -67,7 +67,7 @@ def test_an_animation_goes_there_and_back_for_ever(tiny_run: Run, tmp_path: Path
     assert np.abs(frames[0] - frames[4]).mean() > np.abs(frames[0] - frames[1]).mean()
 
 
-def test_pictures_of_any_size_are_taken(tiny_run: Run, tmp_path: Path) -> None:
+def test_images_of_any_size_are_taken(tiny_run: Run, tmp_path: Path) -> None:
     Image.new("RGB", (300, 500), "red").save(tmp_path / "red.jpg")
     Image.new("L", (20, 30), 90).save(tmp_path / "grey.png")
     out = tmp_path / "steps.png"
@@ -80,8 +80,8 @@ def test_pictures_of_any_size_are_taken(tiny_run: Run, tmp_path: Path) -> None:
         ({"out": "steps.mp4"}, r"\.png \(all steps\) or \.gif"),
         ({"what": "both"}, "appearance, structure"),
         ({"steps": 1}, "at least 2 steps"),
-        ({"first": "gone.jpg"}, r"gone\.jpg: damaged picture \(no such file\)"),
-        ({"first": "notes.jpg"}, r"notes\.jpg: damaged picture"),
+        ({"first": "gone.jpg"}, r"gone\.jpg: damaged image \(no such file\)"),
+        ({"first": "notes.jpg"}, r"notes\.jpg: damaged image"),
         ({"out": "notes.jpg"}, "already there"),
         ({"run": "gone"}, "no such run folder"),
     ],
@@ -90,7 +90,7 @@ def test_wrong_use_is_said_and_nothing_written(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str], said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("notes.jpg").write_text("no picture", encoding="utf-8")
+    Path("notes.jpg").write_text("no image", encoding="utf-8")
     first, second = donors_of(tiny_run)
     chosen = {"first": first, "second": second, "run": tiny_run.folder, "out": "steps.png"} | options
     with pytest.raises(DgaugError, match=said):

@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from synthesis_runs import files_of
-from tiny_run import PICTURES, RunCommand, finish_process, start_process
+from tiny_run import IMAGES, RunCommand, finish_process, start_process
 
 from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError, Interrupted
@@ -33,8 +33,8 @@ from dgaug.synthesis.job import synthesize
 
 def test_all_is_every_appearance_on_every_structure(tiny_run: Run) -> None:
     store = open_store(tiny_run.store)
-    assert len(store) == PICTURES**2
-    assert store.pairs().tolist() == [[i, j] for i in range(PICTURES) for j in range(PICTURES)]
+    assert len(store) == IMAGES**2
+    assert store.pairs().tolist() == [[i, j] for i in range(IMAGES) for j in range(IMAGES)]
     assert store.sources.path == sorted(store.sources.path)
     assert all((tiny_run.data_root() / path).is_file() for path in store.sources.path)
     assert verify(tiny_run.store).ok
@@ -42,14 +42,14 @@ def test_all_is_every_appearance_on_every_structure(tiny_run: Run) -> None:
 
 def test_five_lines_of_h5py_read_it(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tiny_run.folder)
-    k = 5 * PICTURES + 3
+    k = 5 * IMAGES + 3
     store = h5py.File("store/dataset.h5")
     start, stop = store["image/offset"][k : k + 2]
-    picture = PIL.Image.open(io.BytesIO(store["image/bytes"][start:stop].tobytes()))
+    image = PIL.Image.open(io.BytesIO(store["image/bytes"][start:stop].tobytes()))
     i, j = store["pair/appearance"][k], store["pair/structure"][k]
     assert (i, j) == (5, 3)
-    assert picture.size == (32, 64)
-    assert np.array_equal(np.asarray(picture), open_store("store")[k].picture)
+    assert image.size == (32, 64)
+    assert np.array_equal(np.asarray(image), open_store("store")[k].image)
     assert store["source/path"].asstr()[i].startswith("bounding_box_train/0002_")
     store.close()
 
@@ -59,7 +59,7 @@ def test_labels_are_a_whole_probability_each(tiny_run: Run) -> None:
         probability = store["label/probability"][:].astype(np.float64)
         total = probability.sum(axis=1) + store["label/rest"][:]
         assert store["label/class"].dtype == np.uint16
-        assert probability.shape == (PICTURES**2, 6)
+        assert probability.shape == (IMAGES**2, 6)
         assert (np.diff(probability, axis=1) <= 0).all()
     assert np.abs(total - 1).max() < 2e-3
 
@@ -68,7 +68,7 @@ def test_a_store_says_what_made_it_and_nothing_about_when_and_where(tiny_run: Ru
     with h5py.File(tiny_run.store / "dataset.h5") as store:
         attributes = dict(store.attrs)
     assert attributes["complete"]
-    assert attributes["count"] == PICTURES**2
+    assert attributes["count"] == IMAGES**2
     assert attributes["pairs"] == "all"
     assert attributes["codec"] == "jpeg"
     assert attributes["generator_sha256"] == load_generator(tiny_run.checkpoint).sha256
@@ -79,29 +79,29 @@ def test_a_store_says_what_made_it_and_nothing_about_when_and_where(tiny_run: Ru
 
 
 @pytest.mark.parametrize(("codec", "tolerance"), [("png", 0), ("raw", 0), ("jpeg", 6)])
-def test_pictures_are_those_that_the_networks_draw(tiny_run: Run, tmp_path: Path, codec: str, tolerance: float) -> None:
+def test_images_are_those_that_the_networks_draw(tiny_run: Run, tmp_path: Path, codec: str, tolerance: float) -> None:
     store = tmp_path / "store"
     synthesize(tiny_run.folder, pairs="random:40", codec=codec, teacher="none", out=store)
     assert not (store / "codes").exists()
     expected = drawn_directly(tiny_run, tmp_path, open_store(store).pairs())
-    found = np.stack([item.picture for item in open_store(store)])
-    assert np.abs(found.astype(int) - expected).mean() <= tolerance
+    result = np.stack([item.image for item in open_store(store)])
+    assert np.abs(result.astype(int) - expected).mean() <= tolerance
 
 
 def drawn_directly(run: Run, folder: Path, pairs: np.ndarray) -> np.ndarray:
     model = load_generator(run.checkpoint)
     data = read_data(run.data_root(), model.settings.data)
-    paths = [data.picture_path(record) for record in data.splits["train"]]
+    paths = [data.image_path(record) for record in data.splits["train"]]
     make_codes(folder / "000000.h5", np.arange(len(paths)), paths, model, micro_batch=ON_CPU)
     codes = open_codes([folder / "000000.h5"])
     decoder = PairDecoder(codes, model.generator.decoder, None, ON_CPU)
     rows = pairs.astype(np.int32)
-    # Backwards and in other batches than the job's: a picture depends on its pair alone.
-    drawn = [decoder.draw(rows[k : k + 1, 0], rows[k : k + 1, 1])[0] for k in reversed(range(len(rows)))]
+    # Backwards and in other batches than the job's: an image depends on its pair alone.
+    drawn = [decoder.generate(rows[k : k + 1, 0], rows[k : k + 1, 1])[0] for k in reversed(range(len(rows)))]
     return np.concatenate(drawn[::-1])
 
 
-def test_a_killed_synthesis_goes_on_to_the_same_bytes(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+def test_a_killed_synthesis_resumes_to_the_same_bytes(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     command = ("synthesize", "--run", tiny_run.folder, "--shard-size", "32", "--out")
     assert dgaug(*command, tmp_path / "undisturbed").code == 0
     store = tmp_path / "killed"
@@ -126,8 +126,7 @@ def test_a_bf16_store_says_so_and_its_codes_are_read_in_bf16(tiny_run: Run, tmp_
         )
     synthesize(tiny_run.folder, pairs="grid:4x4", codec="raw", teacher="none", out=tmp_path / "fp32")
     raw, drawn, exact = (
-        np.stack([item.picture for item in open_store(tmp_path / name)]).astype(int)
-        for name in ("raw", "codes", "fp32")
+        np.stack([item.image for item in open_store(tmp_path / name)]).astype(int) for name in ("raw", "codes", "fp32")
     )
     assert open_store(tmp_path / "raw").spec.precision == "bf16"
     assert np.abs(raw - drawn).max() <= 1
@@ -151,7 +150,7 @@ def test_a_signal_leaves_whole_shards_and_its_exit_code(
     assert 2 <= len(list((store / "shards").glob("*.h5"))) < 18
 
 
-def test_an_interrupted_synthesis_goes_on_to_the_same_bytes(tiny_run: Run, tmp_path: Path) -> None:
+def test_an_interrupted_synthesis_resumes_to_the_same_bytes(tiny_run: Run, tmp_path: Path) -> None:
     def ctrl_c(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
         if title == "synthesis" and done >= 128:
             os.kill(os.getpid(), signal.SIGINT)
@@ -200,7 +199,7 @@ def test_a_store_of_another_checkpoint_is_left_alone(tiny_run: Run, tmp_path: Pa
     assert files_of(store) == before
 
 
-def test_a_second_writer_is_refused_while_the_first_goes_on(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+def test_a_second_writer_is_refused_while_the_first_resumes(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     refused = []
 
     def another(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
@@ -216,10 +215,10 @@ def test_a_second_writer_is_refused_while_the_first_goes_on(tiny_run: Run, tmp_p
 def test_a_source_that_cannot_be_read_is_named(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     data = tmp_path / "data"
     shutil.copytree(tiny_run.data_root(), data)
-    picture = sorted((data / "bounding_box_train").iterdir())[7]
-    picture.write_bytes(picture.read_bytes()[:200])
+    image = sorted((data / "bounding_box_train").iterdir())[7]
+    image.write_bytes(image.read_bytes()[:200])
     arguments = ("--run", tiny_run.folder, "--data", data, "--out", tmp_path / "store", "--pairs", "random:9")
-    assert picture.name in dgaug("synthesize", *arguments).error()
+    assert image.name in dgaug("synthesize", *arguments).error()
     assert not (tmp_path / "store").exists()
 
 
@@ -239,7 +238,7 @@ def test_a_dry_run_estimates_and_writes_nothing(tiny_run: Run, tmp_path: Path, d
     command = ("synthesize", "--run", tiny_run.folder, "--dry-run", "--out", tmp_path / "store", "--pairs")
     ended = dgaug(*command, "cross-identity", "--json")
     plan = json.loads(ended.out)
-    assert plan["pairs"] == PICTURES * (PICTURES - 4)
+    assert plan["pairs"] == IMAGES * (IMAGES - 4)
     assert plan["bytes_estimated"] > 1000
     assert plan["seconds_estimated"] > 0
     assert plan["count"] == 0
@@ -276,7 +275,7 @@ def test_pairs_come_from_a_csv_by_path_or_by_row(tiny_run: Run, tmp_path: Path) 
     assert open_store(tmp_path / "store").pairs().tolist() == [[3, 0], [7, 2], [0, 23]]
 
 
-def test_only_pictures_that_the_teacher_is_sure_of_are_kept(tiny_run: Run, tmp_path: Path) -> None:
+def test_only_images_that_the_teacher_is_sure_of_are_kept(tiny_run: Run, tmp_path: Path) -> None:
     everything = open_store(tiny_run.store)
     with h5py.File(tiny_run.store / "dataset.h5") as store:
         top = store["label/probability"][:, 0].astype(float)
@@ -322,7 +321,7 @@ def test_a_missing_shard_is_made_again(tiny_run: Run, tmp_path: Path) -> None:
     assert files_of(store) == files_of(tiny_run.store)
 
 
-def test_a_store_goes_on_with_the_micro_batch_of_the_gpu_that_began_it(
+def test_a_store_resumes_with_the_micro_batch_of_the_gpu_that_began_it(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = {"pairs": "random:20", "shard_size": 10, "codec": "png"}
@@ -337,4 +336,4 @@ def test_a_store_goes_on_with_the_micro_batch_of_the_gpu_that_began_it(
     begun, here = open_store(tmp_path / "begun"), open_store(tmp_path / "here")
     assert (begun.spec.micro_batch, here.spec.micro_batch) == (256, 8)
     # A CPU has no memory for 256 at a time: it took 8.
-    assert all(np.array_equal(one.picture, other.picture) for one, other in zip(begun, here, strict=True))
+    assert all(np.array_equal(one.image, other.image) for one, other in zip(begun, here, strict=True))

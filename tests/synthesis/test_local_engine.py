@@ -69,10 +69,10 @@ def test_two_processes_share_the_shards_and_make_the_bytes_of_one(
     ended = finish_ranks(start_ranks(run_command, *command(tiny_run, tmp_path)))
     assert ended.code == 0, ended.err
     assert files_of(tmp_path) == undisturbed
-    assert ended.err.count("next: dgaug score-fid") == 1, "only the first process talks"
+    assert ended.err.count("next: dgaug score-fid") == 1, "only rank 0 logs"
 
 
-def test_torchrun_ends_cleanly_on_a_signal_and_another_number_of_processes_goes_on(
+def test_torchrun_ends_cleanly_on_a_signal_and_another_number_of_processes_resumes(
     tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes], dgaug: RunCommand
 ) -> None:
     process = start_torchrun(*command(tiny_run, tmp_path))

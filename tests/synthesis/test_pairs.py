@@ -118,7 +118,7 @@ def test_a_small_choice_is_not_biased_towards_any_structure(sources: Sources) ->
     assert np.abs(others / 400 - 1 / 8).max() < 0.07
 
 
-def test_a_list_names_pictures_by_path_or_by_row(sources: Sources, tmp_path: Path) -> None:
+def test_a_list_names_images_by_path_or_by_row(sources: Sources, tmp_path: Path) -> None:
     file = tmp_path / "pairs.csv"
     file.write_text("appearance,structure\n8.jpg,0.jpg\n2,7.jpg\n\n0,0\n")
     assert listed(f"csv:{file}", sources) == [(8, 0), (2, 7), (0, 0)]

@@ -29,8 +29,8 @@ def undisturbed(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict
 def workers_at_work(driver: subprocess.Popen[str]) -> list[int]:
     """The processes that make shards, at least one, of the cluster that a driver started."""
     while True:
-        found = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-        lines = [line.split(maxsplit=2) for line in found.splitlines()[1:]]
+        result = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+        lines = [line.split(maxsplit=2) for line in result.splitlines()[1:]]
         parent = {int(pid): int(ppid) for pid, ppid, _ in lines}
         working = [int(pid) for pid, _, title in lines if title.startswith("ray::make_shard")]
         if workers := [pid for pid in working if driver.pid in _ancestors(pid, parent)]:
@@ -40,10 +40,10 @@ def workers_at_work(driver: subprocess.Popen[str]) -> list[int]:
 
 
 def _ancestors(pid: int, parent: dict[int, int]) -> set[int]:
-    found = set()
+    result = set()
     while (pid := parent.get(pid, 0)) > 1:
-        found.add(pid)
-    return found
+        result.add(pid)
+    return result
 
 
 def shards_of(store: Path) -> dict[Path, int]:
@@ -71,9 +71,9 @@ def test_workers_and_drivers_killed_again_and_again_lose_no_finished_shard(
         driver.kill()
         killed += 1
         assert finish_process(driver).code == -signal.SIGKILL
-        found = shards_of(tmp_path)
-        assert kept.items() <= found.items(), "a finished shard was made again"
-        kept = found
+        result = shards_of(tmp_path)
+        assert kept.items() <= result.items(), "a finished shard was made again"
+        kept = result
     assert killed >= 10
     assert len(kept) < SHARDS
     ended = finish(start_cold(*arguments))
@@ -91,7 +91,7 @@ def test_a_labelled_store_of_codes_is_the_same_by_ray(tiny_run: Run, tmp_path: P
     assert open_store(tmp_path / "ray").has_labels
 
 
-def test_ctrl_c_ends_the_workers_and_the_next_start_goes_on(
+def test_ctrl_c_ends_the_workers_and_the_next_start_resumes(
     tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes], dgaug: RunCommand
 ) -> None:
     driver = start_cold(*command(tiny_run, tmp_path, "--engine", "ray"))

@@ -1,4 +1,4 @@
-"""The codec `codes`: the same pictures as any other store, though none is in it."""
+"""The codec `codes`: the same images as any other store, though none is in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import torch
 from forged import forged
 from safetensors.torch import load_file
 from synthesis_runs import files_of
-from tiny_run import PICTURES, RunCommand
+from tiny_run import IMAGES, RunCommand
 from torch.utils.data import DataLoader
 from virtual_stores import write_tiny_virtual
 
@@ -56,36 +56,36 @@ def own_virtual(virtual: Path, tmp_path: Path) -> Path:
     return copied
 
 
-def test_every_picture_is_that_of_a_raw_store_within_a_grey_level(virtual: Path, raw: StoreDataset) -> None:
+def test_every_image_is_that_of_a_raw_store_within_a_grey_level(virtual: Path, raw: StoreDataset) -> None:
     store = open_store(virtual)
-    assert len(store) == len(raw) == PICTURES**2
+    assert len(store) == len(raw) == IMAGES**2
     for drawn, stored in zip(store, raw, strict=True):
-        assert drawn.picture.dtype == np.uint8
-        assert np.abs(drawn.picture.astype(int) - stored.picture).max() <= 1
+        assert drawn.image.dtype == np.uint8
+        assert np.abs(drawn.image.astype(int) - stored.image).max() <= 1
         assert drawn[1:5] == stored[1:5]
 
 
-def test_a_picture_is_the_same_alone_and_among_others(virtual: Path) -> None:
+def test_an_image_is_the_same_alone_and_among_others(virtual: Path) -> None:
     store = open_store(virtual)
     rows = [300, 5, 5, 17, 575, 301, 44, 2, 9, 120, 121]
     for row, item in zip(rows, store.__getitems__(rows), strict=True):
-        assert np.array_equal(item.picture, store[row].picture)
-    assert np.array_equal(store[-1].picture, store[575].picture)
-    assert np.array_equal(store.batch(rows).pixels[3], store[17].picture)
+        assert np.array_equal(item.image, store[row].image)
+    assert np.array_equal(store[-1].image, store[575].image)
+    assert np.array_equal(store.batch(rows).pixels[3], store[17].image)
     with pytest.raises(IndexError):
         store[576]
 
 
 def test_h5py_shows_codes_and_pairs_and_nothing_of_when_and_where(tiny_run: Run, virtual: Path) -> None:
     with h5py.File(virtual / "dataset.h5") as store:
-        assert store["code/structure"].shape == (PICTURES, 32, 16, 8)
-        assert store["code/adain"].shape == (PICTURES, 4, 2, 2, 32)
+        assert store["code/structure"].shape == (IMAGES, 32, 16, 8)
+        assert store["code/adain"].shape == (IMAGES, 4, 2, 2, 32)
         assert store["code/structure"].dtype == store["code/adain"].dtype == np.float16
         assert np.abs(store["code/structure"][:].astype(float)).max(axis=(1, 2, 3)).min() > 1
-        assert store["code/source"][:].tolist() == [*range(PICTURES)]
+        assert store["code/source"][:].tolist() == [*range(IMAGES)]
         assert store["pair/appearance"].dtype == np.int32
-        assert store["pair/appearance"][:].tolist() == [i for i in range(PICTURES) for _ in range(PICTURES)]
-        assert store["pair/structure"][:].tolist() == [*range(PICTURES)] * PICTURES
+        assert store["pair/appearance"][:].tolist() == [i for i in range(IMAGES) for _ in range(IMAGES)]
+        assert store["pair/structure"][:].tolist() == [*range(IMAGES)] * IMAGES
         assert store["file/path"].asstr()[:].tolist() == ["codes/000000.h5", "generator.safetensors"]
         assert "image" not in store
         assert "label" not in store
@@ -115,7 +115,7 @@ def test_only_the_sources_that_pairs_name_have_codes(tiny_run: Run, raw: StoreDa
     with h5py.File(store.path / "dataset.h5") as hdf5:
         assert hdf5["code/source"][:].tolist() == sorted(set(pairs.flatten().tolist()))
     for (i, j), item in zip(pairs.tolist(), store, strict=True):
-        assert np.abs(item.picture.astype(int) - raw[PICTURES * i + j].picture).max() <= 1
+        assert np.abs(item.image.astype(int) - raw[IMAGES * i + j].image).max() <= 1
     assert verify(store.path).ok
 
 
@@ -153,7 +153,7 @@ def test_labels_are_stored_where_they_are_asked_for(
     store = open_store(write_tiny_virtual(tiny_run, tmp_path / "store", pairs="grid:5x4", labels=labels))
     assert store.has_labels
     for k, (i, j) in enumerate(store.pairs().tolist()):
-        assert np.allclose(store.dense_label(k), raw.dense_label(PICTURES * i + j), atol=0.02)
+        assert np.allclose(store.dense_label(k), raw.dense_label(IMAGES * i + j), atol=0.02)
     with h5py.File(store.path / "dataset.h5") as hdf5:
         assert ("label/dense" in hdf5) == (labels == "dense")
     assert verify(store.path).ok
@@ -170,21 +170,21 @@ def test_unsure_pairs_are_left_out_on_demand(tiny_run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn"])
-def test_loader_workers_draw_the_same_pictures_however_they_start(virtual: Path, start: str) -> None:
+def test_loader_workers_draw_the_same_images_however_they_start(virtual: Path, start: str) -> None:
     store = open_store(virtual)
-    expected = np.stack([item.picture for item in store.__getitems__(range(64))])
+    expected = np.stack([item.image for item in store.__getitems__(range(64))])
     subset = torch.utils.data.Subset(store, range(64))
     loader = DataLoader(subset, batch_size=8, num_workers=2, multiprocessing_context=start)
-    drawn = torch.cat([batch.picture for batch in loader])
+    drawn = torch.cat([batch.image for batch in loader])
     assert np.array_equal(drawn.numpy(), expected)
 
 
 def test_a_pickled_store_carries_no_codes_and_draws_on(virtual: Path) -> None:
     store = open_store(virtual)
-    picture = store[40].picture
+    image = store[40].image
     content = pickle.dumps(store)
     assert len(content) < 20_000
-    assert np.array_equal(pickle.loads(content)[40].picture, picture)
+    assert np.array_equal(pickle.loads(content)[40].image, image)
 
 
 KILLED = """
@@ -198,7 +198,7 @@ write_tiny_virtual(Run(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2]), sh
 
 
 @pytest.mark.parametrize("file", ["codes/000000.h5", "shards/000003.h5"])
-def test_a_killed_one_goes_on_to_the_same_bytes(tiny_run: Run, tmp_path: Path, file: str) -> None:
+def test_a_killed_one_resumes_to_the_same_bytes(tiny_run: Run, tmp_path: Path, file: str) -> None:
     store, folder = tmp_path / "killed", Path(__file__).parents[1]
     environment = os.environ | {"PYTHONPATH": ":".join([str(folder), *filter(None, sys.path)])}
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(tiny_run.folder), str(store)], env=environment)
@@ -250,7 +250,7 @@ def test_a_flipped_bit_is_found(own_virtual: Path, file: str) -> None:
     assert [finding.where for finding in verify(own_virtual).findings] == [file]
 
 
-def test_a_damaged_code_is_an_error_for_its_pictures_and_no_other(own_virtual: Path) -> None:
+def test_a_damaged_code_is_an_error_for_its_images_and_no_other(own_virtual: Path) -> None:
     with h5py.File(own_virtual / "codes/000000.h5", "r+") as codes:
         codes["code/structure"][5, 3, 2, 1] += 1
     store = open_store(own_virtual)
@@ -290,12 +290,12 @@ def test_a_code_outside_the_store_is_refused(own_virtual: Path) -> None:
         open_store(own_virtual)
 
 
-def test_the_command_writes_it_and_goes_on(tiny_run: Run, raw: StoreDataset, tmp_path: Path, dgaug: RunCommand) -> None:
+def test_the_command_writes_it_and_resumes(tiny_run: Run, raw: StoreDataset, tmp_path: Path, dgaug: RunCommand) -> None:
     command = ("synthesize", "--run", tiny_run.folder, "--codec", "codes", "--teacher", "none", "--out", tmp_path)
     assert dgaug(*command).code == 0
     store = open_store(tmp_path)
     for k in (0, 77, 575):
-        assert np.abs(store[k].picture.astype(int) - raw[k].picture).max() <= 1
+        assert np.abs(store[k].image.astype(int) - raw[k].image).max() <= 1
     assert dgaug("verify", tmp_path).code == 0
     before = files_of(tmp_path)
     (tmp_path / "shards/000000.h5").unlink()

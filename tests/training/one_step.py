@@ -46,8 +46,8 @@ def networks_of(settings: Settings) -> Networks:
 def one_step(processes: Processes, accumulation: int) -> dict[str, Any]:
     settings = settings_of(accumulation)
     model = DGNet(networks_of(settings), settings, processes)
-    pictures, positives = torch.randn(2, 2 * SIDE, 3, 64, 32, generator=torch.Generator().manual_seed(1))
-    whole = Batch(pictures, positives, torch.arange(2 * SIDE) % CLASSES)
+    images, positives = torch.randn(2, 2 * SIDE, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+    whole = Batch(images, positives, torch.arange(2 * SIDE) % CLASSES)
     places = [model.share.rows(SIDE, turn) for turn in range(accumulation)]
     batches = [Batch(*(rows_of(rows, place) for rows in whole)) for place in places]
     terms = dict(model.step(batches, ITERATION))
@@ -68,7 +68,7 @@ def rows_of(rows: Tensor, place: range) -> Tensor:
 def save_one_step(out: str) -> None:
     """Write the terms and the gradients of every network, as the first rank has them."""
     everyone = Processes.here()
-    found = one_step(everyone, 1)
-    if everyone.first:
-        torch.save(found, out)
-    everyone.wait()
+    result = one_step(everyone, 1)
+    if everyone.is_rank_zero:
+        torch.save(result, out)
+    everyone.barrier()

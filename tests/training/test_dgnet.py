@@ -32,8 +32,8 @@ def make_model(behaviour: dict[str, object] | None = None, **loss: float) -> DGN
 
 def make_batch() -> Batch:
     generator = torch.Generator().manual_seed(1)
-    pictures, positives = torch.randn(2, 2 * B, 3, 64, 32, generator=generator)
-    return Batch(pictures, positives, torch.tensor([0, 1, 2, 3]))
+    images, positives = torch.randn(2, 2 * B, 3, 64, 32, generator=generator)
+    return Batch(images, positives, torch.tensor([0, 1, 2, 3]))
 
 
 def has_gradient(parameters: Iterable[nn.Parameter]) -> bool:
@@ -81,7 +81,7 @@ def test_each_term_teaches_the_published_networks(loss: dict[str, float], parts:
     assert taught(model) == parts
     assert model.networks.teacher is not None
     assert not has_gradient(model.networks.teacher.parameters())
-    assert not has_gradient(model.networks.averaged.parameters())
+    assert not has_gradient(model.networks.generator_ema.parameters())
 
 
 def test_the_fine_head_learns_from_real_anchors_once_the_ramp_began() -> None:
@@ -143,27 +143,27 @@ def test_a_step_is_a_function_of_networks_batch_and_iteration() -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_running_codes_depend_on_their_picture_alone_and_leave_no_trace() -> None:
+def test_running_codes_depend_on_their_image_alone_and_leave_no_trace() -> None:
     model = make_model()
-    pictures = make_batch().pictures
+    images = make_batch().images
     encoder = model.networks.appearance
     before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
-    codes = model.terms.appearance_codes(pictures)
-    other = model.terms.appearance_codes(torch.cat([pictures[:1], torch.randn(3, 3, 64, 32)]))
+    codes = model.terms.appearance_codes(images)
+    other = model.terms.appearance_codes(torch.cat([images[:1], torch.randn(3, 3, 64, 32)]))
     assert torch.allclose(codes[:1], other[:1], atol=1e-6)
     assert all(torch.equal(before[name], buffer) for name, buffer in encoder.named_buffers())
 
 
 def test_batch_codes_take_each_side_as_a_batch_of_its_own() -> None:
     model = make_model({"code_statistics": "batch"})
-    pictures = make_batch().pictures
-    codes = model.terms.appearance_codes(pictures)
-    other = model.terms.appearance_codes(torch.cat([pictures[:B], torch.randn(B, 3, 64, 32)]))
+    images = make_batch().images
+    codes = model.terms.appearance_codes(images)
+    other = model.terms.appearance_codes(torch.cat([images[:B], torch.randn(B, 3, 64, 32)]))
     assert torch.allclose(codes[:B], other[:B], atol=1e-6)
-    assert not torch.allclose(codes[:1], model.terms.appearance_codes(pictures[[0, 2, 1, 3]])[:1], atol=1e-4)
+    assert not torch.allclose(codes[:1], model.terms.appearance_codes(images[[0, 2, 1, 3]])[:1], atol=1e-4)
 
 
-def test_a_label_depends_on_its_picture_alone_unless_the_published_way_is_asked_for() -> None:
+def test_a_label_depends_on_its_image_alone_unless_the_published_way_is_asked_for() -> None:
     for statistics, training in (("running", False), ("batch", True)):
         model = make_model({"teacher_statistics": statistics})
         model.step([make_batch()], ITERATION)
@@ -173,7 +173,7 @@ def test_a_label_depends_on_its_picture_alone_unless_the_published_way_is_asked_
 
 def test_the_average_follows_the_generator_slowly_and_only_that() -> None:
     model = make_model()
-    generator, averaged = model.networks.generator, model.networks.averaged
+    generator, averaged = model.networks.generator, model.networks.generator_ema
     before = [parameter.clone() for parameter in averaged.parameters()]
     model.step([make_batch()], 0)
     decay = min(model.settings.optimizer.ema, 1 / 10)
@@ -187,7 +187,7 @@ def test_without_averaging_the_average_is_the_last_generator() -> None:
         update={"optimizer": model.settings.optimizer.model_copy(update={"ema": 0.0})}
     )
     model.step([make_batch()], 3)
-    pairs = zip(model.networks.averaged.parameters(), model.networks.generator.parameters(), strict=True)
+    pairs = zip(model.networks.generator_ema.parameters(), model.networks.generator.parameters(), strict=True)
     assert all(torch.equal(mean, value) for mean, value in pairs)
 
 
@@ -206,7 +206,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_updates_anything() -> None:
     batch = make_batch()
     before = {name: tensor.clone() for name, tensor in model.networks.generator.state_dict().items()}
     with pytest.raises(FloatingPointError, match="is not finite"):
-        model.step([batch._replace(pictures=batch.pictures * torch.nan)], ITERATION)
+        model.step([batch._replace(images=batch.images * torch.nan)], ITERATION)
     after = model.networks.generator.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 

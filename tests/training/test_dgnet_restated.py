@@ -48,8 +48,8 @@ def make_model(structure_branch: float) -> DGNet:
 
 
 def make_batch() -> Batch:
-    pictures, positives = torch.randn(2, 2 * B, 3, 64, 32, generator=torch.Generator().manual_seed(1)).double()
-    return Batch(pictures, positives, torch.tensor([0, 1, 2, 3, 3, 1]))
+    images, positives = torch.randn(2, 2 * B, 3, 64, 32, generator=torch.Generator().manual_seed(1)).double()
+    return Batch(images, positives, torch.tensor([0, 1, 2, 3, 3, 1]))
 
 
 def frozen(network: nn.Module) -> nn.Module:
@@ -61,7 +61,7 @@ def restated(networks: Networks, batch: Batch, *, encoder_learns: bool) -> dict[
     """The terms of sides a and b, added; `networks` as they were, but for the discriminator after its update."""
     g, e, d, teacher = networks.generator, networks.appearance, networks.discriminator, networks.teacher
     assert teacher is not None
-    (x_a, x_b), (y_a, y_b), (p_a, p_b) = batch.pictures.chunk(2), batch.labels.chunk(2), batch.positives.chunk(2)
+    (x_a, x_b), (y_a, y_b), (p_a, p_b) = batch.images.chunk(2), batch.labels.chunk(2), batch.positives.chunk(2)
     f_a, f_b, q_a, q_b = (frozen(e)(x).appearance for x in (x_a, x_b, p_a, p_b))
     s_a, s_b = g.structure(x_a), g.structure(x_b)
     x_ba, x_ab = g(s_b, f_a), g(s_a, f_b)
@@ -116,9 +116,9 @@ def test_the_discriminator_learns_from_both_sides_before_the_generator_does() ->
     before = copy.deepcopy(model.networks)
     report = model.step([batch], ITERATION)
     g, d = before.generator, before.discriminator
-    codes = before.appearance.eval()(batch.pictures).appearance.detach()
-    sides, loss, penalty = zip(batch.pictures.chunk(2), codes.chunk(2), strict=True), torch.zeros(()), torch.zeros(())
-    structures = [g.structure(x).detach() for x in batch.pictures.chunk(2)]
+    codes = before.appearance.eval()(batch.images).appearance.detach()
+    sides, loss, penalty = zip(batch.images.chunk(2), codes.chunk(2), strict=True), torch.zeros(()), torch.zeros(())
+    structures = [g.structure(x).detach() for x in batch.images.chunk(2)]
     for (real, code), structure in zip(sides, reversed(structures), strict=True):
         real = real.clone().requires_grad_()
         fakes = g(structure, code).detach()

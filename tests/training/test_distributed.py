@@ -48,15 +48,15 @@ def alone() -> dict[str, Any]:
     return one_step(Processes(torch.device("cpu")), 1)
 
 
-def assert_same_step(found: Mapping[str, Any], alone: Mapping[str, Any]) -> None:
-    assert found["terms"] == pytest.approx(alone["terms"], rel=EXACT)
-    assert found["gradients"].keys() == alone["gradients"].keys()
+def assert_same_step(result: Mapping[str, Any], alone: Mapping[str, Any]) -> None:
+    assert result["terms"] == pytest.approx(alone["terms"], rel=EXACT)
+    assert result["gradients"].keys() == alone["gradients"].keys()
     largest = max(float(gradient.norm()) for gradient in alone["gradients"].values())
     compared = 0
     for name, wanted in alone["gradients"].items():
         if name.endswith("bias") and wanted.norm() < 1e-8 * largest:
             continue  # a normalisation cancels it: only rounding noise
-        assert (found["gradients"][name] - wanted).norm() <= EXACT * wanted.norm(), name
+        assert (result["gradients"][name] - wanted).norm() <= EXACT * wanted.norm(), name
         compared += 1
     assert compared > 0.7 * len(alone["gradients"])
 
@@ -94,7 +94,7 @@ def test_two_processes_make_the_run_of_one(tmp_path: Path, tiny_run: Run, statis
     assert ended.err.count("dgaug synthesize") == 1, "only one process talks"
 
 
-def test_processes_that_are_stopped_and_killed_go_on_to_the_same_bits(tmp_path: Path, tiny_run: Run) -> None:
+def test_processes_that_are_stopped_and_killed_resume_to_the_same_bits(tmp_path: Path, tiny_run: Run) -> None:
     config = write_config(tmp_path / "two.yaml", schedule={"batch_size": 4})
     runs = [Run(tmp_path / name) for name in ("undisturbed", "disturbed")]
     commands = [("train", "--config", config, "--teacher", tiny_run.teacher, "--out", run.folder) for run in runs]

@@ -17,7 +17,7 @@ from torch import Tensor
 from dgaug.data.records import IdentityData, Record
 from dgaug.errors import DgaugError
 from dgaug.training import dgnet_loop
-from dgaug.training.batches import LabelledPictures, TrainingPictures
+from dgaug.training.batches import LabelledImages, TrainingImages
 from dgaug.training.dgnet import DGNet, Report
 from dgaug.training.divergence import broken_weights, divergence, shown_images
 from dgaug.training.losses import Batch
@@ -69,7 +69,7 @@ def test_a_training_that_explodes_is_told_from_one_that_works(change: Mapping[st
     assert divergence(HEALTHY | dict(change)) == reason
 
 
-def write_images(folder: Path) -> LabelledPictures:
+def write_images(folder: Path) -> LabelledImages:
     records = []
     for number in range(12):
         pixels = np.random.default_rng(number).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
@@ -78,12 +78,12 @@ def write_images(folder: Path) -> LabelledPictures:
         name = f"{number % 3}-{number:02d}.png"
         Image.fromarray(pixels).save(folder / name)
         records.append(Record(name, str(number % 3)))
-    return LabelledPictures.of(IdentityData(folder, "test", {"train": records}), SIZE)
+    return LabelledImages.of(IdentityData(folder, "test", {"train": records}), SIZE)
 
 
 def test_the_images_of_a_batch_are_found_again_from_its_number(tmp_path: Path) -> None:
-    pictures = write_images(tmp_path)
-    dataset = TrainingPictures(pictures, pad=0, positives=True)
+    images = write_images(tmp_path)
+    dataset = TrainingImages(images, pad=0, positives=True)
     order = shuffled(12)
     seen = []
     shares = [Share(place, 2, 1) for place in range(2)]
@@ -94,11 +94,11 @@ def test_the_images_of_a_batch_are_found_again_from_its_number(tmp_path: Path) -
     assert sorted(row for draw in whole.whole(2) for row in dataset.rows(draw)) == sorted(seen)
     every = shown_images(dataset, whole, range(3))
     assert every == f"images of least contrast first: {every.split(': ')[1]}"
-    assert every.split(": ")[1].startswith(pictures.names[7])
+    assert every.split(": ")[1].startswith(images.names[7])
     for draw in whole.whole(0):
         views, label = dataset[draw]
         assert len(views) == len(dataset.rows(draw))
-        assert {int(pictures.labels[row]) for row in dataset.rows(draw)} == {label}
+        assert {int(images.labels[row]) for row in dataset.rows(draw)} == {label}
 
 
 @pytest.mark.parametrize("broken", ["terms", "weights"])
@@ -124,9 +124,9 @@ def test_a_divergence_names_the_images_and_keeps_the_last_checkpoint(
     monkeypatch.setattr(dgnet_loop.DGNet, "step", step)
     settings = tiny_settings(teacher={"iterations": 2}, schedule={"iterations": 4})
     (tmp_path / "config.yaml").write_text(settings.to_yaml())
-    with pytest.raises(DgaugError) as told:
+    with pytest.raises(DgaugError) as messages:
         train(tmp_path / "data", tmp_path / "config.yaml", out=tmp_path / "run")
-    message = str(told.value)
+    message = str(messages.value)
     assert "training diverged at iteration 2: " in message
     assert "cycle' has grown to 80,000" in message or "the weights of generator are not finite" in message
     assert "--set optimizer.clip=1" in message
@@ -137,6 +137,6 @@ def test_a_divergence_names_the_images_and_keeps_the_last_checkpoint(
 
 
 def test_contrast_orders_what_a_message_names(tmp_path: Path) -> None:
-    pictures = write_images(tmp_path)
-    dataset = TrainingPictures(replace(pictures), pad=0, positives=False)
+    images = write_images(tmp_path)
+    dataset = TrainingImages(replace(images), pad=0, positives=False)
     assert dataset.contrast(7) == 0 < min(dataset.contrast(row) for row in range(12) if row != 7)

@@ -94,6 +94,6 @@ def test_a_kind_of_iteration_is_recorded_when_it_was_seen_a_few_times(monkeypatc
 
 def test_gradients_that_add_up_are_not_recorded() -> None:
     model = make_model()
-    found = IterationGraphs()
+    result = IterationGraphs()
     for _ in range(2 * WARM_UP):
-        assert found.of(model, [batch_of(0), batch_of(1)], []) is None
+        assert result.of(model, [batch_of(0), batch_of(1)], []) is None

@@ -53,13 +53,13 @@ def test_a_shipped_generator_draws_like_the_average_of_its_run(tiny_run: Run, sh
     networks = networks_of(tiny_run)
     start_from(networks, tiny_settings(model={"start": str(shipped)}))
     model = checkpoints.load_generator(tiny_run.checkpoint)
-    pictures = torch.randn(2, 3, 64, 32)
+    images = torch.randn(2, 3, 64, 32)
     with torch.no_grad():
-        expected = model.generator(model.generator.structure(pictures), model.appearance(pictures).appearance)
-        appearance = networks.appearance.eval()(pictures).appearance
-        found = networks.generator(networks.generator.structure(pictures), appearance)
-    assert (found - expected).norm() / expected.norm() < 0.02
-    assert same(networks.averaged, networks.generator)
+        expected = model.generator(model.generator.structure(images), model.appearance(images).appearance)
+        appearance = networks.appearance.eval()(images).appearance
+        result = networks.generator(networks.generator.structure(images), appearance)
+    assert (result - expected).norm() / expected.norm() < 0.02
+    assert same(networks.generator_ema, networks.generator)
 
 
 def test_a_shipped_generator_is_half_precision_and_knows_no_identities(tiny_run: Run, shipped: Path) -> None:

@@ -27,9 +27,9 @@ def test_partners_are_the_rows_of_the_other_side() -> None:
 
 
 def test_reconstruction_is_the_mean_absolute_error_of_each_side_added() -> None:
-    picture, target = torch.randn(2, 2 * B, 3, 4, 4)
-    sides = sum((picture[rows] - target[rows]).abs().mean() for rows in (slice(B), slice(B, None)))
-    assert float(losses.reconstruction(picture, target)) == both(sides)
+    image, target = torch.randn(2, 2 * B, 3, 4, 4)
+    sides = sum((image[rows] - target[rows]).abs().mean() for rows in (slice(B), slice(B, None)))
+    assert float(losses.reconstruction(image, target)) == both(sides)
 
 
 def test_identification_is_the_cross_entropy_of_each_side_added() -> None:
@@ -38,11 +38,11 @@ def test_identification_is_the_cross_entropy_of_each_side_added() -> None:
     assert float(losses.identification(logits, labels)) == both(of_each[:B].mean() + of_each[B:].mean())
 
 
-def test_the_teacher_term_sums_over_classes_and_means_over_pictures() -> None:
+def test_the_teacher_term_sums_over_classes_and_means_over_images() -> None:
     logits, label = torch.randn(2 * B, 5), torch.randn(2 * B, 5).softmax(1)
     divergence = (label * (label / logits.softmax(1)).log()).sum(1)
-    found = losses.teacher_divergence(logits, label)
-    assert float(found) == both(divergence[:B].mean() + divergence[B:].mean())
+    result = losses.teacher_divergence(logits, label)
+    assert float(result) == both(divergence[:B].mean() + divergence[B:].mean())
 
 
 def test_the_teacher_term_is_zero_for_the_teachers_own_opinion_and_takes_certain_labels() -> None:
@@ -70,11 +70,11 @@ def test_the_generators_side_is_doubled_and_pulls_to_one() -> None:
     assert float(losses.adversarial([torch.ones(2, 1, 4, 4)])) == 0
 
 
-def test_the_gradient_penalty_is_the_squared_norm_at_the_real_pictures_scale_by_scale() -> None:
-    pictures = torch.randn(2 * B, 3, 4, 4, requires_grad=True)
-    scores = [pictures.square().sum(dim=1, keepdim=True), pictures.mean(dim=(2, 3), keepdim=True).pow(3)]
-    gradients = [2 * pictures, 3 * pictures.mean(dim=(2, 3), keepdim=True).square().expand_as(pictures) / 16]
+def test_the_gradient_penalty_is_the_squared_norm_at_the_real_images_scale_by_scale() -> None:
+    images = torch.randn(2 * B, 3, 4, 4, requires_grad=True)
+    scores = [images.square().sum(dim=1, keepdim=True), images.mean(dim=(2, 3), keepdim=True).pow(3)]
+    gradients = [2 * images, 3 * images.mean(dim=(2, 3), keepdim=True).square().expand_as(images) / 16]
     of_each = sum(gradient.square().sum(dim=(1, 2, 3)) for gradient in gradients)
-    found = losses.gradient_penalty(scores, pictures)
-    assert float(found.detach()) == both((of_each[:B].mean() + of_each[B:].mean()).detach())
-    assert found.requires_grad, "the penalty must train the discriminator"
+    result = losses.gradient_penalty(scores, images)
+    assert float(result.detach()) == both((of_each[:B].mean() + of_each[B:].mean()).detach())
+    assert result.requires_grad, "the penalty must train the discriminator"

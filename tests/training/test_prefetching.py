@@ -22,7 +22,7 @@ class Recorder:
         self.asked.append(iteration)
         self.threads.add(threading.get_ident())
         if iteration == 9:
-            raise ValueError("picture 9 is damaged")
+            raise ValueError("image 9 is damaged")
         return GeneratedBatch(*(torch.full((1,), float(iteration)) for _ in range(4)))
 
 
@@ -40,7 +40,7 @@ def test_what_goes_wrong_ahead_is_said_when_its_turn_comes() -> None:
     with ahead_of(Recorder(), torch.device("meta")) as ahead:
         assert ahead is not None
         ahead(8)
-        with pytest.raises(ValueError, match="picture 9 is damaged"):
+        with pytest.raises(ValueError, match="image 9 is damaged"):
             ahead(9)
 
 

@@ -1,4 +1,4 @@
-"""The terms of a re-id network: soft targets and weights picture by picture, statistics of real pictures only."""
+"""The terms of a re-id network: soft targets and weights image by image, statistics of real images only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def network(head: str = "linear", heads: int = 1) -> ReidNetwork:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.randn(6, 3, 64, 32, generator=torch.Generator().manual_seed(1))
 
 
@@ -40,10 +40,10 @@ def generated() -> GeneratedBatch:
     )
 
 
-def test_a_generated_picture_counts_by_its_target_and_its_weight(pictures: Tensor, generated: GeneratedBatch) -> None:
+def test_a_generated_image_counts_by_its_target_and_its_weight(images: Tensor, generated: GeneratedBatch) -> None:
     model = network(heads=2)
-    terms = ReidTerms(model, FeedSettings())(pictures, LABELS, generated)
-    prim, fine = model(generated.pictures).logits
+    terms = ReidTerms(model, FeedSettings())(images, LABELS, generated)
+    prim, fine = model(generated.images).logits
     target = generated.targets
     divergence = (target * (target.log() - prim.log_softmax(dim=1))).sum(dim=1)
     assert torch.allclose(terms["teacher"], (generated.weights * divergence).mean(), atol=1e-5)
@@ -51,25 +51,25 @@ def test_a_generated_picture_counts_by_its_target_and_its_weight(pictures: Tenso
     assert torch.allclose(terms["fine"], (generated.weights * each).mean(), atol=1e-5)
 
 
-def test_every_band_learns_the_identity(pictures: Tensor) -> None:
+def test_every_band_learns_the_identity(images: Tensor) -> None:
     model = network("stripes")
-    terms = ReidTerms(model, FeedSettings())(pictures, LABELS, None)
-    each = [functional.cross_entropy(part, LABELS) for part in model(pictures).heads[0].parts]
+    terms = ReidTerms(model, FeedSettings())(images, LABELS, None)
+    each = [functional.cross_entropy(part, LABELS) for part in model(images).heads[0].parts]
     assert torch.allclose(terms["identification"], torch.stack(each).mean(), atol=1e-5)
 
 
-def test_smoothed_labels_keep_a_share_for_every_class(pictures: Tensor) -> None:
+def test_smoothed_labels_keep_a_share_for_every_class(images: Tensor) -> None:
     model = network("bnneck")
-    terms = ReidTerms(model, FeedSettings(label_smoothing=0.3))(pictures, LABELS, None)
-    likely = model(pictures).logits[0].log_softmax(dim=1)
+    terms = ReidTerms(model, FeedSettings(label_smoothing=0.3))(images, LABELS, None)
+    likely = model(images).logits[0].log_softmax(dim=1)
     target = 0.7 * functional.one_hot(LABELS, 3) + 0.1
     assert torch.allclose(terms["identification"], -(target * likely).sum(dim=1).mean(), atol=1e-5)
 
 
-def test_the_metric_loss_compares_what_the_head_offers(pictures: Tensor) -> None:
+def test_the_metric_loss_compares_what_the_head_offers(images: Tensor) -> None:
     model = network("bnneck")
-    terms = ReidTerms(model, FeedSettings(metric="triplet"))(pictures, LABELS, None)
-    features = model.backbone(pictures).mean(dim=(2, 3))
+    terms = ReidTerms(model, FeedSettings(metric="triplet"))(images, LABELS, None)
+    features = model.backbone(images).mean(dim=(2, 3))
     apart = torch.cdist(features, features)
     same = LABELS[:, None] == LABELS
     hardest = (apart - 1e9 * ~same).amax(dim=1) - (apart + 1e9 * same).amin(dim=1) + 0.3
@@ -92,12 +92,12 @@ def test_the_triplet_loss_is_that_of_pytorch_metric_learning(labels: list[int]) 
     features = torch.randn(6, 8, generator=torch.Generator().manual_seed(4), requires_grad=True)
     distance = distances.LpDistance(normalize_embeddings=False)
     miner, loss = miners.BatchHardMiner(distance=distance), losses.TripletMarginLoss(TRIPLET_MARGIN, distance=distance)
-    found = []
+    result = []
     for one in (
         metric_loss("triplet")(features, torch.tensor(labels)),
         loss(features, torch.tensor(labels), miner(features, torch.tensor(labels))),
     ):
         (slope,) = torch.autograd.grad(one, features, allow_unused=True)
-        found.append((one.detach(), slope))
-    assert torch.allclose(found[0][0], found[1][0], atol=1e-6)
-    assert torch.allclose(found[0][1], found[1][1], atol=1e-6)
+        result.append((one.detach(), slope))
+    assert torch.allclose(result[0][0], result[1][0], atol=1e-6)
+    assert torch.allclose(result[0][1], result[1][1], atol=1e-6)

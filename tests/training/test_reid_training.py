@@ -1,4 +1,4 @@
-"""Training of a re-id network: it learns, it is fed as its ramp says, and it goes on where it stopped."""
+"""Training of a re-id network: it learns, it is fed as its ramp says, and it resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dgaug.settings import FeedSettings, ReidSettings
 from dgaug.store.read import open_store
 from dgaug.studies.feeds import StoreFeed
 from dgaug.training import reid_loop
-from dgaug.training.batches import LabelledPictures
+from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_loop import ReidJob, train_reid_network
 
 ALONE = Processes(torch.device("cpu"))
@@ -29,13 +29,13 @@ ALONE = Processes(torch.device("cpu"))
 
 @pytest.fixture
 def job(tiny_run: Run) -> ReidJob:
-    """A short training of a one-head network on the pictures of the tiny run."""
+    """A short training of a one-head network on the images of the tiny run."""
     settings = tiny_settings()
     data = read_data(tiny_run.data_root(), settings.data)
-    pictures = LabelledPictures.of(data, settings.data.image_size)
-    architecture = teacher_architecture(settings, len(pictures.class_names))
+    images = LabelledImages.of(data, settings.data.image_size)
+    architecture = teacher_architecture(settings, len(images.class_names))
     short = ReidSettings(iterations=4, batch_size=8)
-    return ReidJob(pictures, short, settings.data, architecture, weights="none", seed=3)
+    return ReidJob(images, short, settings.data, architecture, weights="none", seed=3)
 
 
 def terms_of(job: ReidJob, path: Path) -> list[dict[str, float]]:
@@ -49,13 +49,13 @@ def test_a_network_learns_to_tell_the_training_identities_apart(job: ReidJob, tm
     terms = terms_of(replace(job, settings=longer), tmp_path / "last.pt")
     assert terms[-1]["identification"] < 0.5 * terms[0]["identification"]
     network = checkpoints.load_reid(tmp_path / "last.pt").network
-    features = features_of(network, job.pictures.paths, (64, 32), title="")
+    features = features_of(network, job.images.paths, (64, 32), title="")
     similarity = features @ features.T - 2 * torch.eye(len(features))
-    nearest = job.pictures.labels[similarity.argmax(dim=1)]
-    assert (nearest == job.pictures.labels).float().mean() > 0.6
+    nearest = job.images.labels[similarity.argmax(dim=1)]
+    assert (nearest == job.images.labels).float().mean() > 0.6
 
 
-def test_generated_pictures_come_in_with_the_ramp(job: ReidJob, tmp_path: Path, tiny_run: Run) -> None:
+def test_generated_images_come_in_with_the_ramp(job: ReidJob, tmp_path: Path, tiny_run: Run) -> None:
     architecture = appearance_architecture(tiny_settings(), 6)
     fed = FeedSettings(iterations=8, batch_size=8, ramp_start=0.5, ramp_length=0.25, teacher=2, fine=0.2, real_fine=0.4)
     feed = StoreFeed(open_store(tiny_run.store), 8, seed=0)
@@ -74,7 +74,7 @@ def test_a_one_head_model_learns_from_soft_labels_only(job: ReidJob, tmp_path: P
     assert terms[-1].keys() == {"identification", "teacher", "total"}
 
 
-def test_training_that_stopped_goes_on_to_the_same_weights(job: ReidJob, tmp_path: Path) -> None:
+def test_training_that_stopped_resumes_to_the_same_weights(job: ReidJob, tmp_path: Path) -> None:
     whole, stopped = tmp_path / "whole.pt", tmp_path / "stopped.pt"
     train_reid_network(job, whole, processes=ALONE, save_every=100)
 

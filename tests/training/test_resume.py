@@ -114,7 +114,7 @@ def test_a_run_killed_at_random_moments_ends_the_same(tmp_path: Path, tiny_run: 
         if reached[-1] == 8:
             break
     assert reached == sorted(reached)
-    assert len(set(reached)) > 1, "it went on between the kills"
+    assert len(set(reached)) > 1, "it resumed between the kills"
     train(config=config, out=run.folder, teacher=tiny_run.teacher)
     assert_same_checkpoint(run.checkpoint, tiny_run.checkpoint)
     assert [json.loads(line)["iteration"] for line in run.log.open()] == list(range(8))

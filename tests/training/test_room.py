@@ -125,6 +125,6 @@ def test_training_says_it_before_anything_is_made(
     monkeypatch.setattr(DGNet, "step", short)
     monkeypatch.setattr(room, "_on_a_gpu", lambda device: True)
     out = tmp_path / "run"
-    said = dgaug("train", "--config", tiny_config, "--out", out).error()
-    assert "has too little memory for schedule: 2 images on each side" in said
+    output = dgaug("train", "--config", tiny_config, "--out", out).error()
+    assert "has too little memory for schedule: 2 images on each side" in output
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""Which pictures a batch holds: identities in balance, shares that make up the whole."""
+"""Which images a batch holds: identities in balance, shares that make up the whole."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from tiny_run import tiny_settings
 
 from dgaug.errors import DgaugError
-from dgaug.training.sampling import WHOLE, Draw, OrderedBatches, Share, balanced, require_identities, shuffled
+from dgaug.training.sampling import WHOLE, OrderedBatches, SampledRow, Share, balanced, require_identities, shuffled
 
 LABELS = torch.tensor([0] * 12 + [1] * 3 + [2] * 1 + [3] * 8)
 
 
-def batches(count: int, *, share: Share = WHOLE, start: int = 0) -> list[list[Draw]]:
+def batches(count: int, *, share: Share = WHOLE, start: int = 0) -> list[list[SampledRow]]:
     sampler = OrderedBatches(shuffled(20), 8, phase="test", seed=1, streams=2, share=share, start=start)
     return list(itertools.islice(sampler, count))
 
@@ -37,11 +37,11 @@ def test_a_balanced_batch_holds_as_many_identities_as_groups() -> None:
         assert Counter(LABELS[[draw.row for draw in batch]].tolist()) == {0: 2, 1: 2, 2: 2, 3: 2}
 
 
-def test_a_balanced_order_takes_every_picture_of_an_identity_before_one_comes_again() -> None:
+def test_a_balanced_order_takes_every_image_of_an_identity_before_one_comes_again() -> None:
     order = balanced(LABELS, 4)(np.random.default_rng(0))
-    for label, pictures in enumerate(torch.bincount(LABELS).tolist()):
+    for label, images in enumerate(torch.bincount(LABELS).tolist()):
         shown = [row for row in order if LABELS[row] == label]
-        first = shown[:pictures]
+        first = shown[:images]
         assert len(set(first)) == len(first)
 
 
@@ -54,7 +54,7 @@ def test_shares_make_up_the_batch_of_one_process() -> None:
         assert sides[0] + sides[1] == batch
 
 
-def test_a_share_goes_on_anywhere() -> None:
+def test_a_share_resumes_anywhere() -> None:
     share = Share(1, 2, 2)
     assert batches(10, share=share)[6:] == batches(4, share=share, start=3)
 
@@ -78,9 +78,9 @@ def test_a_batch_that_shows_one_identity_is_refused(
     section: str, values: dict[str, object], part: str, least: int
 ) -> None:
     settings = getattr(tiny_settings(**{section: {"sampler": "balanced"} | values}), section)
-    with pytest.raises(DgaugError, match=part) as told:
+    with pytest.raises(DgaugError, match=part) as messages:
         require_identities(settings, section, Share(turns=settings.accumulation))
-    assert f"--set {section}.batch_size={least} " in str(told.value)
+    assert f"--set {section}.batch_size={least} " in str(messages.value)
     enough = settings.model_copy(update={"batch_size": least})
     require_identities(enough, section, Share(turns=settings.accumulation))
     require_identities(settings.model_copy(update={"sampler": "shuffled"}), section)

@@ -75,8 +75,8 @@ def test_a_term_that_is_switched_off_is_absent() -> None:
 def test_a_shorter_run_keeps_the_shape_of_the_schedule() -> None:
     short = ScheduleSettings(iterations=1000)
     for share in (0.1, 0.31, 0.32, 0.35, 0.9):
-        found = weights(LossSettings(), short, int(share * 1000))
-        assert found == pytest.approx(at(int(share * 100_000)), abs=0.06)
+        result = weights(LossSettings(), short, int(share * 1000))
+        assert result == pytest.approx(at(int(share * 100_000)), abs=0.06)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""The embedded data set: procedural pedestrians whose every pair has a true picture."""
+"""The embedded data set: procedural pedestrians whose every pair has a true image."""
 
 from dgaug.data.toy.appearance import Appearance
 from dgaug.data.toy.dataset import write_toy
-from dgaug.data.toy.picture import clothed_body, render
+from dgaug.data.toy.image import clothed_body, render
 from dgaug.data.toy.structure import Structure
 from dgaug.data.toy.world import ToyWorld, is_toy
 

@@ -127,7 +127,7 @@ class Appearance:
 
     @classmethod
     def of(cls, seed: int, identity: int) -> Appearance:
-        """The appearance of `identity` in the world of `seed`: the same in all its pictures."""
+        """The appearance of `identity` in the world of `seed`: the same in all its images."""
         draw, outfit = chance(seed, "appearance", identity), chance(seed, "outfit", identity)
         alike = chance(seed, "look-alikes", identity // 2)
         if alike.random() < LOOK_ALIKES:
@@ -164,7 +164,7 @@ def _pattern(draw: random.Random, upper: Upper) -> Pattern:
 
 
 def _contrasting(draw: random.Random, first: Colour) -> Colour:
-    """A second colour that a small picture still tells from the first."""
+    """A second colour that a small image still tells from the first."""
     far = {colour: weight for colour, weight in UPPER_COLOURS.items() if _distance(colour, first) > 110}
     return weighted(draw, far)
 

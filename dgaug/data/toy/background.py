@@ -17,13 +17,13 @@ Box = tuple[float, float, float, float]
 
 
 class Place:
-    """A small picture of the scene being painted; coordinates are 0..1 down and 0..0.5 across, moved by the pan."""
+    """A small image of the scene being painted; coordinates are 0..1 down and 0..0.5 across, moved by the pan."""
 
     def __init__(self, shape: tuple[int, int], horizon: float, pan: float) -> None:
         self.height, self.width = shape
         self.horizon, self.pan = horizon, pan
-        self.picture = Image.new("RGB", (self.width, self.height))
-        self.pen = ImageDraw.Draw(self.picture)
+        self.image = Image.new("RGB", (self.width, self.height))
+        self.pen = ImageDraw.Draw(self.image)
 
     def box(self, box: Box, colour: Grey) -> None:
         """A filled upright rectangle: left, top, right, bottom."""
@@ -61,7 +61,7 @@ def draw_background(structure: Structure, size: tuple[int, int]) -> NDArray[np.f
     place = Place((2 * size[0], 2 * size[1]), scene.horizon, scene.pan)
     _walls_and_floor(place, draw)
     _PLACES[scene.kind](place, draw)
-    blurred = place.picture.filter(ImageFilter.BoxBlur(size[0] / 50)).reduce(2)
+    blurred = place.image.filter(ImageFilter.BoxBlur(size[0] / 50)).reduce(2)
     return np.asarray(blurred, dtype=np.float32) * _texture(scene.camera_seed, scene.pan, size)[..., None]
 
 

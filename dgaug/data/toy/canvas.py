@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-Place = Sequence[float]  # x, y (and perhaps depth) in picture heights
+Place = Sequence[float]  # x, y (and perhaps depth) in image heights
 FULL = 128  # the grey value that stands for light 1.0
 
 # Nested outlines, from rim to ridge: share of the half width, light there.
@@ -18,7 +18,7 @@ ROUNDNESS = ((1.0, 0.76), (0.84, 0.86), (0.66, 0.95), (0.44, 1.02), (0.2, 1.06))
 
 
 class Part(IntEnum):
-    """What a sample of the picture shows."""
+    """What a sample of the image shows."""
 
     BACKGROUND = 0
     SKIN = 1
@@ -43,7 +43,7 @@ CLOTHED = (
 
 
 class Canvas:
-    """A supersampled picture of part numbers and of light; the scene is 2:1 and stretched to the size."""
+    """A supersampled image of part numbers and of light; the scene is 2:1 and stretched to the size."""
 
     def __init__(self, size: tuple[int, int], *, light_side: float, contrast: float) -> None:
         height, width = size
@@ -66,7 +66,7 @@ class Canvas:
     def tube(
         self, places: Sequence[Place], radii: Sequence[float], part: Part, *, tone: float = 1.0, hem: bool = False
     ) -> None:
-        """A round bent limb through `places` with these half widths (picture heights); `hem` cuts its end straight."""
+        """A round bent limb through `places` with these half widths (image heights); `hem` cuts its end straight."""
         joints = len(places) - hem
         for share, light in ROUNDNESS:
             grey = self._grey(light * tone)
@@ -81,7 +81,7 @@ class Canvas:
                 self._fill(quad, part if share == 1.0 else None, grey)
 
     def stack(self, centres: Sequence[Place], widths: Sequence[float], part: Part, *, tone: float = 1.0) -> None:
-        """A round body given from top to bottom by centres and half widths (picture heights)."""
+        """A round body given from top to bottom by centres and half widths (image heights)."""
         for share, light in ROUNDNESS:
             middles = [c[0] + self._shift(w, share) for c, w in zip(centres, widths, strict=True)]
             left = [(m - w * share, c[1]) for m, c, w in zip(middles, centres, widths, strict=True)]

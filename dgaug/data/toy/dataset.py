@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from dgaug.data.toy.chance import chance
-from dgaug.data.toy.picture import render
+from dgaug.data.toy.image import render
 from dgaug.data.toy.world import WORLD_FILE, Settings, Shot, ToyWorld, is_toy, world_text
 from dgaug.errors import DgaugError
 
@@ -29,20 +29,20 @@ def write_toy(
     cameras: int = 6,
     size: tuple[int, int] = (64, 32),
     seed: int = 0,
-    on_picture: Callable[[int, int], None] | None = None,
+    on_image: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the embedded data set to `out`: `bounding_box_train`, `query`, `bounding_box_test` and `toy.json`.
 
     Equal arguments give equal bytes. Identities 1.. are for training, the following ones for testing. A test identity
-    has `images_per_identity` gallery pictures and one query from each of up to `queries_per_identity` cameras. The
-    gallery also holds `distractors` pictures of other people (`0000`) and `junk` bad crops (`-1`); by default one for
-    every eight and one for every twelve gallery pictures.
+    has `images_per_identity` gallery images and one query from each of up to `queries_per_identity` cameras. The
+    gallery also holds `distractors` images of other people (`0000`) and `junk` bad crops (`-1`); by default one for
+    every eight and one for every twelve gallery images.
 
     Args:
         out: folder to create. An existing one is left alone when it already holds exactly this data set.
         test_identities: as many as `identities` when not given.
         size: (H, W) in pixels, each at least 16.
-        on_picture: called with (pictures written, pictures in all) after each picture.
+        on_image: called with (images written, images in all) after each image.
 
     Raises:
         DgaugError: an argument is out of range, or `out` exists and holds something else.
@@ -75,16 +75,16 @@ def write_toy(
     for folder in (TRAIN, QUERY, GALLERY):
         (part / folder).mkdir(parents=True)
     for done, (path, shot) in enumerate(shots.items(), start=1):
-        picture = render(shot.appearance(seed), shot.structure(seed), settings.size)
-        Image.fromarray(picture).save(part / path, format="JPEG", quality=95, subsampling=0)
-        if on_picture is not None:
-            on_picture(done, len(shots))
+        image = render(shot.appearance(seed), shot.structure(seed), settings.size)
+        Image.fromarray(image).save(part / path, format="JPEG", quality=95, subsampling=0)
+        if on_image is not None:
+            on_image(done, len(shots))
     (part / WORLD_FILE).write_text(world_text(settings, shots), encoding="utf-8")
     os.replace(part, out)
 
 
 def plan(settings: Settings) -> dict[str, Shot]:
-    """Every picture of the data set: path relative to the root, and what is on it."""
+    """Every image of the data set: path relative to the root, and what is on it."""
     shots: dict[str, Shot] = {}
     for identity in range(1, settings.identities + 1):
         for index in range(settings.images_per_identity):
@@ -107,7 +107,7 @@ def plan(settings: Settings) -> dict[str, Shot]:
 
 
 def _camera(settings: Settings, identity: int, number: int) -> int:
-    """The camera of an identity's picture: each identity meets all cameras, in an order of its own."""
+    """The camera of an identity's image: each identity meets all cameras, in an order of its own."""
     order = list(range(1, settings.cameras + 1))
     chance(settings.seed, "cameras", identity).shuffle(order)
     return order[number % settings.cameras]
@@ -119,7 +119,7 @@ def _add(shots: dict[str, Shot], folder: str, shot: Shot, *, name: str | None = 
     person = f"{shot.identity:04d}" if name is None else name
     path = f"{folder}/{person}_c{shot.camera}s1_{frame % 1_000_000:06d}_{shot.index % 4 + 1:02d}.jpg"
     if path in shots:
-        raise DgaugError(f"toy data set: too many pictures, two of them would be called {path}")
+        raise DgaugError(f"toy data set: too many images, two of them would be called {path}")
     shots[path] = shot
 
 
@@ -137,6 +137,6 @@ def _already_there(out: Path, settings: Settings) -> bool:
     missing = [path for path in world.shots if not (out / path).is_file()]
     if missing:
         raise DgaugError(
-            f"{out}: {len(missing)} pictures are missing, the first is {missing[0]}; remove it and write it again"
+            f"{out}: {len(missing)} images are missing, the first is {missing[0]}; remove it and write it again"
         )
     return True

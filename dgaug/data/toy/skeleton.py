@@ -1,4 +1,4 @@
-"""The joints of a walking person, turned and projected into the picture."""
+"""The joints of a walking person, turned and projected into the image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = tuple[float, float, float, float]  # a level ellipse: up, half width acros
 
 
 class Point(NamedTuple):
-    """A place in the picture: `x` to the right, `y` down, in picture heights; `depth` grows towards the viewer."""
+    """A place in the image: `x` to the right, `y` down, in image heights; `depth` grows towards the viewer."""
 
     x: float
     y: float
@@ -33,7 +33,7 @@ class Limb:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """A posed person: limbs left and right, and the projection into the picture."""
+    """A posed person: limbs left and right, and the projection into the image."""
 
     structure: Structure
     arms: tuple[Limb, Limb]
@@ -42,7 +42,7 @@ class Skeleton:
 
     @property
     def unit(self) -> float:
-        """One stature in picture heights."""
+        """One stature in image heights."""
         return self.structure.view.scale
 
     def project(self, joint: Joint) -> Point:
@@ -58,12 +58,12 @@ class Skeleton:
         return Point(0.25 + view.shift_x + x * cos - y * sin, 0.955 + view.shift_y + x * sin + y * cos, depth)
 
     def half_width(self, across: float, forward: float) -> float:
-        """Seen half width, in picture heights, of an elliptic section with these half axes."""
+        """Seen half width, in image heights, of an elliptic section with these half axes."""
         facing = self.structure.pose.facing
         return math.hypot(across * math.cos(facing), forward * math.sin(facing)) * self.unit
 
     def seen(self, rows: Sequence[Row], *, across: float = 0.0) -> tuple[list[Point], list[float]]:
-        """Centres and half widths, in picture heights, of a round body given by its level ellipses."""
+        """Centres and half widths, in image heights, of a round body given by its level ellipses."""
         centres = [self.project((across, up, offset)) for up, _, _, offset in rows]
         return centres, [self.half_width(wide, deep) for _, wide, deep, _ in rows]
 

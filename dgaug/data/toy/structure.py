@@ -1,4 +1,4 @@
-"""What stays of a grey picture: body, pose, viewpoint, scene and light."""
+"""What stays of a grey image: body, pose, viewpoint, scene and light."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ FACINGS = {
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Proportions, as factors around 1; the same over all pictures of an identity."""
+    """Proportions, as factors around 1; the same over all images of an identity."""
 
     height: float
     build: float
@@ -61,7 +61,7 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """How camera and detector frame the person; lengths in picture heights."""
+    """How camera and detector frame the person; lengths in image heights."""
 
     scale: float
     tilt: float
@@ -91,7 +91,7 @@ class Light:
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """Everything of a picture that is not worn."""
+    """Everything of an image that is not worn."""
 
     body: Body
     pose: Pose
@@ -101,7 +101,7 @@ class Structure:
 
     @classmethod
     def of(cls, seed: int, identity: int, camera: int, index: int) -> Structure:
-        """The structure of picture `index` of `identity` seen by `camera`."""
+        """The structure of image `index` of `identity` seen by `camera`."""
         body = _body(chance(seed, "body", identity))
         fixed, draw = chance(seed, "camera", camera), chance(seed, "picture", identity, camera, index)
         tilt, pitch = fixed.uniform(-0.02, 0.02), fixed.uniform(0.06, 0.2)
@@ -134,7 +134,7 @@ class Structure:
 
     @classmethod
     def of_bad_crop(cls, seed: int, identity: int, camera: int, index: int) -> Structure:
-        """The same picture as a failing detector frames it: half a body, or hardly any."""
+        """The same image as a failing detector frames it: half a body, or hardly any."""
         structure = cls.of(seed, identity, camera, index)
         draw = chance(seed, "bad-crop", identity, camera, index)
         side = draw.choice((-1.0, 1.0))

@@ -1,4 +1,4 @@
-"""toy.json: what makes a written toy data set re-drawable, so that the true picture of every pair is known."""
+"""toy.json: what makes a written toy data set re-drawable, so that the true image of every pair is known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgaug.data.toy.appearance import Appearance
-from dgaug.data.toy.picture import check_size, clothed_body, render
+from dgaug.data.toy.image import check_size, clothed_body, render
 from dgaug.data.toy.structure import Structure
 from dgaug.errors import DgaugError
 
@@ -46,15 +46,15 @@ class Settings:
             "seed": (0, 2**63 - 1),
         }
         for name, (low, high) in limits.items():
-            found = getattr(self, name)
-            if not low <= found <= high:
-                raise DgaugError(f"toy data set: {name} must be between {low} and {high}, found {found}")
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise DgaugError(f"toy data set: {name} must be between {low} and {high}, found {value}")
         check_size(self.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """Who is on a picture of the toy data set, seen by which camera, and its structure index."""
+    """Who is on an image of the toy data set, seen by which camera, and its structure index."""
 
     identity: int
     camera: int
@@ -73,7 +73,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class ToyWorld:
-    """A written toy data set: settings, and the shot behind each picture path (POSIX, relative to the root)."""
+    """A written toy data set: settings, and the shot behind each image path (POSIX, relative to the root)."""
 
     root: Path
     settings: Settings
@@ -91,7 +91,7 @@ class ToyWorld:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise DgaugError(
-                f"{path}: not found; true pictures exist only for data written by `dgaug data toy`"
+                f"{path}: not found; true images exist only for data written by `dgaug data toy`"
             ) from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise DgaugError(f"{path}: cannot be read as JSON ({error}); write the data set again") from None
@@ -110,15 +110,15 @@ class ToyWorld:
             raise DgaugError(f"{path}: damaged ({type(error).__name__}: {error}); write the data set again") from None
         return cls(root=Path(root), settings=settings, shots=shots)
 
-    def true_picture(
+    def true_image(
         self, appearance_path: str, structure_path: str, size: tuple[int, int] | None = None
     ) -> NDArray[np.uint8]:
-        """The true picture of a pair: uint8 `[H, W, 3]`, at the size of the data set unless `size` (H, W) is given.
+        """The true image of a pair: uint8 `[H, W, 3]`, at the size of the data set unless `size` (H, W) is given.
 
         Paths are relative to the root, as in the records.
 
         Raises:
-            DgaugError: a path is not a picture of this data set.
+            DgaugError: a path is not an image of this data set.
         """
         seed = self.settings.seed
         appearance, structure = self._shot(appearance_path).appearance(seed), self._shot(structure_path).structure(seed)
@@ -127,10 +127,10 @@ class ToyWorld:
     def clothed_body(
         self, appearance_path: str, structure_path: str, size: tuple[int, int] | None = None
     ) -> NDArray[np.float32]:
-        """Coverage of garments, shoes and bag on `true_picture` of the same pair: float32 `[H, W]`, 0..1.
+        """Coverage of garments, shoes and bag on `true_image` of the same pair: float32 `[H, W]`, 0..1.
 
         Raises:
-            DgaugError: a path is not a picture of this data set.
+            DgaugError: a path is not an image of this data set.
         """
         seed = self.settings.seed
         appearance, structure = self._shot(appearance_path).appearance(seed), self._shot(structure_path).structure(seed)
@@ -140,13 +140,13 @@ class ToyWorld:
         shot = self.shots.get(path)
         if shot is None:
             raise DgaugError(
-                f"{path}: not a picture of the toy data set {self.root}; give its path relative to that folder"
+                f"{path}: not an image of the toy data set {self.root}; give its path relative to that folder"
             )
         return shot
 
 
 def _shot(row: list[object]) -> Shot:
-    """One row of `pictures`; ValueError when it is not three whole numbers and a truth value."""
+    """One row of `images`; ValueError when it is not three whole numbers and a truth value."""
     match row:
         case [int(identity), int(camera), int(index), bool(bad_crop)]:
             return Shot(identity, camera, index, bad_crop)
@@ -164,7 +164,7 @@ def is_toy(root: Path) -> bool:
 
 
 def world_text(settings: Settings, shots: dict[str, Shot]) -> str:
-    """The text of `toy.json`: one picture a line, `[identity, camera, structure index, bad crop]`."""
+    """The text of `toy.json`: one image a line, `[identity, camera, structure index, bad crop]`."""
     head = {"format": FORMAT, "schema": SCHEMA, "settings": asdict(settings)}
     rows = (
         f"    {json.dumps(path)}: {json.dumps([shot.identity, shot.camera, shot.index, shot.bad_crop])}"

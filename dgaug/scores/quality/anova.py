@@ -1,4 +1,4 @@
-"""What the pictures of an appearance x structure block differ by: rows, columns, or neither alone."""
+"""What the images of an appearance x structure block differ by: rows, columns, or neither alone."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def block_variance(block: NDArray[Any]) -> dict[str, float]:
     above 0. `interaction` is what is not the sum of the two: clothes that follow the pose, and noise.
 
     Args:
-        block: pictures uint8 [A, S, H, W, 3] of A appearances on S structures, or a judge's features [A, S, D].
+        block: images uint8 [A, S, H, W, 3] of A appearances on S structures, or a judge's features [A, S, D].
 
     Raises:
-        DgaugError: fewer than two rows or columns, NaN or infinity, or pictures that are all the same.
+        DgaugError: fewer than two rows or columns, NaN or infinity, or images that are all the same.
     """
     if block.ndim < 3 or min(block.shape[:2]) < 2 or 0 in block.shape:
         raise DgaugError(
@@ -41,9 +41,9 @@ def block_variance(block: NDArray[Any]) -> dict[str, float]:
         squares += _sums_of_squares(flat[:, :, start : start + step].astype(np.float64))
     total = float(squares.sum())
     if not np.isfinite(total):
-        raise DgaugError("row and column variance: NaN or infinity in the block; the encoder or a picture is damaged")
+        raise DgaugError("row and column variance: NaN or infinity in the block; the encoder or an image is damaged")
     if total == 0:
-        raise DgaugError("row and column variance: all pictures of the block are the same, nothing varies")
+        raise DgaugError("row and column variance: all images of the block are the same, nothing varies")
     return dict(zip(("appearance", "structure", "interaction"), (squares / total).tolist(), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""How much the pictures within an identity differ: the published table's "SSIM" column."""
+"""How much the images within an identity differ: the published table's "SSIM" column."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dgaug.errors import DgaugError
-from dgaug.scores.quality.image_sets import PictureSet
+from dgaug.scores.quality.image_sets import ImageSet
 from dgaug.scores.quality.ssim import ssim
 
 LAB_RANGE = 100.0
@@ -20,8 +20,8 @@ WHITE = (0.95047, 1.0, 1.08883)
 PER_IDENTITY = 10
 
 
-def diversity(generated: PictureSet, seed: int) -> float:
-    """The published table's dissimilarity within appearance identities, over a few pictures of each."""
+def diversity(generated: ImageSet, seed: int) -> float:
+    """The published table's dissimilarity within appearance identities, over a few images of each."""
     store = generated.store
     if store is None:
         raise ValueError("diversity needs to know the appearance donors")
@@ -34,33 +34,33 @@ def diversity(generated: PictureSet, seed: int) -> float:
 
 
 def diversity_dssim(
-    pictures_by_identity: Mapping[str, Sequence[npt.NDArray[np.uint8]]],
+    images_by_identity: Mapping[str, Sequence[npt.NDArray[np.uint8]]],
     *,
     seed: int,
     pairs: int = 10,
     rounds: int = 5,
     device: torch.device | str = "cpu",
 ) -> float:
-    """(1 - SSIM) / 2 in CIE Lab between random pictures of one identity: higher is more diverse, 0 is all the same.
+    """(1 - SSIM) / 2 in CIE Lab between random images of one identity: higher is more diverse, 0 is all the same.
 
-    Every round draws `pairs` pairs of two different pictures from each identity, uint8 [H, W, 3], that has two; the
+    Every round draws `pairs` pairs of two different images from each identity, uint8 [H, W, 3], that has two; the
     figure is (max + min) / 2 of the running mean after each round. SSIM has scikit-image's default window, data range
     100. This is what the published DG-Net table calls SSIM; it needs no ground truth.
 
     Raises:
-        DgaugError: no identity has two pictures, or an identity's pictures differ in size.
+        DgaugError: no identity has two images, or an identity's images differ in size.
     """
-    folders = [pictures_by_identity[name] for name in sorted(pictures_by_identity)]
-    folders = [pictures for pictures in folders if len(pictures) >= 2]
+    folders = [images_by_identity[name] for name in sorted(images_by_identity)]
+    folders = [images for images in folders if len(images) >= 2]
     if not folders or pairs < 1 or rounds < 1:
         raise DgaugError(
-            f"diversity: {rounds} rounds of {pairs} pairs need at least one identity with two pictures, found "
-            f"{len(folders)} of {len(pictures_by_identity)} identities with two"
+            f"diversity: {rounds} rounds of {pairs} pairs need at least one identity with two images, found "
+            f"{len(folders)} of {len(images_by_identity)} identities with two"
         )
     generator = np.random.default_rng(seed)
     total, running_means = 0.0, []
     for done in range(1, rounds + 1):
-        total += sum(float(_random_pairs_dssim(pictures, pairs, generator, device).sum()) for pictures in folders)
+        total += sum(float(_random_pairs_dssim(images, pairs, generator, device).sum()) for images in folders)
         running_means.append(total / (done * pairs * len(folders)))
     return (max(running_means) + min(running_means)) / 2
 
@@ -75,13 +75,13 @@ def srgb_to_lab(pixels: Tensor) -> Tensor:
 
 
 def _random_pairs_dssim(
-    pictures: Sequence[npt.NDArray[np.uint8]], pairs: int, generator: np.random.Generator, device: torch.device | str
+    images: Sequence[npt.NDArray[np.uint8]], pairs: int, generator: np.random.Generator, device: torch.device | str
 ) -> Tensor:
-    """(1 - SSIM) / 2 of `pairs` random pairs of different pictures: [pairs]."""
-    drawn = np.array([generator.choice(len(pictures), 2, replace=False) for _ in range(pairs)])
-    chosen = [pictures[int(row)] for row in drawn.T.ravel()]
-    shapes = {picture.shape for picture in chosen}
+    """(1 - SSIM) / 2 of `pairs` random pairs of different images: [pairs]."""
+    drawn = np.array([generator.choice(len(images), 2, replace=False) for _ in range(pairs)])
+    chosen = [images[int(row)] for row in drawn.T.ravel()]
+    shapes = {image.shape for image in chosen}
     if len(shapes) > 1:
-        raise DgaugError(f"diversity: the pictures of one identity must have one size, found {sorted(shapes)}")
+        raise DgaugError(f"diversity: the images of one identity must have one size, found {sorted(shapes)}")
     first, second = srgb_to_lab(torch.from_numpy(np.stack(chosen)).to(device)).chunk(2)
     return (1 - ssim(first, second, data_range=LAB_RANGE, window="uniform")) / 2

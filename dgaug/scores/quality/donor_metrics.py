@@ -1,4 +1,4 @@
-"""The scores that know the donors of every generated picture, and for each that cannot be taken the reason."""
+"""The scores that know the donors of every generated image, and for each that cannot be taken the reason."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dgaug.scores.quality.anova import block_variance, full_block
 from dgaug.scores.quality.diversity import diversity
 from dgaug.scores.quality.feature_statistics import Given
 from dgaug.scores.quality.identity_consistency import SeenIdentity, identity_consistency, teacher_agreement
-from dgaug.scores.quality.image_sets import PictureSet, Pixels, Rows, Sample, donor_pictures
-from dgaug.scores.quality.oracle import oracle_error, true_pictures
+from dgaug.scores.quality.image_sets import ImageSet, Pixels, Rows, Sample, donor_images
+from dgaug.scores.quality.oracle import oracle_error, true_images
 from dgaug.scores.quality.ssim import self_reconstruction
 from dgaug.scores.quality.structure_consistency import structure_consistency
 from dgaug.store.read import StoreDataset
 
 SAMPLE = 256
-"""Pictures of a store that are looked at one by one (similarity, structure, identity, oracle)."""
+"""Images of a store that are looked at one by one (similarity, structure, identity, oracle)."""
 BLOCK = 8
 """Appearances and structures of the block whose variance is taken."""
 ONE_BY_ONE = ("ssim", "structure", "identity", "teacher", "oracle")
@@ -33,10 +33,10 @@ Compute = Callable[[], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Donors:
-    """A store whose donors' pictures are at hand.
+    """A store whose donors' images are at hand.
 
     Attributes:
-        pictures: the generated pictures.
+        images: the generated images.
         store: the store that they come from.
         root: where the paths of its sources start.
         pairs: appearance and structure of every row [M, 2].
@@ -44,7 +44,7 @@ class Donors:
         seed: of every sample.
     """
 
-    pictures: PictureSet
+    images: ImageSet
     store: StoreDataset
     root: Path
     pairs: Rows
@@ -52,15 +52,15 @@ class Donors:
     seed: int
 
     @classmethod
-    def of(cls, pictures: PictureSet | Given, root: Path | None, seed: int) -> Donors | str:
-        """The donors of a store's pictures, or why they are not known."""
-        if isinstance(pictures, Given) or pictures.store is None:
+    def of(cls, images: ImageSet | Given, root: Path | None, seed: int) -> Donors | str:
+        """The donors of a store's images, or why they are not known."""
+        if isinstance(images, Given) or images.store is None:
             return "needs to know the donors: score a store, not a folder"
-        if root is None or not (root / pictures.store.sources.path[0]).is_file():
-            return f"the store's source pictures are not below {root}; --real names the data set it was made from"
-        pairs, identity = pictures.pairs(), pictures.store.sources.identity
+        if root is None or not (root / images.store.sources.path[0]).is_file():
+            return f"the store's source images are not below {root}; --real names the data set it was made from"
+        pairs, identity = images.pairs(), images.store.sources.identity
         crossed = np.flatnonzero(identity[pairs[:, 0]] != identity[pairs[:, 1]])
-        return cls(pictures, pictures.store, root, pairs, crossed, seed)
+        return cls(images, images.store, root, pairs, crossed, seed)
 
     @cached_property
     def block(self) -> Rows | None:
@@ -69,11 +69,11 @@ class Donors:
 
     def sample(self, among: Rows) -> Sample:
         """At most `SAMPLE` of these rows."""
-        return self.pictures.at(self.pictures.choice(SAMPLE, self.seed, among=among))
+        return self.images.at(self.images.choice(SAMPLE, self.seed, among=among))
 
     def originals(self, donors: Rows | None) -> Pixels:
-        """The pictures of donors uint8 [M, H, W, 3], as the generator saw them."""
-        return donor_pictures(self.store.sources, np.asarray(donors), self.root, self.store.spec.image_size)
+        """The images of donors uint8 [M, H, W, 3], as the generator saw them."""
+        return donor_images(self.store.sources, np.asarray(donors), self.root, self.store.spec.image_size)
 
 
 def donor_scores(
@@ -92,29 +92,29 @@ def donor_scores(
     store, pairs, seed = donors.store, donors.pairs, donors.seed
     own = np.flatnonzero(pairs[:, 0] == pairs[:, 1])
     _, counts = np.unique(store.sources.identity[pairs[:, 0]], return_counts=True)
-    found: dict[str, Compute | str] = {
+    metrics: dict[str, Compute | str] = {
         "ssim": lambda: self_reconstruction(donors.sample(own), store.sources, donors.root),
-        "diversity": lambda: {"diversity_dssim": diversity(donors.pictures, seed)},
+        "diversity": lambda: {"diversity_dssim": diversity(donors.images, seed)},
         "structure": lambda: {"structure": _structure(donors)},
         "identity": _identity(donors, teacher, judged),
         "teacher": (lambda: _teacher(donors)) if store.has_labels else "the store has no soft labels",
         "oracle": lambda: {"oracle": oracle_error(donors.sample(donors.crossed), store.sources, donors.root)},
     }
     if not len(own):
-        found["ssim"] = "the store has no picture of an appearance on its own structure"
+        metrics["ssim"] = "the store has no image of an appearance on its own structure"
     if counts.max() < 2:
-        found["diversity"] = "needs two pictures of one appearance identity"
+        metrics["diversity"] = "needs two images of one appearance identity"
     if not len(donors.crossed):
-        found |= dict.fromkeys(("structure", "identity", "oracle"), "the store has no pair of two identities")
+        metrics |= dict.fromkeys(("structure", "identity", "oracle"), "the store has no pair of two identities")
     if not is_toy(donors.root):
-        found["oracle"] = "only the embedded data have true pictures"
+        metrics["oracle"] = "only the embedded data have true images"
     if "variance" in wanted:
-        found["variance"] = _variance(donors)
-    return {name: found[name] for name in wanted}
+        metrics["variance"] = _variance(donors)
+    return {name: metrics[name] for name in wanted}
 
 
 def judged_scores(seen: SeenIdentity, ceiling: SeenIdentity) -> dict[str, float]:
-    """What an independent judge sees in generated pictures, beside real ones that it is asked about in the same way."""
+    """What an independent judge sees in generated images, beside real ones that it is asked about in the same way."""
     return seen.summary() | {
         "identity_rank1_real": float(ceiling.is_appearance.mean()),
         "identity_cosine_real": float(ceiling.appearance_cosine.mean()),
@@ -122,15 +122,15 @@ def judged_scores(seen: SeenIdentity, ceiling: SeenIdentity) -> dict[str, float]
 
 
 def _structure(donors: Donors) -> dict[str, dict[str, float]]:
-    """Likeness to both donors; on embedded data also that of the true pictures, which is what can be reached."""
+    """Likeness to both donors; on embedded data also that of the true images, which is what can be reached."""
     sample = donors.sample(donors.crossed)
     structures, appearances = donors.originals(sample.structure), donors.originals(sample.appearance)
-    found = structure_consistency(sample.pixels, structures, appearances)
+    metrics = structure_consistency(sample.pixels, structures, appearances)
     if is_toy(donors.root):
-        true = true_pictures(sample, donors.store.sources, donors.root)
+        true = true_images(sample, donors.store.sources, donors.root)
         reached = structure_consistency(true, structures, appearances)
-        found |= {f"{name}, true picture": likeness for name, likeness in reached.items()}
-    return found
+        metrics |= {f"{name}, true picture": likeness for name, likeness in reached.items()}
+    return metrics
 
 
 def _variance(donors: Donors) -> Compute | str:
@@ -139,7 +139,7 @@ def _variance(donors: Donors) -> Compute | str:
         return f"the store has no {BLOCK} appearances that all stand on the same {BLOCK} structures"
 
     def compute() -> dict[str, Any]:
-        pixels = donors.pictures.at(rows.ravel()).pixels
+        pixels = donors.images.at(rows.ravel()).pixels
         return {"variance": block_variance(pixels.reshape(*rows.shape, *pixels.shape[1:]))}
 
     return compute
@@ -156,7 +156,7 @@ def _identity(donors: Donors, teacher: ReidModel | None, judged: Compute | None)
     )
     if fitting is None and judged is None:
         if teacher is not None:
-            return "the teacher was trained for other identities or another picture size; --judge names another judge"
+            return "the teacher was trained for other identities or another image size; --judge names another judge"
         return "needs a judge: --judge FILE or NAME=FILE, or a run with a teacher"
 
     def compute() -> dict[str, Any]:
@@ -169,6 +169,6 @@ def _identity(donors: Donors, teacher: ReidModel | None, judged: Compute | None)
 
 
 def _teacher(donors: Donors) -> dict[str, Any]:
-    rows = donors.pictures.choice(SAMPLE, donors.seed)
+    rows = donors.images.choice(SAMPLE, donors.seed)
     labels = np.stack([donors.store.dense_label(int(row)) for row in rows])
     return teacher_agreement(labels, donors.store.sources.identity[donors.pairs[rows, 0]])

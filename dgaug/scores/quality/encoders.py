@@ -67,7 +67,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Encoder:
-    """Pictures to features, with the name and the weights' sha256 that a score made from them must carry.
+    """Images to features, with the name and the weights' sha256 that a score made from them must carry.
 
     `extract` is any function from pixels uint8 [N, H, W, 3] to features [N, dimension]; it chooses the device.
     """
@@ -83,16 +83,16 @@ class Encoder:
         Raises:
             DgaugError: pixels of another type or shape.
         """
-        pictures = torch.as_tensor(pixels)
-        if pictures.dtype != torch.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3:
+        images = torch.as_tensor(pixels)
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise DgaugError(
-                f"{self.name}: expected pixels uint8 [N, H, W, 3], found {pictures.dtype} {list(pictures.shape)}"
+                f"{self.name}: expected pixels uint8 [N, H, W, 3], found {images.dtype} {list(images.shape)}"
             )
         with torch.no_grad():
-            features = self.extract(pictures).float()
-        if tuple(features.shape) != (len(pictures), self.dimension):
+            features = self.extract(images).float()
+        if tuple(features.shape) != (len(images), self.dimension):
             raise DgaugError(
-                f"{self.name}: expected features [{len(pictures)}, {self.dimension}], found {list(features.shape)}"
+                f"{self.name}: expected features [{len(images)}, {self.dimension}], found {list(features.shape)}"
             )
         return features
 
@@ -110,7 +110,7 @@ class Encoder:
 def timm_encoder(name: str, weights: Path, *, device: torch.device | str = "cpu") -> Encoder:
     """A timm model's pooled features from a local weights file in timm's naming (.safetensors or a torch state dict).
 
-    Pictures are resized (bicubic, antialiased, aspect not kept) to the input size in the model's pretrained
+    Images are resized (bicubic, antialiased, aspect not kept) to the input size in the model's pretrained
     configuration and normalised with its mean and standard deviation. A classifier in the file is left out.
 
     Raises:
@@ -208,7 +208,7 @@ def judge_named(text: str, *, device: torch.device) -> Encoder:
 
 
 def require_independent(judge: Encoder, involved: dict[str, str]) -> None:
-    """Refuse a judge that had a part in making the pictures.
+    """Refuse a judge that had a part in making the images.
 
     Args:
         involved: sha256 by what it is: the teacher, the generator's checkpoint.
@@ -219,22 +219,22 @@ def require_independent(judge: Encoder, involved: dict[str, str]) -> None:
     for what, sha256 in involved.items():
         if judge.sha256 == sha256:
             raise DgaugError(
-                f"--judge: this is {what} (sha256 {sha256[:8]}), which the pictures were made with: no independent "
-                "judge; give a re-id checkpoint trained on real pictures only, or NAME=FILE, a timm model and its "
+                f"--judge: this is {what} (sha256 {sha256[:8]}), which the images were made with: no independent "
+                "judge; give a re-id checkpoint trained on real images only, or NAME=FILE, a timm model and its "
                 "weights"
             )
 
 
 def reid_encoder(model: ReidModel, name: str) -> Encoder:
-    """A re-id network's features of pictures of any size."""
+    """A re-id network's features of images of any size."""
     device = next(model.network.parameters()).device
     size = model.image_size
 
     def extract(pixels: Tensor) -> Tensor:
-        pictures = normalise(upload(pixels, device))
-        if pictures.shape[2:] != size:
-            pictures = interpolate(pictures, size=size, mode="bicubic", antialias=True)
-        return model.network.features(pictures)
+        images = normalise(upload(pixels, device))
+        if images.shape[2:] != size:
+            images = interpolate(images, size=size, mode="bicubic", antialias=True)
+        return model.network.features(images)
 
     return Encoder(name, model.network.feature_length, model.sha256, extract)
 

@@ -28,7 +28,7 @@ class Features:
 
     Attributes:
         generated, real: the sides.
-        crossed: which kept generated features are of pairs of two different pictures; None: all.
+        crossed: which kept generated features are of pairs of two different images; None: all.
     """
 
     encoder: Encoder
@@ -44,7 +44,7 @@ class Features:
 
     @cached_property
     def duplicates(self) -> NearDuplicates | None:
-        """The nearest real picture of each kept generated one that is no reconstruction."""
+        """The nearest real image of each kept generated one that is no reconstruction."""
         kept = self.kept()
         if kept is None:
             return None
@@ -71,8 +71,8 @@ def feature_scores(features: Features, wanted: Callable[[str], bool], *, seed: i
         kernel = kernel_distance(real, generated, subset_size=subset, seed=seed)
         scores |= {encoder.kernel_key: kernel.mean, f"{encoder.kernel_key}_spread": kernel.spread}
     if wanted(MANIFOLD) and fewer > DENSITY_NEIGHBOURS:
-        found = manifold_scores(real[:fewer], generated[:fewer])
-        scores |= {f"{name}_{encoder.name}": value for name, value in found.items()}
+        values = manifold_scores(real[:fewer], generated[:fewer])
+        scores |= {f"{name}_{encoder.name}": value for name, value in values.items()}
     if wanted(DUPLICATES) and (near := features.duplicates) is not None:
         scores |= {
             f"duplicates_{encoder.name}": near.share,
@@ -99,7 +99,7 @@ def _frechet_scores(features: Features) -> dict[str, Any]:
 
 
 def _at(count: int, generated: Tensor, real: Tensor) -> dict[str, float]:
-    """Generated against real, and real against other real ones, with `count` pictures on each side."""
+    """Generated against real, and real against other real ones, with `count` images on each side."""
     return {
         "generated": frechet_of_features(generated[:count], real[:count]),
         "real": frechet_of_features(real[:count], real[count : 2 * count]),

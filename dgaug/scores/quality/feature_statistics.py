@@ -1,4 +1,4 @@
-"""One side of a distance: running moments of all its features and a sample of them, kept so that work goes on."""
+"""One side of a distance: running moments of all its features and a sample of them, kept so that work resumes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dgaug.progress import Progress, silent
 from dgaug.scores.quality.encoders import Encoder
 from dgaug.scores.quality.fid_protocols import Preparation
 from dgaug.scores.quality.frechet import Gaussian, Moments
-from dgaug.scores.quality.image_sets import PictureSet, Pixels, Rows
+from dgaug.scores.quality.image_sets import ImageSet, Pixels, Rows
 from dgaug.scores.quality.statistics_file import read_npz
 
 BATCH = 50
@@ -73,7 +73,7 @@ class Given:
 
     Attributes:
         sha256: of the file.
-        count: pictures; None where the file does not say.
+        count: images; None where the file does not say.
         encoder_sha256: weights of the encoder; None where the file does not say.
     """
 
@@ -112,7 +112,7 @@ class Encoding:
 
     Attributes:
         folder: the cache; None: nothing is kept.
-        workers: threads that read and decode pictures beside this one.
+        workers: threads that read and decode images beside this one.
         stop: a signal that arrived: what is done is saved.
     """
 
@@ -123,7 +123,7 @@ class Encoding:
 
 
 def statistics_of(
-    pictures: PictureSet,
+    images: ImageSet,
     rows: Rows,
     encoder: Encoder,
     *,
@@ -133,70 +133,72 @@ def statistics_of(
     digest: str,
     keep: int = KEPT,
 ) -> Statistics:
-    """Statistics of the pictures at these rows, in their order: from the cache, or made and put there.
+    """Statistics of the images at these rows, in their order: from the cache, or made and put there.
 
-    Memory does not depend on their number. Work that was stopped goes on where it was saved, to the same bits.
+    Memory does not depend on their number. Work that was stopped resumes where it was saved, to the same bits.
 
     Args:
-        digest: what `pictures.digest(rows)` gives.
+        digest: what `images.digest(rows)` gives.
         keep: how many features to keep one by one.
 
     Raises:
-        DgaugError: fewer than two pictures, a damaged one, NaN among the features, or a cached file of something else.
+        DgaugError: fewer than two images, a damaged one, NaN among the features, or a cached file of something else.
         Interrupted: a signal arrived; what is done is saved where there is a cache.
     """
     if len(rows) < 2:
-        raise DgaugError(f"{pictures.root}: at least 2 pictures are needed for a distance, found {len(rows)}")
+        raise DgaugError(f"{images.root}: at least 2 images are needed for a distance, found {len(rows)}")
     key = _key(digest, encoder, preparation, keep)
     path = None if encoding.folder is None else encoding.folder / f"{title}-{encoder.name}-{key[:16]}.npz"
     if path is not None and path.is_file():
         return _cached(path, key, len(rows))
     partial = None if path is None else path.with_suffix(".part.npz")
-    found = Statistics(Moments.empty(encoder.dimension), torch.empty(0, encoder.dimension), key, encoder.sha256)
+    statistics = Statistics(Moments.empty(encoder.dimension), torch.empty(0, encoder.dimension), key, encoder.sha256)
     if partial is not None and partial.is_file():
-        found = _cached(partial, key, None)
+        statistics = _cached(partial, key, None)
     saved = time.monotonic()
-    done = -(-found.moments.count // BATCH)
-    with closing(_batches(pictures, rows, preparation, start=done, workers=encoding.workers)) as batches:
+    done = -(-statistics.moments.count // BATCH)
+    with closing(_batches(images, rows, preparation, start=done, workers=encoding.workers)) as batches:
         for batch in batches:
             features = _encoded(encoder, batch)
-            found.moments.update(features)
-            missing = keep - len(found.features)
-            found.features = torch.cat((found.features, features[:missing])) if missing > 0 else found.features
-            encoding.progress(f"{title}: {encoder.name}", found.moments.count, len(rows))
+            statistics.moments.update(features)
+            missing = keep - len(statistics.features)
+            statistics.features = (
+                torch.cat((statistics.features, features[:missing])) if missing > 0 else statistics.features
+            )
+            encoding.progress(f"{title}: {encoder.name}", statistics.moments.count, len(rows))
             stopped = bool(encoding.stop)
             if partial is not None and (stopped or time.monotonic() - saved > SAVE_EVERY):
-                found.save(partial, complete=False)
+                statistics.save(partial, complete=False)
                 saved = time.monotonic()
             if stopped and encoding.stop is not None:
                 encoding.stop.leave()
     if path is not None and partial is not None:
-        found.save(path, complete=True)
+        statistics.save(path, complete=True)
         partial.unlink(missing_ok=True)
-    return found
+    return statistics
 
 
 def _batches(
-    pictures: PictureSet, rows: Rows, preparation: Preparation, *, start: int, workers: int
+    images: ImageSet, rows: Rows, preparation: Preparation, *, start: int, workers: int
 ) -> Generator[list[Pixels], None, None]:
-    """Prepared pictures, so many at a time."""
+    """Prepared images, so many at a time."""
 
     def read(number: int) -> list[Pixels]:
-        return preparation(pictures.pictures(rows[number * BATCH : (number + 1) * BATCH]))
+        return preparation(images.images(rows[number * BATCH : (number + 1) * BATCH]))
 
-    # Pictures that are drawn on demand are drawn by the device that encodes them.
-    drawn = pictures.store is not None and pictures.store.spec.virtual
+    # Images that are drawn on demand are drawn by the device that encodes them.
+    drawn = images.store is not None and images.store.spec.virtual
     return loaded(read, range(start, -(-len(rows) // BATCH)), threads=0 if drawn else workers)
 
 
 def _encoded(encoder: Encoder, batch: list[Pixels]) -> Tensor:
-    """Features [B, D] of pictures of any sizes, on the CPU."""
-    shapes = sorted({picture.shape for picture in batch})
+    """Features [B, D] of images of any sizes, on the CPU."""
+    shapes = sorted({image.shape for image in batch})
     if len(shapes) == 1:
         return encoder(np.stack(batch)).cpu()
     features = torch.empty(len(batch), encoder.dimension)
     for shape in shapes:
-        places = [place for place, picture in enumerate(batch) if picture.shape == shape]
+        places = [place for place, image in enumerate(batch) if image.shape == shape]
         features[places] = encoder(np.stack([batch[place] for place in places])).cpu()
     return features
 
@@ -215,10 +217,10 @@ def _key(digest: str, encoder: Encoder, preparation: Preparation, keep: int) -> 
 
 
 def _cached(path: Path, key: str, count: int | None) -> Statistics:
-    found = Statistics.load(path)
-    if found.key != key or count not in (None, found.moments.count):
+    statistics = Statistics.load(path)
+    if statistics.key != key or count not in (None, statistics.moments.count):
         raise DgaugError(
-            f"{path}: expected statistics of these pictures and settings ({key[:8]}, {count} pictures), found those of "
-            f"others ({found.key[:8]}, {found.moments.count} pictures); delete it and let it be made again"
+            f"{path}: expected statistics of these images and settings ({key[:8]}, {count} images), found those of "
+            f"others ({statistics.key[:8]}, {statistics.moments.count} images); delete it and let it be made again"
         )
-    return found
+    return statistics

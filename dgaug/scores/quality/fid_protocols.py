@@ -1,4 +1,4 @@
-"""Named protocols: which pictures of each side a distance is taken over, and what is done to them first."""
+"""Named protocols: which images of each side a distance is taken over, and what is done to them first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from dgaug.errors import DgaugError
-from dgaug.scores.quality.image_sets import PictureSet, Pixels, Rows, resized
+from dgaug.scores.quality.image_sets import ImageSet, Pixels, Rows, resized
 from dgaug.seeding import draws
 
 PROTOCOLS = ("clean", "published")
@@ -21,16 +21,16 @@ PUBLISHED_JPEG = 75
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to a picture before an encoder sees it: saved as JPEG and read again, then resized (H, W)."""
+    """What is done to an image before an encoder sees it: saved as JPEG and read again, then resized (H, W)."""
 
     size: tuple[int, int] | None = None
     jpeg_quality: int | None = None
 
-    def __call__(self, pictures: list[Pixels]) -> list[Pixels]:
-        """Pictures uint8 [H, W, 3] each, prepared."""
+    def __call__(self, images: list[Pixels]) -> list[Pixels]:
+        """Images uint8 [H, W, 3] each, prepared."""
         if self.jpeg_quality is not None:
-            pictures = [_through_jpeg(picture, self.jpeg_quality) for picture in pictures]
-        return pictures if self.size is None else resized(pictures, self.size)
+            images = [_through_jpeg(image, self.jpeg_quality) for image in images]
+        return images if self.size is None else resized(images, self.size)
 
     def described(self) -> dict[str, object]:
         """What a result records of it."""
@@ -44,11 +44,11 @@ class Preparation:
 class Protocol:
     """A named way of choosing and preparing.
 
-    `clean`: the same number of pictures on both sides, the smaller set's, drawn by the seed, untouched: what
+    `clean`: the same number of images on both sides, the smaller set's, drawn by the seed, untouched: what
     pytorch-fid does with two folders of as many files.
 
-    `published`: one generated picture for each appearance donor against all real ones, both resized to 256 x 128;
-    pictures of a store go through JPEG 75 once more, of either side at most 12,936 are taken, and what is left of the
+    `published`: one generated image for each appearance donor against all real ones, both resized to 256 x 128;
+    images of a store go through JPEG 75 once more, of either side at most 12,936 are taken, and what is left of the
     last batch of 50 is dropped (method.md 6.1). The published figures come from the TensorFlow Inception and a draw of
     their own, so they are near, not equal.
     """
@@ -60,23 +60,23 @@ class Protocol:
         if self.name not in PROTOCOLS:
             raise DgaugError(f"unknown protocol {self.name!r}; known are {', '.join(PROTOCOLS)}")
 
-    def generated_rows(self, pictures: PictureSet, real_count: int | None) -> Rows:
-        """Rows of the generated pictures, in the seed's order; `real_count` None: any number."""
+    def generated_rows(self, images: ImageSet, real_count: int | None) -> Rows:
+        """Rows of the generated images, in the seed's order; `real_count` None: any number."""
         if self.name == "published":
-            return self._published(pictures.one_per_appearance(self.seed), "generated order")
-        return self._drawn(len(pictures), real_count, "generated order")
+            return self._published(images.one_per_appearance(self.seed), "generated order")
+        return self._drawn(len(images), real_count, "generated order")
 
-    def real_rows(self, pictures: PictureSet, generated_count: int | None) -> Rows:
-        """Rows of the real pictures, in the seed's order."""
+    def real_rows(self, images: ImageSet, generated_count: int | None) -> Rows:
+        """Rows of the real images, in the seed's order."""
         if self.name == "published":
-            return self._published(np.arange(len(pictures)), "real order")
-        return self._drawn(len(pictures), generated_count, "real order")
+            return self._published(np.arange(len(images)), "real order")
+        return self._drawn(len(images), generated_count, "real order")
 
-    def preparation(self, pictures: PictureSet, *, generated: bool) -> Preparation:
-        """What is done to the pictures of one side."""
+    def preparation(self, images: ImageSet, *, generated: bool) -> Preparation:
+        """What is done to the images of one side."""
         if self.name == "clean":
             return Preparation()
-        through_jpeg = generated and pictures.store is not None
+        through_jpeg = generated and images.store is not None
         return Preparation(PUBLISHED_SIZE, PUBLISHED_JPEG if through_jpeg else None)
 
     def _drawn(self, count: int, most: int | None, purpose: str) -> Rows:
@@ -89,7 +89,7 @@ class Protocol:
         return drawn[: len(drawn) // PUBLISHED_BATCH * PUBLISHED_BATCH or len(drawn)]
 
 
-def _through_jpeg(picture: Pixels, quality: int) -> Pixels:
+def _through_jpeg(image: Pixels, quality: int) -> Pixels:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=quality)
+    Image.fromarray(image).save(stream, "JPEG", quality=quality)
     return np.asarray(Image.open(stream).convert("RGB"))

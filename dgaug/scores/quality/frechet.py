@@ -38,7 +38,7 @@ class Gaussian:
 class Moments:
     """Running raw moments of features: count, sum [D] and sum of outer products [D, D], float64 on the CPU.
 
-    Single precision is not enough here: it moves a Fréchet distance of 1,000 pictures by about 0.01.
+    Single precision is not enough here: it moves a Fréchet distance of 1,000 images by about 0.01.
     """
 
     count: int
@@ -77,7 +77,7 @@ class Moments:
         if values.ndim != 2 or values.shape[1] != self.dimension:
             raise DgaugError(f"moments: expected features [N, {self.dimension}], found {list(values.shape)}")
         if not torch.isfinite(values).all():
-            raise DgaugError("moments: NaN or infinity among the features; the encoder or the pictures are damaged")
+            raise DgaugError("moments: NaN or infinity among the features; the encoder or the images are damaged")
         self.count += len(values)
         self.sum += values.sum(dim=0)
         self.outer += values.T @ values
@@ -119,7 +119,7 @@ class Moments:
 
     def _enough(self) -> int:
         if self.count < 2:
-            raise DgaugError(f"moments: a covariance takes at least 2 pictures, found {self.count}")
+            raise DgaugError(f"moments: a covariance takes at least 2 images, found {self.count}")
         return self.count
 
 
@@ -127,7 +127,7 @@ def frechet_distance(first: Moments | Gaussian, second: Moments | Gaussian) -> f
     """Squared Fréchet distance of two Gaussians, which is FID for FID Inception features (Heusel et al. 2017, eq. 6).
 
     With S1 = F F', the trace of the square root of S1 S2 is that of the symmetric F' S2 F, which has the same
-    eigenvalues: real by construction. F is Cholesky's, or for a rank-deficient S1 (fewer pictures than numbers in a
+    eigenvalues: real by construction. F is Cholesky's, or for a rank-deficient S1 (fewer images than numbers in a
     feature) from its eigenvectors.
 
     Raises:
@@ -154,7 +154,7 @@ def frechet_distance(first: Moments | Gaussian, second: Moments | Gaussian) -> f
 def frechet_of_features(first: Tensor, second: Tensor) -> float:
     """The Fréchet distance between the Gaussians of features [N, D] and [M, D].
 
-    The same as `frechet_distance` of their moments. With fewer pictures than numbers in a feature the root's trace is
+    The same as `frechet_distance` of their moments. With fewer images than numbers in a feature the root's trace is
     the sum of the singular values of an N x M matrix, which is far cheaper than of a D x D one.
 
     Raises:

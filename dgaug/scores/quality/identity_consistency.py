@@ -23,7 +23,7 @@ BATCH = 64
 
 @torch.no_grad()
 def identity_consistency(sample: Sample, sources: Sources, judge: ReidModel) -> dict[str, float]:
-    """Share of pictures whose most probable identity, to the judge, is the appearance (or the structure) donor's."""
+    """Share of images whose most probable identity, to the judge, is the appearance (or the structure) donor's."""
     device = next(judge.network.parameters()).device
     seen = []
     for start in range(0, len(sample.pixels), BATCH):
@@ -38,12 +38,12 @@ def identity_consistency(sample: Sample, sources: Sources, judge: ReidModel) -> 
 
 @dataclass(frozen=True)
 class SeenIdentity:
-    """Whom an independent re-id model sees in J generated pictures.
+    """Whom an independent re-id model sees in J generated images.
 
     Attributes:
-        rows: which of the pictures were judged, int64 [J]; of each donor's identity there is another real picture.
-        nearest: the most similar real picture, int64 [J], neither of the two donors.
-        is_appearance, is_structure: whether that picture has the donor's identity, bool [J].
+        rows: which of the images were judged, int64 [J]; of each donor's identity there is another real image.
+        nearest: the most similar real image, int64 [J], neither of the two donors.
+        is_appearance, is_structure: whether that image has the donor's identity, bool [J].
         appearance_cosine, structure_cosine: cosine to the centre of the donor's identity, float64 [J], -1..1.
     """
 
@@ -73,26 +73,26 @@ def seen_identity(
     real: Features,
     identity: NDArray[np.integer],
 ) -> SeenIdentity:
-    """Generated pictures as queries against the real ones, both seen by a judge that had no part in making them.
+    """Generated images as queries against the real ones, both seen by a judge that had no part in making them.
 
-    A query's two donors leave the gallery and the centres of their identities, so that a copied picture cannot find
-    itself. Similarity is the cosine. The true identities of real pictures, queried in the same way, are the ceiling.
+    A query's two donors leave the gallery and the centres of their identities, so that a copied image cannot find
+    itself. Similarity is the cosine. The true identities of real images, queried in the same way, are the ceiling.
 
     Args:
-        generated: the judge's features of the generated pictures [M, D].
+        generated: the judge's features of the generated images [M, D].
         appearance: row of each one's appearance donor [M].
         structure: row of each one's structure donor [M].
-        real: the judge's features of all N source pictures [N, D].
+        real: the judge's features of all N source images [N, D].
         identity: their identities [N], class indices.
 
     Raises:
-        DgaugError: shapes that do not fit, NaN, infinity or zero features, or no picture that can be judged.
+        DgaugError: shapes that do not fit, NaN, infinity or zero features, or no image that can be judged.
     """
     real, generated = comparable_features(real, generated, what="identity consistency")
     if len(identity) != len(real) or not len(appearance) == len(structure) == len(generated):
         raise DgaugError(
-            f"identity consistency: {len(real)} real features for {len(identity)} source pictures, {len(generated)} "
-            f"generated features for {len(appearance)} pairs; every picture needs its feature"
+            f"identity consistency: {len(real)} real features for {len(identity)} source images, {len(generated)} "
+            f"generated features for {len(appearance)} pairs; every image needs its feature"
         )
     real, generated = (unit_features(features, what="identity consistency") for features in (real, generated))
     labels = torch.from_numpy(identity.astype(np.int64)).to(real.device)
@@ -100,15 +100,15 @@ def seen_identity(
     judged = ((_others(labels, donors) > 0) & (_others(labels, donors.flip(1)) > 0)).nonzero()[:, 0]
     if not len(judged):
         raise DgaugError(
-            f"identity consistency: of none of {len(generated)} generated pictures do both donors' identities have "
-            "another real picture; data with several pictures of an identity are needed"
+            f"identity consistency: of none of {len(generated)} generated images do both donors' identities have "
+            "another real image; data with several images of an identity are needed"
         )
     queries, donors = generated[judged], donors[judged]
-    found = nearest(queries, real, left_out=donors)[1][:, 0]
-    seen, expected = labels[found], labels[donors]
+    neighbours = nearest(queries, real, left_out=donors)[1][:, 0]
+    seen, expected = labels[neighbours], labels[donors]
     return SeenIdentity(
         rows=judged.cpu().numpy(),
-        nearest=found.cpu().numpy(),
+        nearest=neighbours.cpu().numpy(),
         is_appearance=(seen == expected[:, 0]).cpu().numpy(),
         is_structure=(seen == expected[:, 1]).cpu().numpy(),
         appearance_cosine=_centre_cosine(queries, real, labels, donors),
@@ -119,7 +119,7 @@ def seen_identity(
 def teacher_agreement(labels: NDArray[np.floating], appearance_identity: NDArray[np.integer]) -> dict[str, float]:
     """How far the stored soft labels [M, C] agree with the appearance donors' classes [M]; no network is needed.
 
-    `teacher_is_appearance` is the share of pictures whose most probable class is the appearance donor's (higher is
+    `teacher_is_appearance` is the share of images whose most probable class is the appearance donor's (higher is
     better), `teacher_probability` the mean probability given to that class (higher is better), `teacher_entropy` the
     mean entropy of a label in nats (0 to ln C): what the soft labels say beyond one class.
 
@@ -144,7 +144,7 @@ def teacher_agreement(labels: NDArray[np.floating], appearance_identity: NDArray
 
 
 def _others(labels: Tensor, donors: Tensor) -> Tensor:
-    """How many real pictures of the first donor's identity are neither donor [M], for donors [M, 2]."""
+    """How many real images of the first donor's identity are neither donor [M], for donors [M, 2]."""
     return torch.bincount(labels)[labels[donors[:, 0]]] - 1 - _second_of_same(labels, donors).long()
 
 
@@ -157,6 +157,6 @@ def _centre_cosine(queries: Tensor, real: Tensor, labels: Tensor, donors: Tensor
 
 
 def _second_of_same(labels: Tensor, donors: Tensor) -> Tensor:
-    """Whether the second donor is another picture of the first one's identity: [M]."""
+    """Whether the second donor is another image of the first one's identity: [M]."""
     first, second = donors.unbind(1)
     return (first != second) & (labels[first] == labels[second])

@@ -1,4 +1,4 @@
-"""Pictures to score or to compare with: those of a store, with their donors, or files."""
+"""Images to score or to compare with: those of a store, with their donors, or files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dgaug.data.images import open_picture, read_picture_bytes, to_pixels
-from dgaug.data.listing import list_pictures
+from dgaug.data.images import open_image, read_image_bytes, to_pixels
+from dgaug.data.listing import list_images
 from dgaug.errors import DgaugError
 from dgaug.files import file_sha256
 from dgaug.seeding import draws
@@ -27,7 +27,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Sample:
-    """Generated pictures uint8 [M, H, W, 3]; where they come from a store, the rows of their donors [M]."""
+    """Generated images uint8 [M, H, W, 3]; where they come from a store, the rows of their donors [M]."""
 
     pixels: Pixels
     appearance: Rows | None = None
@@ -35,13 +35,13 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class PictureSet:
+class ImageSet:
     """A store, or files.
 
     Attributes:
         kind: `store`, `folder`, `manifest` or the layout of a data set.
         root: where it lies.
-        files: the pictures' paths; none for a store.
+        files: the images' paths; none for a store.
         store: the store; None for files.
     """
 
@@ -51,8 +51,8 @@ class PictureSet:
     store: StoreDataset | None = None
 
     @classmethod
-    def open(cls, path: Path) -> PictureSet:
-        """A finished store, or any folder of pictures (searched through).
+    def open(cls, path: Path) -> ImageSet:
+        """A finished store, or any folder of images (searched through).
 
         Raises:
             DgaugError: neither.
@@ -60,38 +60,38 @@ class PictureSet:
         if is_store(path):
             store = open_store(path)
             if len(store) == 0:
-                raise DgaugError(f"the store {path} holds no picture: --min-confidence left all of them out")
+                raise DgaugError(f"the store {path} holds no image: --min-confidence left all of them out")
             return cls("store", store.path, [], store)
         if not path.is_dir():
-            raise DgaugError(f"{path} is neither a store nor a folder of pictures; run dgaug synthesize first")
-        files = [path / name for name in list_pictures(path)]
+            raise DgaugError(f"{path} is neither a store nor a folder of images; run dgaug synthesize first")
+        files = [path / name for name in list_images(path)]
         if not files:
-            raise DgaugError(f"no picture found in {path} or below it")
+            raise DgaugError(f"no image found in {path} or below it")
         return cls("folder", path, files)
 
     def __len__(self) -> int:
         return len(self.files) if self.store is None else len(self.store)
 
     def at(self, rows: Rows) -> Sample:
-        """The pictures at these rows, which must be of one size."""
+        """The images at these rows, which must be of one size."""
         if self.store is None:
-            return Sample(np.stack(self.pictures(rows)))
+            return Sample(np.stack(self.images(rows)))
         items = self.store.__getitems__([int(row) for row in rows])
         return Sample(
-            np.stack([item.picture for item in items]),
+            np.stack([item.image for item in items]),
             np.array([item.appearance for item in items]),
             np.array([item.structure for item in items]),
         )
 
-    def pictures(self, rows: Rows) -> list[Pixels]:
-        """The pictures at these rows, uint8 [H, W, 3] each, of the size that they have.
+    def images(self, rows: Rows) -> list[Pixels]:
+        """The images at these rows, uint8 [H, W, 3] each, of the size that they have.
 
         Raises:
             DgaugError: one of them is damaged.
         """
         if self.store is None:
-            return [np.asarray(open_picture(self.files[row])) for row in rows]
-        return [item.picture for item in self.store.__getitems__([int(row) for row in rows])]
+            return [np.asarray(open_image(self.files[row])) for row in rows]
+        return [item.image for item in self.store.__getitems__([int(row) for row in rows])]
 
     def digest(self, rows: Rows) -> str:
         """Hex sha256 of the contents at these rows in their order; names and dates are no part of it.
@@ -103,31 +103,31 @@ class PictureSet:
             digest.update(file_sha256(self.store.path / DATASET_FILE).encode() + rows.astype("<i8").tobytes())
             return digest.hexdigest()
         for row in rows:
-            digest.update(hashlib.sha256(read_picture_bytes(self.files[row])).digest())
+            digest.update(hashlib.sha256(read_image_bytes(self.files[row])).digest())
         return digest.hexdigest()
 
     def one_size(self) -> tuple[int, int]:
-        """(H, W) of every picture.
+        """(H, W) of every image.
 
         Raises:
-            DgaugError: there are two sizes; names a picture of each.
+            DgaugError: there are two sizes; names an image of each.
         """
         if self.store is not None:
             return self.store.spec.image_size
         first = None
         for path in self.files:
-            picture = open_picture(path)
-            size = picture.height, picture.width
+            image = open_image(path)
+            size = image.height, image.width
             if first is None:
                 first = size
             if size != first:
                 raise DgaugError(
-                    f"{self.root}: generated pictures must be of one size, found {first[0]} x {first[1]} (height x "
+                    f"{self.root}: generated images must be of one size, found {first[0]} x {first[1]} (height x "
                     f"width) in {self.files[0].name} and {size[0]} x {size[1]} in {path.name}; score each size by "
                     "itself, or resize them to one"
                 )
         if first is None:
-            raise DgaugError(f"no picture found in {self.root}")
+            raise DgaugError(f"no image found in {self.root}")
         return first
 
     def one_per_appearance(self, seed: int) -> Rows:
@@ -151,15 +151,15 @@ class PictureSet:
     @cached_property
     def _pairs(self) -> Rows:
         if self.store is None:
-            raise DgaugError("a folder of pictures has no recorded donors; score a store")
+            raise DgaugError("a folder of images has no recorded donors; score a store")
         return self.store.pairs()
 
 
-def resized(pictures: list[Pixels], size: tuple[int, int]) -> list[Pixels]:
-    """Pictures at (H, W), bicubic as Pillow does it; those that have it stay as they are."""
-    return [picture if picture.shape[:2] == size else to_pixels(Image.fromarray(picture), size) for picture in pictures]
+def resized(images: list[Pixels], size: tuple[int, int]) -> list[Pixels]:
+    """Images at (H, W), bicubic as Pillow does it; those that have it stay as they are."""
+    return [image if image.shape[:2] == size else to_pixels(Image.fromarray(image), size) for image in images]
 
 
-def donor_pictures(sources: Sources, rows: NDArray[np.int64], root: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Donors' pictures uint8 [M, H, W, 3], resized as the networks see them."""
-    return np.stack([to_pixels(open_picture(root / sources.path[row]), size) for row in rows])
+def donor_images(sources: Sources, rows: NDArray[np.int64], root: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Donors' images uint8 [M, H, W, 3], resized as the networks see them."""
+    return np.stack([to_pixels(open_image(root / sources.path[row]), size) for row in rows])

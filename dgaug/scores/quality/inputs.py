@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dgaug.data.layouts import open_data
-from dgaug.data.listing import holds_pictures
+from dgaug.data.listing import holds_images
 from dgaug.data.prepare import read_data
 from dgaug.data.recorded import read_run_data
 from dgaug.data.records import IdentityData
@@ -17,13 +17,13 @@ from dgaug.models.checkpoints import ReidModel, load_reid
 from dgaug.progress import Progress
 from dgaug.runs import Run, find_run
 from dgaug.scores.quality.feature_statistics import Given
-from dgaug.scores.quality.image_sets import PictureSet
+from dgaug.scores.quality.image_sets import ImageSet
 from dgaug.settings import DataSettings
 from dgaug.store.safe_hdf5 import is_store, store_folder
 
 _log = logging.getLogger("dgaug")
 
-Side = PictureSet | Given
+Side = ImageSet | Given
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Subject:
     """What is scored, against what.
 
     Attributes:
-        generated: the pictures that are scored.
+        generated: the images that are scored.
         real: those that they are compared with.
         donors: the folder that a store's source paths start from; None where it is not known.
         teacher: the model that made the labels; None where there is none.
@@ -59,23 +59,23 @@ def find_subject(
     Raises:
         DgaugError: something is missing, damaged or not what it should be.
     """
-    found = _run_of(target, run, needed=real is None)
-    path = Path(target) if target is not None else found.store if found else None
+    owner = _run_of(target, run, needed=real is None)
+    path = Path(target) if target is not None else owner.store if owner else None
     if path is None:
         raise DgaugError("nothing to score: give a STORE or FOLDER")
-    settings = found.settings().data if found is not None else DataSettings()
+    settings = owner.settings().data if owner is not None else DataSettings()
     generated = _generated(path, progress)
-    home = found.data_folder() if found is not None and (real is None or found.knows_data()) else None
+    home = owner.data_folder() if owner is not None and (real is None or owner.knows_data()) else None
     if real is not None:
-        own = found is not None and home is not None and Path(real) in (found.data_root(), home)
+        own = owner is not None and home is not None and Path(real) in (owner.data_root(), home)
         content, start = _real(Path(real), settings if own else None, progress)
-    elif found is not None:
-        data = read_run_data(found, progress=progress)
-        content, start = _pictures_of(data), data.root
+    elif owner is not None:
+        data = read_run_data(owner, progress=progress)
+        content, start = _images_of(data), data.root
     else:
         raise DgaugError("nothing to compare with: give --real DIR, the data set of real images")
-    chosen = Path(teacher) if teacher is not None else found.teacher if found and found.teacher.is_file() else None
-    folder = Path(out) if out is not None else found.scores if found else None
+    chosen = Path(teacher) if teacher is not None else owner.teacher if owner and owner.teacher.is_file() else None
+    folder = Path(out) if out is not None else owner.scores if owner else None
     return Subject(generated, content, home or start, None if chosen is None else _teacher(chosen), folder)
 
 
@@ -95,8 +95,8 @@ def _generated(path: Path, progress: Progress) -> Side:
     if _is_statistics(path):
         return Given.load(path)
     if path.suffix.lower() == ".csv":
-        return _training_pictures(path, DataSettings(), progress)
-    return PictureSet.open(path)
+        return _training_images(path, DataSettings(), progress)
+    return ImageSet.open(path)
 
 
 def _real(root: Path, settings: DataSettings | None, progress: Progress) -> tuple[Side, Path | None]:
@@ -104,31 +104,31 @@ def _real(root: Path, settings: DataSettings | None, progress: Progress) -> tupl
     if _is_statistics(root):
         return Given.load(root), None
     if is_store(root):
-        return PictureSet.open(root), None
+        return ImageSet.open(root), None
     if settings is None and _is_plain_folder(root):
-        pictures = PictureSet.open(root)
-        _log.info("%s: no data set of identities and splits, taken as a folder of %d pictures", root, len(pictures))
-        return pictures, root
-    content = _training_pictures(root, settings or DataSettings(), progress)
+        images = ImageSet.open(root)
+        _log.info("%s: no data set of identities and splits, taken as a folder of %d images", root, len(images))
+        return images, root
+    content = _training_images(root, settings or DataSettings(), progress)
     return content, content.root
 
 
-def _training_pictures(root: Path, settings: DataSettings, progress: Progress) -> PictureSet:
-    return _pictures_of(read_data(root, settings, progress=progress))
+def _training_images(root: Path, settings: DataSettings, progress: Progress) -> ImageSet:
+    return _images_of(read_data(root, settings, progress=progress))
 
 
-def _pictures_of(data: IdentityData) -> PictureSet:
-    return PictureSet(data.layout, data.root, [data.picture_path(record) for record in data.splits["train"]])
+def _images_of(data: IdentityData) -> ImageSet:
+    return ImageSet(data.layout, data.root, [data.image_path(record) for record in data.splits["train"]])
 
 
 def _is_plain_folder(root: Path) -> bool:
-    """Whether a folder holds pictures and no data set with splits."""
+    """Whether a folder holds images and no data set with splits."""
     if not root.is_dir():
         return False
     try:
         data = open_data(root)
     except DgaugError:
-        return holds_pictures(root)
+        return holds_images(root)
     return data.layout == "identity-folders" and set(data.splits) == {"train"}
 
 

@@ -49,7 +49,7 @@ def kernel_distance(
     size = min(USUAL_SUBSET_SIZE, smaller) if subset_size is None else subset_size
     if subsets < 1 or not 2 <= size <= smaller:
         raise DgaugError(
-            f"KID: {subsets} subsets of {size} pictures cannot be drawn from {len(first)} and {len(second)}; "
+            f"KID: {subsets} subsets of {size} images cannot be drawn from {len(first)} and {len(second)}; "
             f"take at least 1 subset of 2 to {smaller}"
         )
     generator = np.random.default_rng(seed)
@@ -85,5 +85,5 @@ def _features(which: str, features: Tensor | npt.NDArray[Any]) -> Tensor:
     if values.ndim != 2:
         raise DgaugError(f"KID: expected the {which} features as [N, D], found {list(values.shape)}")
     if not torch.isfinite(values).all():
-        raise DgaugError(f"KID: NaN or infinity among the {which} features; the encoder or the pictures are damaged")
+        raise DgaugError(f"KID: NaN or infinity among the {which} features; the encoder or the images are damaged")
     return values

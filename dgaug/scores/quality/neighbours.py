@@ -54,13 +54,13 @@ def nearest(
     `left_out` are rows of references, int64 [Q, L], that do not count for that query; a distance is infinite where
     fewer than k are left.
     """
-    found = []
+    parts = []
     for rows in chunks(len(queries), len(references)):
         distances = squared_distances(queries[rows], references)
         if left_out is not None:
             distances.scatter_(1, left_out[rows], torch.inf)
-        found.append(distances.topk(k, dim=1, largest=False))
-    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+        parts.append(distances.topk(k, dim=1, largest=False))
+    return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
 
 def own_rows(features: Tensor) -> Tensor:
@@ -84,8 +84,8 @@ def chunks(rows: int, columns: int) -> Iterator[slice]:
 def _finite(features: Features, which: str) -> Tensor:
     values = torch.as_tensor(features).detach()
     if values.ndim != 2 or 0 in values.shape:
-        raise DgaugError(f"{which} features must be [N, D] with at least one picture, found {list(values.shape)}")
+        raise DgaugError(f"{which} features must be [N, D] with at least one image, found {list(values.shape)}")
     if not torch.isfinite(values).all():
-        raise DgaugError(f"{which} features hold NaN or infinity; the encoder or the pictures are damaged")
+        raise DgaugError(f"{which} features hold NaN or infinity; the encoder or the images are damaged")
     # Apple's GPUs have no float64.
     return values.to("cpu" if values.device.type == "mps" else values.device, torch.float64)

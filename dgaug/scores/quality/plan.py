@@ -1,4 +1,4 @@
-"""What a call of `score_fid` will compute: encoders, pictures of both sides, and all that moves the figures."""
+"""What a call of `score_fid` will compute: encoders, images of both sides, and all that moves the figures."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from dgaug.scores.quality.encoders import (
 from dgaug.scores.quality.feature_metrics import DUPLICATES, KERNEL, kernel_subset
 from dgaug.scores.quality.feature_statistics import BATCH, KEPT, Given
 from dgaug.scores.quality.fid_protocols import Preparation, Protocol
-from dgaug.scores.quality.image_sets import PictureSet, Rows
+from dgaug.scores.quality.image_sets import ImageSet, Rows
 from dgaug.scores.quality.inputs import Side, Subject
 from dgaug.scores.quality.metrics import INCEPTION_METRICS, LEAST, OF_DONORS, OF_OTHER_ENCODER
 from dgaug.scores.quality.ssim import ssim_parameters
 
 JUDGED = 1024
-"""Generated pictures that an independent judge is asked about."""
+"""Generated images that an independent judge is asked about."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The pictures of one side: which, in which order, what is done to them, and the digest of their contents."""
+    """The images of one side: which, in which order, what is done to them, and the digest of their contents."""
 
-    pictures: PictureSet
+    images: ImageSet
     rows: Rows
     preparation: Preparation
     digest: str
@@ -54,7 +54,7 @@ class Plan:
     Attributes:
         encoders: whose features are compared; the clouds are those of the first.
         judge: who is asked for identities; None: nobody but the teacher.
-        image_size: (H, W) of the generated pictures; None for given statistics.
+        image_size: (H, W) of the generated images; None for given statistics.
     """
 
     subject: Subject
@@ -82,14 +82,14 @@ class Plan:
 
     @cached_property
     def donors(self) -> Donors | str:
-        """The donors of the generated pictures, or why they are not known; all pairs of a store are read for it."""
+        """The donors of the generated images, or why they are not known; all pairs of a store are read for it."""
         return Donors.of(self.subject.generated, self.subject.donors, self.protocol.seed)
 
     def no_reconstructions(self) -> Tensor | None:
-        """Of the kept generated pictures of a store those with two donors; None: all, or duplicates are not wanted."""
-        if isinstance(self.generated, Given) or self.generated.pictures.store is None or not self.wants(DUPLICATES):
+        """Of the kept generated images of a store those with two donors; None: all, or duplicates are not wanted."""
+        if isinstance(self.generated, Given) or self.generated.images.store is None or not self.wants(DUPLICATES):
             return None
-        pairs = self.generated.pictures.pairs()[self.generated.rows[:KEPT]]
+        pairs = self.generated.images.pairs()[self.generated.rows[:KEPT]]
         return torch.from_numpy(np.flatnonzero(pairs[:, 0] != pairs[:, 1]))
 
     def described(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def plan_of(
     """Decide what is computed; the contents of both sides are read for it, but no network runs.
 
     Raises:
-        DgaugError: weights are missing, pictures are damaged, too few or of two sizes, or the judge is not independent.
+        DgaugError: weights are missing, images are damaged, too few or of two sizes, or the judge is not independent.
     """
     encoders = _encoders(subject, metrics, inception_weights, encoder)
     judging = None if judge is None else judge_named(judge, device=default_device())
@@ -163,7 +163,7 @@ def plan_of(
         require_independent(judging, _involved(subject))
     generated, real = subject.generated, subject.real
     size = None if isinstance(generated, Given) else generated.one_size()
-    rows: list[tuple[PictureSet, Rows]] = []
+    rows: list[tuple[ImageSet, Rows]] = []
     for side, other in ((generated, real), (real, generated)):
         if not isinstance(side, Given):
             choose = protocol.generated_rows if side is generated else protocol.real_rows
@@ -179,24 +179,22 @@ def plan_of(
     return Plan(subject, protocol, metrics, encoders, judging, sides[0], sides[1], size)
 
 
-def _require_enough(metrics: Sequence[str], sides: Sequence[tuple[PictureSet, Rows]], given: Sequence[Given]) -> None:
+def _require_enough(metrics: Sequence[str], sides: Sequence[tuple[ImageSet, Rows]], given: Sequence[Given]) -> None:
     """Refuse sides that have too few images at all, or for a metric asked for by name; name the one that has."""
     if not sides:
         return
     # Where a protocol takes as many of the larger side, both have equally many rows.
     small, taken = min(sides, key=lambda side: (len(side[1]), len(side[0])))
     if len(taken) < 2:
-        raise DgaugError(f"{small.root}: at least 2 pictures are needed to compare sets, found {len(taken)}")
+        raise DgaugError(f"{small.root}: at least 2 images are needed to compare sets, found {len(taken)}")
     for name, least in LEAST.items():
         if name not in metrics:
             continue
         if given:
-            raise DgaugError(
-                f"--metrics {name} needs the pictures of both sides, {given[0].path} holds statistics only"
-            )
+            raise DgaugError(f"--metrics {name} needs the images of both sides, {given[0].path} holds statistics only")
         if len(taken) < least:
             raise DgaugError(
-                f"--metrics {name} needs at least {least} pictures on each side, found {len(taken)} in {small.root}"
+                f"--metrics {name} needs at least {least} images on each side, found {len(taken)} in {small.root}"
             )
 
 
@@ -204,45 +202,45 @@ def _encoders(
     subject: Subject, metrics: Sequence[str] | None, inception_weights: str | Path | None, encoder: str | None
 ) -> list[Encoder]:
     device = default_device()
-    found = []
+    described = []
     asked = metrics is not None and any(name in metrics for name in INCEPTION_METRICS.values())
     if asked or inception_weights is not None:
-        found.append(fid_inception(None if inception_weights is None else Path(inception_weights), device=device))
+        described.append(fid_inception(None if inception_weights is None else Path(inception_weights), device=device))
     elif metrics is None and inception_cached():
-        found.append(fid_inception(device=device))
+        described.append(fid_inception(device=device))
     needed = [name for name in OF_OTHER_ENCODER if metrics is not None and name in metrics]
     if metrics is not None and not needed:
-        return found
+        return described
     if encoder is not None:
-        return [*found, encoder_named(encoder, option="--encoder", device=device)]
+        return [*described, encoder_named(encoder, option="--encoder", device=device)]
     if subject.teacher is not None:
-        return [*found, reid_encoder(subject.teacher, "teacher")]
-    if any(name in INCEPTION_METRICS or not found for name in needed):
+        return [*described, reid_encoder(subject.teacher, "teacher")]
+    if any(name in INCEPTION_METRICS or not described for name in needed):
         raise DgaugError(f"--metrics {needed[0]} needs an encoder: --encoder NAME=FILE, or a run with a teacher")
-    return found
+    return described
 
 
 def _involved(subject: Subject) -> dict[str, str]:
-    """What had a part in making the pictures: sha256 by name."""
-    found = {}
-    if isinstance(subject.generated, PictureSet) and subject.generated.store is not None:
+    """What had a part in making the images: sha256 by name."""
+    described = {}
+    if isinstance(subject.generated, ImageSet) and subject.generated.store is not None:
         spec = subject.generated.store.spec
-        found = {"the teacher of the store": spec.teacher_sha256, "the store's generator": spec.generator_sha256}
+        described = {"the teacher of the store": spec.teacher_sha256, "the store's generator": spec.generator_sha256}
     if subject.teacher is not None:
-        found["the run's teacher"] = subject.teacher.sha256
-    return found
+        described["the run's teacher"] = subject.teacher.sha256
+    return described
 
 
 def _described(chosen: Chosen | Given, side: Side) -> dict[str, Any]:
     if isinstance(chosen, Given):
         return {"kind": "statistics", "sampled": chosen.count, "contents": chosen.sha256}
-    found: dict[str, Any] = {
-        "kind": chosen.pictures.kind,
-        "pictures": len(chosen.pictures),
+    result: dict[str, Any] = {
+        "kind": chosen.images.kind,
+        "pictures": len(chosen.images),
         "sampled": len(chosen.rows),
         "contents": chosen.digest,
     }
-    store = chosen.pictures.store
+    store = chosen.images.store
     if store is not None:
-        found |= {"pairs": store.spec.pairs, "codec": store.spec.codec, "quality": store.spec.quality}
-    return found | chosen.preparation.described()
+        result |= {"pairs": store.spec.pairs, "codec": store.spec.codec, "quality": store.spec.quality}
+    return result | chosen.preparation.described()

@@ -78,5 +78,5 @@ def _require_neighbours(which: str, features: Tensor, k: int) -> None:
     if not 1 <= k < len(features):
         raise DgaugError(
             f"precision and recall: {k} nearest neighbours among {len(features)} {which} features; "
-            f"take at least {k + 1} {which} pictures" + ("" if k >= 1 else " and 1 neighbour")
+            f"take at least {k + 1} {which} images" + ("" if k >= 1 else " and 1 neighbour")
         )

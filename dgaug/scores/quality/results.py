@@ -1,4 +1,4 @@
-"""What `score_fid` leaves behind: figures as JSON and CSV, and the pictures that show what they mean."""
+"""What `score_fid` leaves behind: figures as JSON and CSV, and the images that show what they mean."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from dgaug.figures.charts import clouds, save_figure
 from dgaug.figures.sheets import contact_sheet, extreme_rows, extremes_sheet, save_sheet
 from dgaug.files import read_json, whole, write_figures
 from dgaug.scores.quality.donor_metrics import SAMPLE, Donors
-from dgaug.scores.quality.image_sets import PictureSet, Rows, resized
-from dgaug.scores.quality.oracle import clothed_body_errors, true_pictures
+from dgaug.scores.quality.image_sets import ImageSet, Rows, resized
+from dgaug.scores.quality.oracle import clothed_body_errors, true_images
 
 SCORES = "scores.json"
 FOLLOWS = ("features_kept", "kernel_subset", "looked_at_one_by_one", "judged", "block")
@@ -66,25 +66,25 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     write_figures(folder / SCORES, result)
 
 
-def draw_pairs(donors: Donors, path: Path) -> None:
-    """A sheet of generated pictures under their donors and, where there are any, their true pictures."""
-    sample = donors.pictures.at(donors.pictures.choice(SHEET_COLUMNS, donors.seed))
+def plot_pairs(donors: Donors, path: Path) -> None:
+    """A sheet of generated images under their donors and, where there are any, their true images."""
+    sample = donors.images.at(donors.images.choice(SHEET_COLUMNS, donors.seed))
     sheet = {
         "appearance donors": donors.originals(sample.appearance),
         "structure donors": donors.originals(sample.structure),
         "generated": sample.pixels,
     }
     if is_toy(donors.root):
-        sheet["true picture"] = true_pictures(sample, donors.store.sources, donors.root)
+        sheet["true image"] = true_images(sample, donors.store.sources, donors.root)
     save_sheet(contact_sheet(list(map(list, sheet.values())), list(sheet)), path)
 
 
-def draw_extremes(
+def plot_extremes(
     donors: Donors, rows: Rows, scores: NDArray[np.float64], path: Path, *, what: str, low_is_good: bool = False
 ) -> None:
     """The worst and the best of some rows of a store by their scores [M]."""
     halves = extreme_rows(-scores if low_is_good else scores)
-    sample = donors.pictures.at(rows[np.concatenate(halves)])
+    sample = donors.images.at(rows[np.concatenate(halves)])
     shape = 2, len(halves[0]), *sample.pixels.shape[1:]
     sheet = extremes_sheet(
         donors.originals(sample.appearance).reshape(shape),
@@ -96,32 +96,32 @@ def draw_extremes(
     save_sheet(sheet, path)
 
 
-def draw_unjudged_extremes(donors: Donors, path: Path, *, wants: Callable[[str], bool]) -> None:
+def plot_unjudged_extremes(donors: Donors, path: Path, *, wants: Callable[[str], bool]) -> None:
     """The worst and the best of a sample by a wanted score that needs no judge; nothing where there is none.
 
-    On embedded data the error against the true picture, else how sure the teacher is of the appearance donor.
+    On embedded data the error against the true image, else how sure the teacher is of the appearance donor.
     """
-    rows = donors.pictures.choice(SAMPLE, donors.seed, among=donors.crossed)
+    rows = donors.images.choice(SAMPLE, donors.seed, among=donors.crossed)
     if len(rows) < 2:
         return
     if wants("oracle") and is_toy(donors.root):
-        errors = clothed_body_errors(donors.pictures.at(rows), donors.store.sources, donors.root)
+        errors = clothed_body_errors(donors.images.at(rows), donors.store.sources, donors.root)
         what = "error on the clothed body (grey levels)"
-        draw_extremes(donors, rows, errors, path, what=what, low_is_good=True)
+        plot_extremes(donors, rows, errors, path, what=what, low_is_good=True)
     elif wants("teacher") and donors.store.has_labels:
-        worn = donors.store.sources.identity[donors.pairs[rows, 0]]
-        sure = np.array([donors.store.dense_label(int(row))[who] for row, who in zip(rows, worn, strict=True)])
-        draw_extremes(donors, rows, sure, path, what="the teacher's probability of the appearance donor")
+        expected = donors.store.sources.identity[donors.pairs[rows, 0]]
+        sure = np.array([donors.store.dense_label(int(row))[who] for row, who in zip(rows, expected, strict=True)])
+        plot_extremes(donors, rows, sure, path, what="the teacher's probability of the appearance donor")
 
 
-def draw_duplicates(generated: PictureSet, rows: Rows, real: PictureSet, neighbours: Rows, path: Path) -> None:
-    """Generated pictures that lie nearest to a real one, above it."""
-    above = generated.pictures(rows)
-    below = resized(real.pictures(neighbours), above[0].shape[:2])
+def plot_duplicates(generated: ImageSet, rows: Rows, real: ImageSet, neighbours: Rows, path: Path) -> None:
+    """Generated images that lie nearest to a real one, above it."""
+    above = generated.images(rows)
+    below = resized(real.images(neighbours), above[0].shape[:2])
     save_sheet(contact_sheet([above, below], ["generated, nearest to a real one first", "the nearest real one"]), path)
 
 
-def draw_clouds(generated: Tensor, real: Tensor, path: Path, encoder: str) -> None:
+def plot_clouds(generated: Tensor, real: Tensor, path: Path, encoder: str) -> None:
     """Both clouds of features, at most `CLOUD` points each."""
     if len(real) >= 3:
         save_figure(clouds(real[:CLOUD].numpy(), generated[:CLOUD].numpy(), encoder=encoder), path)

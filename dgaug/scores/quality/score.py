@@ -1,4 +1,4 @@
-"""`dgaug score-fid`: how good generated pictures are, each figure with everything that moves it."""
+"""`dgaug score-fid`: how good generated images are, each figure with everything that moves it."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from dgaug.scores.quality.feature_metrics import DUPLICATES, Features, feature_s
 from dgaug.scores.quality.feature_statistics import Encoding, Given, Statistics, statistics_of
 from dgaug.scores.quality.fid_protocols import Preparation, Protocol
 from dgaug.scores.quality.identity_consistency import SeenIdentity, seen_identity
-from dgaug.scores.quality.image_sets import PictureSet, Rows
+from dgaug.scores.quality.image_sets import ImageSet, Rows
 from dgaug.scores.quality.inputs import find_subject
 from dgaug.scores.quality.metrics import METRICS
 from dgaug.scores.quality.plan import JUDGED, Plan, plan_of
 from dgaug.scores.quality.results import (
     SCORES,
-    draw_clouds,
-    draw_duplicates,
-    draw_extremes,
-    draw_pairs,
-    draw_unjudged_extremes,
     finished_result,
+    plot_clouds,
+    plot_duplicates,
+    plot_extremes,
+    plot_pairs,
+    plot_unjudged_extremes,
     write_result,
 )
 from dgaug.surroundings import as_found
@@ -67,12 +67,12 @@ def score_fid(
     force: bool = False,
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Score generated pictures against real ones; returns what `scores.json` holds, made now or found complete.
+    """Score generated images against real ones; returns what `scores.json` holds, made now or found complete.
 
     Args:
-        target: a store, any folder of pictures, a manifest, or statistics (npz); None: the run's store.
-        run: the run that gives store, real pictures and teacher; a store inside a run belongs to that run.
-        real: a data set or manifest, whose training pictures are the reference; else any folder, store or npz.
+        target: a store, any folder of images, a manifest, or statistics (npz); None: the run's store.
+        run: the run that gives store, real images and teacher; a store inside a run belongs to that run.
+        real: a data set or manifest, whose training images are the reference; else any folder, store or npz.
         metrics: some of `METRICS`; None: all that can be computed. `fid` and `kid` need the FID Inception weights;
             `frechet` and `kernel` use `encoder`, or the teacher, and are named after it.
         protocol: `clean` or `published`, see `dgaug.scores.quality.fid_protocols.Protocol`.
@@ -81,7 +81,7 @@ def score_fid(
         teacher: the re-id checkpoint whose opinion counts as the teacher's; None: the run's teacher.
         judge: an independent judge of identity: a re-id checkpoint, or `NAME=FILE`, a timm model and its weights.
         seed: of every sample that is drawn.
-        workers: threads that read pictures beside this one; None: 0 on the CPU, up to 8 beside a GPU.
+        workers: threads that read images beside this one; None: 0 on the CPU, up to 8 beside a GPU.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         out: folder for results and statistics; None: `scores/` in the run.
         force: throw away the results and statistics that are there.
@@ -89,7 +89,7 @@ def score_fid(
     Raises:
         DgaugError: wrong use or bad input, a metric asked for by name that cannot be computed, or results with other
             settings in the folder.
-        Interrupted: a signal arrived; the same call goes on where it stopped.
+        Interrupted: a signal arrived; the same call resumes where it stopped.
     """
     chosen = Protocol(protocol, seed)
     for name in metrics or ():
@@ -112,12 +112,12 @@ def score_fid(
         stop.leave()
         if folder is not None:
             write_result(folder, result)
-            _log.info("figures and pictures: %s", folder)
+            _log.info("figures and images: %s", folder)
         return result
 
 
 def _scores(plan: Plan, encoding: Encoding) -> dict[str, Any]:
-    """All scores that are wanted and can be taken; pictures are drawn on the way."""
+    """All scores that are wanted and can be taken; images are drawn on the way."""
     folder, wanted = plan.subject.folder, plan.of_donors
     donors = plan.donors if wanted else ""
     scores: dict[str, Any] = {}
@@ -129,21 +129,21 @@ def _scores(plan: Plan, encoding: Encoding) -> dict[str, Any]:
         features = _features(plan, encoder, encoding)
         scores |= feature_scores(features, plan.wanted_of(encoder), seed=plan.protocol.seed)
         if folder is not None and number == 0:
-            _draw_features(plan, features, folder)
+            _plot_features(plan, features, folder)
     for compute in takeable.values():
         if not isinstance(compute, str):
             scores |= compute()
             if encoding.stop is not None:
                 encoding.stop.leave()
     if folder is not None and isinstance(donors, Donors):
-        draw_pairs(donors, folder / PAIRS)
+        plot_pairs(donors, folder / PAIRS)
         if plan.judge is None:
-            draw_unjudged_extremes(donors, folder / EXTREMES, wants=plan.wants)
+            plot_unjudged_extremes(donors, folder / EXTREMES, wants=plan.wants)
     return scores
 
 
 def _judging(plan: Plan, donors: Donors | str, encoding: Encoding) -> Callable[[], dict[str, Any]] | None:
-    """Asks the independent judge and draws the worst and the best pictures; None without a judge."""
+    """Asks the independent judge and draws the worst and the best images; None without a judge."""
     if plan.judge is None or isinstance(donors, str):
         return None
     name = plan.judge.name
@@ -152,7 +152,7 @@ def _judging(plan: Plan, donors: Donors | str, encoding: Encoding) -> Callable[[
         rows, seen, ceiling = _judged(plan, donors, encoding)
         if plan.subject.folder is not None and len(seen.rows) >= 2:
             what = f"cosine to the appearance identity ({name})"
-            draw_extremes(donors, rows[seen.rows], seen.appearance_cosine, plan.subject.folder / EXTREMES, what=what)
+            plot_extremes(donors, rows[seen.rows], seen.appearance_cosine, plan.subject.folder / EXTREMES, what=what)
         return judged_scores(seen, ceiling)
 
     return judged
@@ -166,7 +166,7 @@ def _features(plan: Plan, encoder: Encoder, encoding: Encoding) -> Features:
             sides[title] = chosen
             continue
         sides[title] = statistics_of(
-            chosen.pictures,
+            chosen.images,
             chosen.rows,
             encoder,
             preparation=chosen.preparation,
@@ -178,28 +178,28 @@ def _features(plan: Plan, encoder: Encoder, encoding: Encoding) -> Features:
 
 
 def _judged(plan: Plan, donors: Donors, encoding: Encoding) -> tuple[Rows, SeenIdentity, SeenIdentity]:
-    """The rows that the judge was asked about, whom it sees there, and whom in as many real pictures."""
+    """The rows that the judge was asked about, whom it sees there, and whom in as many real images."""
     judge, sources = plan.judge, donors.store.sources
     if judge is None:
         raise ValueError("no judge to ask")
     preparation = Preparation(donors.store.spec.image_size)
-    originals = PictureSet("sources", donors.root, [donors.root / path for path in sources.path])
-    rows = donors.pictures.choice(JUDGED, donors.seed, among=donors.crossed)
+    originals = ImageSet("sources", donors.root, [donors.root / path for path in sources.path])
+    rows = donors.images.choice(JUDGED, donors.seed, among=donors.crossed)
 
-    def judged(pictures: PictureSet, rows: Rows, title: str) -> torch.Tensor:
+    def judged(images: ImageSet, rows: Rows, title: str) -> torch.Tensor:
         return statistics_of(
-            pictures,
+            images,
             rows,
             judge,
             preparation=preparation,
             encoding=encoding,
             title=title,
-            digest=pictures.digest(rows),
+            digest=images.digest(rows),
             keep=len(rows),
         ).features
 
     real = judged(originals, np.arange(len(originals)), "judged-real")
-    generated = judged(donors.pictures, rows, "judged-generated")
+    generated = judged(donors.images, rows, "judged-generated")
     among_real = originals.choice(JUDGED, donors.seed)
     appearance, structure = donors.pairs[rows].T
     seen = seen_identity(generated, appearance, structure, real=real, identity=sources.identity)
@@ -207,12 +207,12 @@ def _judged(plan: Plan, donors: Donors, encoding: Encoding) -> tuple[Rows, SeenI
     return rows, seen, ceiling
 
 
-def _draw_features(plan: Plan, features: Features, folder: Path) -> None:
-    """The clouds of an encoder, and the generated pictures that lie nearest to a real one."""
+def _plot_features(plan: Plan, features: Features, folder: Path) -> None:
+    """The clouds of an encoder, and the generated images that lie nearest to a real one."""
     kept = features.kept()
     if kept is None or isinstance(plan.generated, Given) or isinstance(plan.real, Given):
         return
-    draw_clouds(*kept, folder / f"clouds-{features.encoder.name}.png", features.encoder.name)
+    plot_clouds(*kept, folder / f"clouds-{features.encoder.name}.png", features.encoder.name)
     near = features.duplicates if plan.wants(DUPLICATES) else None
     if near is None:
         return
@@ -220,10 +220,10 @@ def _draw_features(plan: Plan, features: Features, folder: Path) -> None:
     rows = plan.generated.rows[: len(kept[0])]
     if features.crossed is not None:
         rows = rows[features.crossed.numpy()]
-    draw_duplicates(
-        plan.generated.pictures,
+    plot_duplicates(
+        plan.generated.images,
         rows[nearest],
-        plan.real.pictures,
+        plan.real.images,
         plan.real.rows[near.neighbour[nearest]],
         folder / DUPLICATES_SHEET,
     )

@@ -26,9 +26,9 @@ def equal_rows(query: Tensor, gallery: Tensor) -> Copies:
     """
     measured = (query != query.round()).any(dim=1).tolist()
     rows = (row if known else b"" for row, known in zip(_row_bytes(query), measured, strict=True))
-    found = _equal(rows, _row_bytes(gallery))
+    equal = _equal(rows, _row_bytes(gallery))
     everything = len(gallery) if len(gallery) > 1 else 0
-    return {row: columns for row, columns in found.items() if len(columns) != everything}
+    return {row: columns for row, columns in equal.items() if len(columns) != everything}
 
 
 def _row_bytes(features: Tensor) -> Iterator[bytes]:
@@ -45,4 +45,4 @@ def _equal(query: Iterable[bytes], gallery: Iterable[bytes]) -> dict[int, Number
     for column, key in enumerate(gallery):
         if key in queries:
             columns.setdefault(key, []).append(column)
-    return {row: np.array(found, dtype=np.int64) for key, found in columns.items() for row in queries[key]}
+    return {row: np.array(equal, dtype=np.int64) for key, equal in columns.items() for row in queries[key]}

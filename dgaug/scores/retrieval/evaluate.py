@@ -34,7 +34,7 @@ from dgaug.scores.retrieval.held_out import (
     warn_of_leaks,
 )
 from dgaug.scores.retrieval.protocols import MULTI_QUERY, SINGLE_QUERY, Evaluation, Protocols, Tables, evaluate_splits
-from dgaug.scores.retrieval.ranked_lists import draw_ranked_lists
+from dgaug.scores.retrieval.ranked_lists import plot_ranked_lists
 from dgaug.scores.retrieval.reranking import Reranking
 from dgaug.scores.retrieval.similarity import require_metric
 from dgaug.settings import parse_settings
@@ -82,7 +82,7 @@ def evaluate_reid(
         depth: of 16-bit images: `auto` (the range of the data set), `full` or two grey levels.
         damaged: `refuse` a data set with damaged images, or `skip` them.
         metric: `cosine` (parts of unit length, as published), `euclidean` or `inner` (of the features as they are).
-        flip: average over the picture and its mirror.
+        flip: average over the image and its mirror.
         fine_weight: weight of the fine half in `both`; `auto` chooses it on the training split, see
             `choose_fine_weight`. Without effect on a network with one head.
         rerank: k-reciprocal re-ranking too, with the three parameters that follow.
@@ -90,7 +90,7 @@ def evaluate_reid(
         single_shot: so many repeats of the CUHK03 protocol too, see `single_shot`.
         seed: of these repeats, and of the validation split of `auto`.
         features: a file for the features, `.h5` or `.npz`, see `write_features`.
-        ranked_lists: a PNG file for some queries and the first pictures of their rankings.
+        ranked_lists: a PNG file for some queries and the first images of their rankings.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: write over these two.
 
@@ -108,8 +108,8 @@ def evaluate_reid(
     used = [QUERY, GALLERY, *([MULTI_QUERY] if multi_query else [])]
     reading = {"layout": layout, "pattern": pattern, "cameras": cameras, "depth": depth, "damaged": damaged}
     content = _read_evaluated(Path(data), reading, used if weight else [*used, TRAIN], progress)
-    told = held_out(content, trained_identities(model, content))
-    warn_of_leaks(told)
+    leaks = held_out(content, trained_identities(model, content))
+    warn_of_leaks(leaks)
     extraction = Extraction(model.network.to(default_device()), model.image_size, flip=flip, unit=metric == "cosine")
     # Parts of unit length already; the mean over several queries keeps the length it has (method: ranking).
     metric_of_scores = "inner" if metric == "cosine" else metric
@@ -117,7 +117,7 @@ def evaluate_reid(
         weight = choose_fine_weight(extraction, content, metric=metric_of_scores, seed=seed, progress=progress)
     weight = weight or FineWeight()
     splits = _features(extraction, content, used, progress)
-    found = evaluate_splits(
+    evaluation = evaluate_splits(
         splits[QUERY],
         splits[GALLERY],
         weightings_of(extraction.parts, weight.weight),
@@ -132,15 +132,15 @@ def evaluate_reid(
             "reranking": None if reranking is None else _described_reranking(reranking, content),
             "single_gallery_shot": {"repeats": single_shot, "seed": seed} if single_shot else None,
             "multi_query": _described_multi_query(splits) if multi_query else None,
-            **_described_data(model, content, told),
+            **_described_data(model, content, leaks),
         },
         progress=progress,
     )
     if feature_file is not None:
-        write_features(feature_file, splits, found.protocol, parts=extraction.parts)
+        write_features(feature_file, splits, evaluation.protocol, parts=extraction.parts)
     if list_file is not None:
-        draw_ranked_lists(found, content, list_file, size=model.image_size)
-    return found
+        plot_ranked_lists(evaluation, content, list_file, size=model.image_size)
+    return evaluation
 
 
 def evaluate_network(
@@ -188,7 +188,7 @@ def _read_evaluated(
     data = read_data(root, settings.data, splits=tuple(splits), progress=progress)
     require_evaluation(data)
     if MULTI_QUERY in splits and not data.splits.get(MULTI_QUERY):
-        raise DgaugError(f"{root} has no multi-query pictures (Market-1501: gt_bbox); leave --multi-query out")
+        raise DgaugError(f"{root} has no multi-query images (Market-1501: gt_bbox); remove --multi-query")
     return data
 
 
@@ -207,27 +207,27 @@ def _described_reranking(reranking: Reranking, data: IdentityData) -> dict[str, 
 
 
 def _described_choice(chosen: FineWeight) -> dict[str, object]:
-    return {"mAP of training pictures (sum, valid queries)": chosen.chosen_by, "queries": chosen.queries}
+    return {"mAP of training images (sum, valid queries)": chosen.chosen_by, "queries": chosen.queries}
 
 
 def _described_multi_query(splits: Mapping[str, Split]) -> dict[str, int]:
-    query, pictures = (
+    query, images = (
         zip(splits[name].identities.tolist(), splits[name].cameras.tolist(), strict=True)
         for name in (QUERY, MULTI_QUERY)
     )
-    known = set(pictures)
+    known = set(images)
     return {
         "pictures": len(splits[MULTI_QUERY].records),
         "queries_by_their_own_picture": sum(one not in known for one in query),
     }
 
 
-def _described_data(model: ReidModel, data: IdentityData, told: HeldOut) -> dict[str, object]:
+def _described_data(model: ReidModel, data: IdentityData, leaks: HeldOut) -> dict[str, object]:
     """Which data these are, and whether they are those that the network was trained on (None: cannot be told)."""
     names = class_names(data.splits.get(TRAIN, []))
     return {
         "layout": data.layout,
-        "cameras": told.cameras,
+        "cameras": leaks.cameras,
         "trained_on_these_identities": model.knows(names) if names else None,
-        "held_out": told.described(),
+        "held_out": leaks.described(),
     }

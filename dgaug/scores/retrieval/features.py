@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.data.loading import loaded
 from dgaug.data.normalisation import normalise
 from dgaug.data.records import IdentityData, Record, Role
@@ -57,26 +57,26 @@ def features_of(
     unit: bool = True,
     progress: Progress = silent,
 ) -> Tensor:
-    """Re-id features float32 [N, D] of picture files, on CPU; `flip` and `unit` as in `ReidNetwork.features`."""
+    """Re-id features float32 [N, D] of image files, on CPU; `flip` and `unit` as in `ReidNetwork.features`."""
     network.eval()
     device = next(network.parameters()).device
-    downloads, found, done = Downloads(device), [], 0
+    downloads, result, done = Downloads(device), [], 0
     before: Arriving | None = None
 
     def read(start: int) -> NDArray[np.uint8]:
-        return np.stack([to_pixels(open_picture(path), image_size) for path in paths[start : start + BATCH]])
+        return np.stack([to_pixels(open_image(path), image_size) for path in paths[start : start + BATCH]])
 
     with closing(loaded(read, range(0, len(paths), BATCH), threads=READERS)) as batches:
         for pixels in batches:
             coming = downloads.start([network.features(normalise(upload(pixels, device)), flip=flip, unit=unit)])
             if before is not None:
-                found += before.wait()
+                result += before.wait()
             before = coming
             done += len(pixels)
             progress(title, done, len(paths))
     if before is not None:
-        found += before.wait()
-    return torch.from_numpy(np.concatenate(found))
+        result += before.wait()
+    return torch.from_numpy(np.concatenate(result))
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Extraction:
 
     Attributes:
         network: the network.
-        image_size: (H, W) of the pictures it sees.
-        flip: average over the picture and its mirror.
+        image_size: (H, W) of the images it sees.
+        flip: average over the image and its mirror.
         unit: parts of unit length, see `ReidNetwork.features`.
     """
 
@@ -108,7 +108,7 @@ def split_features(
     records = data.splits[name]
     features = features_of(
         extraction.network,
-        [data.picture_path(record) for record in records],
+        [data.image_path(record) for record in records],
         extraction.image_size,
         title=f"features of {name}",
         flip=extraction.flip,

@@ -1,4 +1,4 @@
-"""The weight of the fine half of a feature, chosen on training pictures and never on the test."""
+"""The weight of the fine half of a feature, chosen on training images and never on the test."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def weightings_of(parts: int, fine_weight: float) -> Weightings:
 def choose_fine_weight(
     extraction: Extraction, data: IdentityData, *, metric: str = "inner", seed: int = 0, progress: Progress = silent
 ) -> FineWeight:
-    """The candidate with the best mAP between training pictures, of equal ones the nearest to the published weight.
+    """The candidate with the best mAP between training images, of equal ones the nearest to the published weight.
 
-    Of up to `VALIDATION_IDENTITIES` training identities, chosen by the seed, one picture from each camera is a query
-    and the others are the gallery. Pictures that the network was trained with say less than held-out ones, but they
+    Of up to `VALIDATION_IDENTITIES` training identities, chosen by the seed, one image from each camera is a query
+    and the others are the gallery. Images that the network was trained with say less than held-out ones, but they
     leave the test alone.
 
     Raises:
@@ -51,7 +51,7 @@ def choose_fine_weight(
     query, gallery = validation_split(data.splits.get("train", []), VALIDATION_IDENTITIES, seed=seed)
     if not gallery:
         raise DgaugError(
-            f"choosing the weight of fine: {data.root} has no training identity with several pictures; give a number "
+            f"choosing the weight of fine: {data.root} has no training identity with several images; give a number "
             "instead of auto"
         )
     chosen = replace(data, splits={"validation queries": query, "validation gallery": gallery})
@@ -70,7 +70,7 @@ def choose_fine_weight(
 
 
 def validation_split(records: Sequence[Record], identities: int, *, seed: int) -> tuple[list[Record], list[Record]]:
-    """Queries and gallery among training records: one picture of each identity and camera, and all others of them."""
+    """Queries and gallery among training records: one image of each identity and camera, and all others of them."""
     chance = np.random.default_rng(seed)
     names = class_names(records)
     kept = {names[place] for place in chance.permutation(len(names))[:identities]}

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 from dgaug.data.damage import content_digest
-from dgaug.data.images import DamagedPicture, read_picture_bytes
+from dgaug.data.images import DamagedImage, read_image_bytes
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role, class_names
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import ReidModel
@@ -66,7 +66,7 @@ def require_evaluation(data: IdentityData) -> None:
     names = {record.identity for record in gallery}
     if len(names) == 1 and gallery[0].role is Role.IDENTITY:
         raise DgaugError(
-            f"{data.root}: all {len(gallery):,} gallery pictures show the identity {names.pop()!r}, so every ranking "
+            f"{data.root}: all {len(gallery):,} gallery images show the identity {names.pop()!r}, so every ranking "
             "of them is right; a gallery needs at least two identities"
         )
     _require_a_match(data)
@@ -80,7 +80,7 @@ def require_cameras(settings: Settings) -> None:
     """
     if settings.toy.cameras == 1 and settings.data.cameras != "none":
         raise DgaugError(
-            "toy.cameras = 1: no query would have a gallery picture of its identity from another camera; take --set "
+            "toy.cameras = 1: no query would have a gallery image of its identity from another camera; take --set "
             "toy.cameras=2 or more, or --set data.cameras=none"
         )
 
@@ -95,7 +95,7 @@ def _require_a_match(data: IdentityData) -> None:
     same = [(query, record) for query in queries for record in gallery.get(query.identity, ())]
     if not same:
         raise DgaugError(
-            f"{data.root}: none of the {len(queries):,} queries has a gallery picture of its identity from another "
+            f"{data.root}: none of the {len(queries):,} queries has a gallery image of its identity from another "
             "camera, because query and gallery share no identity; the first of each are "
             f"{queries[0].identity!r} and {next(iter(gallery), 'none')!r}"
         )
@@ -107,8 +107,8 @@ def _require_a_match(data: IdentityData) -> None:
         )
     if all(query.camera == record.camera != UNKNOWN_CAMERA for query, record in others):
         raise DgaugError(
-            f"{data.root}: none of the {len(queries):,} queries has a gallery picture of its identity from another "
-            "camera, and pictures from a query's own camera do not count; name the cameras as they are, or, where the "
+            f"{data.root}: none of the {len(queries):,} queries has a gallery image of its identity from another "
+            "camera, and images from a query's own camera do not count; name the cameras as they are, or, where the "
             "numbers say nothing, use --set data.cameras=none"
         )
 
@@ -162,39 +162,39 @@ def trained_identities(model: ReidModel, data: IdentityData) -> Collection[str] 
     return theirs if not names or theirs <= set(names) else None
 
 
-def warn_of_leaks(told: HeldOut) -> None:
+def warn_of_leaks(leaks: HeldOut) -> None:
     """Say what makes the results easier than those of a true test."""
-    if told.cameras != "known":
-        query, gallery = told.without_camera
+    if leaks.cameras != "known":
+        query, gallery = leaks.without_camera
         _log.warning(
-            "no camera is known of %s of %s query pictures and %s of %s gallery pictures: there a match may come from "
+            "no camera is known of %s of %s query images and %s of %s gallery images: there a match may come from "
             "the query's own camera, which is easier to find",
-            *(f"{count:,}" for count in (query, told.queries, gallery, told.gallery)),
+            *(f"{count:,}" for count in (query, leaks.queries, gallery, leaks.gallery)),
         )
-    if told.query_files_in_gallery:
+    if leaks.query_files_in_gallery:
         _log.warning(
             "%d times a gallery file is byte for byte a query's own; it does not rank for that query",
-            told.query_files_in_gallery,
+            leaks.query_files_in_gallery,
         )
-    if told.trained_identities:
+    if leaks.trained_identities:
         _log.warning(
             "%d of the %d test identities are named as identities that were trained on, a leak if they are the same: "
             "the results say little about new ones",
-            told.trained_identities,
-            told.identities,
+            leaks.trained_identities,
+            leaks.identities,
         )
-    if told.trained_files:
+    if leaks.trained_files:
         _log.warning(
-            "%d query and gallery files are byte for byte files that were trained on: a leak", told.trained_files
+            "%d query and gallery files are byte for byte files that were trained on: a leak", leaks.trained_files
         )
 
 
 def _shared_files(data: IdentityData, train: Sequence[Record], test: Sequence[Record]) -> int:
     """How many files of the test are a training file; a file whose content is not known is read if its size fits."""
-    paths = {record.path: data.picture_path(record) for record in (*train, *test)}
+    paths = {record.path: data.image_path(record) for record in (*train, *test)}
     sizes = {path: file.stat().st_size for path, file in paths.items() if path not in data.contents}
     if sizes:
-        of_known = {data.picture_path(record).stat().st_size for record in test}
+        of_known = {data.image_path(record).stat().st_size for record in test}
         wanted = [path for path, size in sizes.items() if size in of_known]
         with ThreadPoolExecutor() as threads:
             read = zip(wanted, threads.map(lambda path: _digest(data, path), wanted), strict=True)
@@ -207,6 +207,6 @@ def _shared_files(data: IdentityData, train: Sequence[Record], test: Sequence[Re
 
 def _digest(data: IdentityData, path: str) -> bytes:
     try:
-        return content_digest(read_picture_bytes(data.root / path))
-    except DamagedPicture:
+        return content_digest(read_image_bytes(data.root / path))
+    except DamagedImage:
         return b""

@@ -37,7 +37,7 @@ class Protocols:
     Attributes:
         metric: one of `METRICS`; re-ranking always takes the squared Euclidean distance.
         reranking: its parameters; None: none.
-        multi_query: the pictures that stand for a query of their identity and camera; None: none.
+        multi_query: the images that stand for a query of their identity and camera; None: none.
         single_shot: repeats of the CUHK03 protocol; 0: none.
         seed: of these repeats.
     """
@@ -50,8 +50,8 @@ class Protocols:
 
 
 @dataclass(frozen=True)
-class RankedPicture:
-    """A gallery picture in the ranking of a query; `right`: it shows the query's identity."""
+class RankedImage:
+    """A gallery image in the ranking of a query; `right`: it shows the query's identity."""
 
     record: Record
     score: float
@@ -86,13 +86,17 @@ class Evaluation:
 
     def ranked(
         self, query: int, *, count: int = 10, feature: str | None = None, protocol: str = SINGLE_QUERY
-    ) -> list[RankedPicture]:
-        """The first pictures of a query's ranking; `query` is its row in `query.records`."""
+    ) -> list[RankedImage]:
+        """The first images of a query's ranking; `query` is its row in `query.records`."""
         wanted = feature or self.feature
-        found = next(scored for scored in self._scorers[protocol](slice(query, query + 1)) if scored.name == wanted)
-        columns, right = self._retrieval.ranking(query, found.scores[0], float(found.resolution[0]))
+        scored_query = next(
+            scored for scored in self._scorers[protocol](slice(query, query + 1)) if scored.name == wanted
+        )
+        columns, right = self._retrieval.ranking(query, scored_query.scores[0], float(scored_query.resolution[0]))
         return [
-            RankedPicture(self.gallery.records[self._retrieval.kept[column]], float(found.scores[0, column]), bool(hit))
+            RankedImage(
+                self.gallery.records[self._retrieval.kept[column]], float(scored_query.scores[0, column]), bool(hit)
+            )
             for column, hit in zip(columns[:count], right[:count], strict=True)
         ]
 
@@ -128,14 +132,16 @@ def evaluate_splits(
             "it does not rank for that query",
             retrieval.same_features,
         )
-    asked, found = retrieval.query.features, retrieval.gallery.features
-    single = WeightedScores(asked, found, weightings, metric=protocols.metric)
+    asked, scored_query = retrieval.query.features, retrieval.gallery.features
+    single = WeightedScores(asked, scored_query, weightings, metric=protocols.metric)
     scorers: dict[str, Scorer] = {SINGLE_QUERY: single}
     if protocols.multi_query is not None:
         together = multi_query_features(query, protocols.multi_query).to(asked)
-        scorers[MULTI_QUERY] = WeightedScores(together, found, weightings, metric=protocols.metric)
+        scorers[MULTI_QUERY] = WeightedScores(together, scored_query, weightings, metric=protocols.metric)
     if protocols.reranking is not None:
-        scorers[RERANKED] = RerankedScores(asked, found, weightings, parameters=protocols.reranking, progress=progress)
+        scorers[RERANKED] = RerankedScores(
+            asked, scored_query, weightings, parameters=protocols.reranking, progress=progress
+        )
     per_query = {name: score_queries(retrieval, scorer) for name, scorer in scorers.items()}
     ranking: dict[str, Tables] = {
         name: {feature: summary(scores) | retrieval.counts for feature, scores in by_feature.items()}
@@ -149,20 +155,20 @@ def evaluate_splits(
     return Evaluation(protocol, ranking, per_query, query, gallery, retrieval, scorers)
 
 
-def multi_query_features(query: Split, pictures: Split) -> Tensor:
-    """The mean feature [Q, D] of the pictures of each query's identity and camera; its own where there is none.
+def multi_query_features(query: Split, images: Split) -> Tensor:
+    """The mean feature [Q, D] of the images of each query's identity and camera; its own where there is none.
 
     As published, the mean is not scaled to unit length again (method: ranking).
     """
-    _, groups = np.unique(_keys(query, pictures), axis=0, return_inverse=True)
+    _, groups = np.unique(_keys(query, images), axis=0, return_inverse=True)
     own, theirs = groups[: len(query.records)], torch.from_numpy(groups[len(query.records) :])
     counts = torch.bincount(theirs, minlength=int(groups.max()) + 1)
     sums = torch.zeros(len(counts), query.features.shape[1], dtype=torch.float64)
-    sums.index_add_(0, theirs, pictures.features.double())
+    sums.index_add_(0, theirs, images.features.double())
     means = sums / counts.clamp(min=1)[:, None]
     return torch.where(counts[own, None] > 0, means[own], query.features.double())
 
 
-def _keys(query: Split, pictures: Split) -> NDArray[np.int64]:
-    """Identity and camera [Q + N, 2] of the queries and of the pictures that may stand for them."""
-    return np.concatenate([np.stack([side.identities, side.cameras], axis=1) for side in (query, pictures)])
+def _keys(query: Split, images: Split) -> NDArray[np.int64]:
+    """Identity and camera [Q + N, 2] of the queries and of the images that may stand for them."""
+    return np.concatenate([np.stack([side.identities, side.cameras], axis=1) for side in (query, images)])

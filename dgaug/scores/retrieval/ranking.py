@@ -120,7 +120,7 @@ class Retrieval:
         """Rows of the whole gallery as columns without its junk."""
         column = np.full(self.counts["gallery"], -1)
         column[self.kept] = np.arange(len(self.kept))
-        return {query: column[found][column[found] >= 0] for query, found in rows.items()}
+        return {query: column[places][column[places] >= 0] for query, places in rows.items()}
 
     def _add_copies(self, copies: Copies) -> int:
         """Let them leave their queries' rankings; how many were in them until now."""
@@ -175,7 +175,7 @@ def evaluate_ranking(
     gallery rows left a ranking as copies of its query.
 
     `metric` is `inner` (product), `cosine` or `euclidean` (nearest first). Scores are taken in float64 on the
-    features' device, and count as equal within 2^-40 of the largest possible one, so that two equal pictures tie
+    features' device, and count as equal within 2^-40 of the largest possible one, so that two equal images tie
     however the matrix product was cut.
 
     Raises:
@@ -223,7 +223,7 @@ def read_side(
     if broken.any():
         raise DgaugError(
             f"ranking: {int(broken.sum())} of {len(values)} {side} features hold NaN or infinity, the first in row "
-            f"{int(broken.nonzero()[0])}; the model that made them has diverged or read a damaged picture"
+            f"{int(broken.nonzero()[0])}; the model that made them has diverged or read a damaged image"
         )
     count = len(values)
     unknown = np.full(count, UNKNOWN_CAMERA)
@@ -249,12 +249,12 @@ def ranks_by_query(retrieval: Retrieval, scorer: Scorer, ranks: RanksOfQuery) ->
     """What `ranks` says of every query, by weighting, in chunks that bound the memory."""
     queries = len(retrieval.query.identities)
     rows = max(1, CELLS_PER_CHUNK // max(1, len(retrieval.kept)))
-    found: dict[str, list[Numbers]] = {}
+    by_name: dict[str, list[Numbers]] = {}
     for start in range(0, queries, rows):
         for name, scores, resolution in scorer(slice(start, min(start + rows, queries))):
             of_chunk = (ranks(start + k, row, resolution[k]) for k, row in enumerate(scores))
-            found.setdefault(name, []).extend(of_chunk)
-    return found
+            by_name.setdefault(name, []).extend(of_chunk)
+    return by_name
 
 
 def ranks_at(scores: Floats, places: Numbers, resolution: float) -> Numbers:
@@ -272,19 +272,21 @@ def ranks_at(scores: Floats, places: Numbers, resolution: float) -> Numbers:
 
 def per_query(ranks: Sequence[Numbers]) -> PerQuery:
     """Score each query from the ranks of its matches, ascending."""
-    matches = np.array([len(found) for found in ranks], dtype=np.float64)
+    matches = np.array([len(query_ranks) for query_ranks in ranks], dtype=np.float64)
     row = np.repeat(np.arange(len(ranks)), matches.astype(np.int64))
     rank = np.concatenate(ranks).astype(np.float64)
-    hits = np.concatenate([np.arange(1.0, len(found) + 1) for found in ranks])
+    hits = np.concatenate([np.arange(1.0, len(query_ranks) + 1) for query_ranks in ranks])
     precision = hits / rank
     # Before the first item of the ranking precision is 1 by convention (method of the Oxford buildings benchmark).
     before = np.where(rank == 1, 1.0, (hits - 1) / np.maximum(rank - 1, 1))
     divisor = np.maximum(matches, 1)
     return PerQuery(
-        first_rank=np.array([found[0] if len(found) else np.inf for found in ranks]),
+        first_rank=np.array([query_ranks[0] if len(query_ranks) else np.inf for query_ranks in ranks]),
         average_precision=np.bincount(row, precision, len(ranks)) / divisor,
         trapezoid_precision=np.bincount(row, (before + precision) / 2, len(ranks)) / divisor,
-        inverse_penalty=np.array([len(found) / found[-1] if len(found) else 0.0 for found in ranks]),
+        inverse_penalty=np.array(
+            [len(query_ranks) / query_ranks[-1] if len(query_ranks) else 0.0 for query_ranks in ranks]
+        ),
     )
 
 
@@ -297,7 +299,7 @@ def summary(scores: PerQuery) -> Ranking:
     queries, valid = len(scores.first_rank), len(scores.valid)
     if valid == 0:
         raise DgaugError(
-            f"ranking: none of the {queries} queries has a gallery picture of its identity from another camera that is "
+            f"ranking: none of the {queries} queries has a gallery image of its identity from another camera that is "
             "no copy of the query; check that query and gallery share identities, and leave the cameras out where they "
             "say nothing (None in Python)"
         )
@@ -308,8 +310,8 @@ def summary(scores: PerQuery) -> Ranking:
     )
     for convention, precision, denominator in conventions:
         for rank in CMC_RANKS:
-            found = int((scores.first_rank <= rank).sum()) / denominator
-            result[f"{convention}/R{rank}"] = _single(found) if convention == "sum_valid_queries" else found
+            rate = int((scores.first_rank <= rank).sum()) / denominator
+            result[f"{convention}/R{rank}"] = _single(rate) if convention == "sum_valid_queries" else rate
         result[f"{convention}/mAP"] = float(precision.sum()) / denominator
         result[f"{convention}/mINP"] = float(scores.inverse_penalty.sum()) / denominator
     return result | {"queries": queries, "valid_queries": valid, "queries_without_match": queries - valid}

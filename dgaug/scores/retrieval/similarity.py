@@ -1,4 +1,4 @@
-"""How alike queries and gallery pictures are: float64 scores of several weightings from one set of products."""
+"""How alike queries and gallery images are: float64 scores of several weightings from one set of products."""
 
 from __future__ import annotations
 

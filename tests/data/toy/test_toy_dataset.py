@@ -24,15 +24,15 @@ def digests(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def pictures(root: Path, folder: str) -> list[tuple[int, int]]:
-    """(identity, camera) of every picture in a folder, as Market-1501's own pattern reads them."""
-    found = [re.fullmatch(r"(-?\d+)_c(\d)s1_\d{6}_\d\d\.jpg", path.name) for path in (root / folder).iterdir()]
-    assert all(found)
-    return [(int(match[1]), int(match[2])) for match in found if match]
+def images(root: Path, folder: str) -> list[tuple[int, int]]:
+    """(identity, camera) of every image in a folder, as Market-1501's own pattern reads them."""
+    result = [re.fullmatch(r"(-?\d+)_c(\d)s1_\d{6}_\d\d\.jpg", path.name) for path in (root / folder).iterdir()]
+    assert all(result)
+    return [(int(match[1]), int(match[2])) for match in result if match]
 
 
 def test_the_layout_is_market_1501s(root: Path) -> None:
-    train, query, gallery = (pictures(root, f) for f in ("bounding_box_train", "query", "bounding_box_test"))
+    train, query, gallery = (images(root, f) for f in ("bounding_box_train", "query", "bounding_box_test"))
     assert sorted({identity for identity, _ in train}) == [1, 2, 3]
     assert sorted({identity for identity, _ in query}) == [4, 5, 6]
     assert sorted({identity for identity, _ in gallery}) == [-1, 0, 4, 5, 6]
@@ -42,8 +42,8 @@ def test_the_layout_is_market_1501s(root: Path) -> None:
 
 
 def test_every_query_has_a_match_in_another_camera(root: Path) -> None:
-    gallery = pictures(root, "bounding_box_test")
-    for identity, camera in pictures(root, "query"):
+    gallery = images(root, "bounding_box_test")
+    for identity, camera in images(root, "query"):
         assert any(other == identity and seen_by != camera for other, seen_by in gallery)
 
 
@@ -54,26 +54,26 @@ def test_equal_arguments_give_equal_bytes(root: Path, tmp_path: Path) -> None:
     assert digests(root) != digests(tmp_path / "other")
 
 
-def test_the_true_picture_of_the_diagonal_is_the_picture_on_disk(root: Path) -> None:
+def test_the_true_image_of_the_diagonal_is_the_image_on_disk(root: Path) -> None:
     world = ToyWorld.open(root)
     for path in world.shots:
         stored = np.asarray(Image.open(root / path)).astype(int)
-        assert np.abs(stored - world.true_picture(path, path)).mean() < 4
+        assert np.abs(stored - world.true_image(path, path)).mean() < 4
 
 
-def test_the_true_picture_of_a_pair_is_neither_donor(root: Path) -> None:
+def test_the_true_image_of_a_pair_is_neither_donor(root: Path) -> None:
     world = ToyWorld.open(root)
     one, other = (min(path for path in world.shots if path.startswith(f"bounding_box_train/000{k}")) for k in (1, 2))
-    swapped = world.true_picture(one, other).astype(int)
-    assert np.abs(swapped - world.true_picture(one, one)).mean() > 2
-    assert np.abs(swapped - world.true_picture(other, other)).mean() > 2
-    assert world.true_picture(one, other, size=(64, 32)).shape == (64, 32, 3)
+    swapped = world.true_image(one, other).astype(int)
+    assert np.abs(swapped - world.true_image(one, one)).mean() > 2
+    assert np.abs(swapped - world.true_image(other, other)).mean() > 2
+    assert world.true_image(one, other, size=(64, 32)).shape == (64, 32, 3)
     assert world.clothed_body(one, other).shape == (32, 16)
 
 
 def test_an_unknown_path_is_named(root: Path) -> None:
     with pytest.raises(DgaugError, match=r"nobody\.jpg"):
-        ToyWorld.open(root).true_picture("query/nobody.jpg", "query/nobody.jpg")
+        ToyWorld.open(root).true_image("query/nobody.jpg", "query/nobody.jpg")
 
 
 def test_writing_again_changes_nothing_and_other_settings_are_refused(root: Path) -> None:
@@ -98,7 +98,7 @@ def test_an_interrupted_write_leaves_nothing_that_looks_complete(tmp_path: Path)
 
     out = tmp_path / "data"
     with pytest.raises(KeyboardInterrupt):
-        write_toy(out, identities=3, images_per_identity=3, size=(32, 16), on_picture=stop)
+        write_toy(out, identities=3, images_per_identity=3, size=(32, 16), on_image=stop)
     assert not out.exists()
     write_toy(out, identities=3, images_per_identity=3, size=(32, 16))
     assert [path.name for path in tmp_path.iterdir()] == ["data"]

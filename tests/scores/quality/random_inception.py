@@ -12,7 +12,7 @@ from dgaug.scores.quality.encoders import INCEPTION_FILE
 
 
 def random_inception(classes: int = 1008) -> dict[str, Tensor]:
-    """A state dictionary, scaled so that differences between pictures survive the depth."""
+    """A state dictionary, scaled so that differences between images survive the depth."""
     network = Inception3(classes, aux_logits=False, init_weights=False)
     generator = torch.Generator().manual_seed(1)
     state: dict[str, Tensor] = network.state_dict()

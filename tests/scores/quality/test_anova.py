@@ -13,15 +13,15 @@ from dgaug.scores.quality import anova
 from dgaug.scores.quality.anova import block_variance, full_block
 
 
-def pictures(seed: int, count: int) -> NDArray[np.uint8]:
+def images(seed: int, count: int) -> NDArray[np.uint8]:
     return np.random.default_rng(seed).integers(0, 256, (count, 16, 8, 3), dtype=np.uint8)
 
 
 def copied(rows: int, columns: int, donor: str) -> NDArray[np.uint8]:
     """What a generator makes that copies one of the donors: [A, S, 16, 8, 3]."""
     if donor == "appearance":
-        return np.repeat(pictures(1, rows)[:, None], columns, axis=1)
-    return np.repeat(pictures(1, columns)[None], rows, axis=0)
+        return np.repeat(images(1, rows)[:, None], columns, axis=1)
+    return np.repeat(images(1, columns)[None], rows, axis=0)
 
 
 @pytest.mark.parametrize("donor", ["appearance", "structure"])
@@ -42,7 +42,7 @@ def test_a_sum_of_both_donors_has_no_interaction_and_shares_by_their_variance() 
 @pytest.mark.parametrize("values", [1, 100, 10**7])
 def test_shares_equal_the_analysis_of_variance_written_out(values: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anova, "VALUES_PER_CHUNK", values)
-    block = pictures(4, 12).reshape(3, 4, 16, 8, 3)
+    block = images(4, 12).reshape(3, 4, 16, 8, 3)
     shares = block_variance(block)
     assert sum(shares.values()) == pytest.approx(1, abs=1e-12)
     sums = np.zeros(3)
@@ -60,7 +60,7 @@ def test_shares_equal_the_analysis_of_variance_written_out(values: int, monkeypa
     [
         (np.zeros((1, 4, 8)), "at least 2 appearances on 2 structures"),
         (np.zeros((4, 4)), "expected a block"),
-        (np.full((3, 3, 4), 0.1), "all pictures of the block are the same"),
+        (np.full((3, 3, 4), 0.1), "all images of the block are the same"),
         (np.full((3, 3, 4), np.nan), "NaN or infinity"),
     ],
 )
@@ -76,11 +76,11 @@ def grid(rows: range, columns: range) -> NDArray[np.int64]:
 def assert_full(pairs: NDArray[np.int64], block: NDArray[np.int64] | None, shape: tuple[int, int]) -> None:
     assert block is not None
     assert block.shape == shape
-    found = pairs[block]
-    assert (found[:, :, 0] == found[:, :1, 0]).all()
-    assert (found[:, :, 1] == found[:1, :, 1]).all()
-    assert len(set(found[:, 0, 0])) == shape[0]
-    assert len(set(found[0, :, 1])) == shape[1]
+    result = pairs[block]
+    assert (result[:, :, 0] == result[:, :1, 0]).all()
+    assert (result[:, :, 1] == result[:1, :, 1]).all()
+    assert len(set(result[:, 0, 0])) == shape[0]
+    assert len(set(result[0, :, 1])) == shape[1]
 
 
 def test_a_block_is_found_in_all_pairs_in_a_grid_and_between_identities() -> None:

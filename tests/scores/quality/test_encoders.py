@@ -28,13 +28,13 @@ def inception_file(tmp_path_factory):
 def test_fid_features_are_those_of_pytorch_fid(inception_file, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(inception_file.parent))
     theirs = InceptionV3([3]).eval()
-    pictures = pixels()
+    images = pixels()
     with torch.no_grad():
-        expected = theirs(torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255)[0][:, :, 0, 0]
+        expected = theirs(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)[0][:, :, 0, 0]
     encoder = fid_inception(inception_file)
-    found = encoder(pictures)
+    result = encoder(images)
     assert expected.std() > 1e-3
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-6)
     assert (encoder.dimension, encoder.frechet_key, encoder.kernel_key) == (2048, "fid", "kid")
     assert encoder.sha256 == file_sha256(inception_file)
 
@@ -82,13 +82,13 @@ def test_a_timm_encoder_gives_the_pooled_features_of_its_file(tiny, tmp_path, su
     path = tmp_path / f"weights{suffix}"
     (save_file if suffix == ".safetensors" else torch.save)(tiny.state_dict(), path)
     encoder = timm_encoder(TINY, path)
-    pictures = pixels(3, 224, 224)
+    images = pixels(3, 224, 224)
     configuration = tiny.pretrained_cfg
     mean, std = (torch.tensor(configuration[key]).view(3, 1, 1) for key in ("mean", "std"))
-    normalised = (torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255 - mean) / std
+    normalised = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - mean) / std
     with torch.no_grad():
         expected = tiny.forward_head(tiny.forward_features(normalised), pre_logits=True)
-    torch.testing.assert_close(encoder(pictures), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoder(images), expected, rtol=1e-4, atol=1e-5)
     assert encoder.dimension == expected.shape[1]
     assert encoder.frechet_key == f"frechet_{TINY}"
     assert encoder.kernel_key == f"kernel_{TINY}"
@@ -107,7 +107,7 @@ def test_weights_of_another_model_and_unknown_names_are_named(tiny, tmp_path):
 
 
 def test_any_function_of_pixels_makes_an_encoder_and_its_mistakes_show():
-    encoder = Encoder("mean_colour", 3, "0" * 64, lambda pictures: pictures.double().mean(dim=(1, 2)))
+    encoder = Encoder("mean_colour", 3, "0" * 64, lambda images: images.double().mean(dim=(1, 2)))
     assert encoder(pixels()).dtype == torch.float32
     assert encoder.frechet_key == "frechet_mean_colour"
     with pytest.raises(DgaugError, match=r"expected pixels uint8 \[N, H, W, 3\]"):

@@ -1,4 +1,4 @@
-"""The scores of an encoder's features: named after it, at several counts, beside what real pictures reach."""
+"""The scores of an encoder's features: named after it, at several counts, beside what real images reach."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wanted(*names: str):
     return lambda name: name in names
 
 
-def test_value_and_floor_at_each_count_take_the_first_pictures() -> None:
+def test_value_and_floor_at_each_count_take_the_first_images() -> None:
     real, generated = cloud(0, 80), cloud(1, 96, shift=1.0)
     scores = feature_scores(Features(ENCODER, statistics(generated), statistics(real)), wanted("frechet"), seed=0)
     by_count = scores["frechet_colour_by_count"]
@@ -41,7 +41,7 @@ def test_value_and_floor_at_each_count_take_the_first_pictures() -> None:
     assert scores["frechet_colour_floor"] == by_count["40"]["real"] < scores["frechet_colour"]
 
 
-def test_the_distance_takes_all_pictures_where_only_some_features_are_kept() -> None:
+def test_the_distance_takes_all_images_where_only_some_features_are_kept() -> None:
     real, generated = cloud(0, 80), cloud(1, 96, shift=1.0)
     some = Features(ENCODER, statistics(generated, 30), statistics(real, 30))
     scores = feature_scores(some, wanted("frechet"), seed=0)

@@ -1,4 +1,4 @@
-"""Protocols: how many pictures on each side, which, and what is done to them."""
+"""Protocols: how many images on each side, which, and what is done to them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image
 
 from dgaug.runs import Run
 from dgaug.scores.quality.fid_protocols import Preparation, Protocol
-from dgaug.scores.quality.image_sets import PictureSet
+from dgaug.scores.quality.image_sets import ImageSet
 
 
-def of_files(count: int) -> PictureSet:
-    return PictureSet("folder", Path("pictures"), [Path("picture.png")] * count)
+def of_files(count: int) -> ImageSet:
+    return ImageSet("folder", Path("images"), [Path("image.png")] * count)
 
 
 def test_clean_takes_equal_counts_once_each_by_the_seed() -> None:
@@ -38,14 +38,14 @@ def test_published_drops_what_is_left_of_the_last_batch_and_more_than_market_has
 
 
 def test_published_takes_one_structure_for_each_appearance(tiny_run: Run) -> None:
-    pictures = PictureSet.open(tiny_run.store)
-    rows = Protocol("published", 0).generated_rows(pictures, None)
-    assert sorted(pictures.pairs()[rows, 0]) == list(range(24))
-    assert len(set(pictures.pairs()[rows, 1])) > 5
+    images = ImageSet.open(tiny_run.store)
+    rows = Protocol("published", 0).generated_rows(images, None)
+    assert sorted(images.pairs()[rows, 0]) == list(range(24))
+    assert len(set(images.pairs()[rows, 1])) > 5
 
 
 def test_published_resizes_both_sides_and_saves_those_of_a_store_once_more(tiny_run: Run) -> None:
-    protocol, store = Protocol("published", 0), PictureSet.open(tiny_run.store)
+    protocol, store = Protocol("published", 0), ImageSet.open(tiny_run.store)
     assert protocol.preparation(store, generated=True) == Preparation((256, 128), 75)
     assert protocol.preparation(store, generated=False) == Preparation((256, 128))
     assert protocol.preparation(of_files(2), generated=True) == Preparation((256, 128))
@@ -53,12 +53,12 @@ def test_published_resizes_both_sides_and_saves_those_of_a_store_once_more(tiny_
 
 
 def test_a_preparation_is_what_pillow_does() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (8, 6, 3), dtype=np.uint8)
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=75)
+    Image.fromarray(image).save(stream, "JPEG", quality=75)
     expected = Image.open(stream).resize((12, 16), Image.Resampling.BICUBIC)
-    np.testing.assert_array_equal(Preparation((16, 12), 75)([picture])[0], np.asarray(expected))
-    assert Preparation()([picture])[0] is picture
+    np.testing.assert_array_equal(Preparation((16, 12), 75)([image])[0], np.asarray(expected))
+    assert Preparation()([image])[0] is image
 
 
 @pytest.mark.parametrize("protocol", ["clean", "published"])

@@ -110,7 +110,7 @@ def test_bad_statistics_and_features_are_named(tmp_path):
         moments.merge(Moments.empty(3))
     with pytest.raises(DgaugError, match="24 and 3 numbers"):
         frechet_distance(moments, moments_of(features(1, dimension=3)))
-    with pytest.raises(DgaugError, match="at least 2 pictures, found 0"):
+    with pytest.raises(DgaugError, match="at least 2 images, found 0"):
         _ = Moments.empty(3).covariance
 
 

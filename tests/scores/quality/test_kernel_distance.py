@@ -27,19 +27,19 @@ def test_the_discrepancy_is_the_unbiased_sum_over_pairs():
 
 def test_subsets_of_everything_give_the_figure_of_torchmetrics_without_spread():
     first, second = features(1), features(2, shift=0.5)
-    found = kernel_distance(first, second.numpy(), subsets=3, seed=0)
-    assert found.mean == pytest.approx(float(poly_mmd(first, second)), rel=1e-12)
-    assert found.spread == pytest.approx(0, abs=1e-12)
-    assert (found.subsets, found.subset_size) == (3, 60)
+    result = kernel_distance(first, second.numpy(), subsets=3, seed=0)
+    assert result.mean == pytest.approx(float(poly_mmd(first, second)), rel=1e-12)
+    assert result.spread == pytest.approx(0, abs=1e-12)
+    assert (result.subsets, result.subset_size) == (3, 60)
 
 
 def test_subsets_follow_the_seed_and_their_mean_nears_the_whole():
     first, second = features(1), features(2, shift=0.5)
-    found = kernel_distance(first, second, subsets=200, subset_size=30, seed=4)
-    assert found == kernel_distance(first, second, subsets=200, subset_size=30, seed=4)
-    assert found != kernel_distance(first, second, subsets=200, subset_size=30, seed=5)
-    assert found.spread > 0
-    assert found.mean == pytest.approx(float(poly_mmd(first, second)), abs=4 * found.spread / 200**0.5)
+    result = kernel_distance(first, second, subsets=200, subset_size=30, seed=4)
+    assert result == kernel_distance(first, second, subsets=200, subset_size=30, seed=4)
+    assert result != kernel_distance(first, second, subsets=200, subset_size=30, seed=5)
+    assert result.spread > 0
+    assert result.mean == pytest.approx(float(poly_mmd(first, second)), abs=4 * result.spread / 200**0.5)
 
 
 def test_equal_distributions_are_at_no_distance_on_average():
@@ -52,7 +52,7 @@ def test_equal_distributions_are_at_no_distance_on_average():
     ("first", "second", "size", "message"),
     [
         (features(1), features(2, dimension=9), None, "8 and 9 numbers"),
-        (features(1), features(2), 61, "subsets of 61 pictures cannot be drawn from 60 and 60"),
+        (features(1), features(2), 61, "subsets of 61 images cannot be drawn from 60 and 60"),
         (features(1), features(2, count=1), None, "cannot be drawn"),
         (features(1)[0], features(2), None, "expected the first features"),
         (features(1), features(2) * torch.nan, None, "NaN or infinity among the second"),

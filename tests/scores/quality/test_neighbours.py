@@ -21,9 +21,9 @@ def test_neighbours_are_those_of_a_search_through_all(monkeypatch: pytest.Monkey
     monkeypatch.setattr(neighbours, "CELLS_PER_CHUNK", cells)
     queries, references = cloud(0, 9), cloud(1, 20)
     distance = np.linalg.norm(queries[:, None] - references, axis=2)
-    found, rows = nearest(torch.from_numpy(queries), torch.from_numpy(references), 3)
+    result, rows = nearest(torch.from_numpy(queries), torch.from_numpy(references), 3)
     np.testing.assert_array_equal(rows, distance.argsort(axis=1)[:, :3])
-    np.testing.assert_allclose(found, np.sort(distance, axis=1)[:, :3] ** 2, rtol=1e-10)
+    np.testing.assert_allclose(result, np.sort(distance, axis=1)[:, :3] ** 2, rtol=1e-10)
 
 
 def test_a_row_that_is_left_out_is_nobodys_neighbour() -> None:

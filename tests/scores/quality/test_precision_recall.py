@@ -60,8 +60,8 @@ def test_the_figures_equal_a_brute_force_computation(
     real: Features, generated: Features, k: int, density_k: int, cells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(neighbours, "CELLS_PER_CHUNK", cells)
-    found = manifold_scores(real, generated, k=k, density_k=density_k)
-    assert found == pytest.approx(brute_force(real, generated, k, density_k), abs=1e-12)
+    result = manifold_scores(real, generated, k=k, density_k=density_k)
+    assert result == pytest.approx(brute_force(real, generated, k, density_k), abs=1e-12)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e6])
@@ -110,7 +110,7 @@ def test_one_real_outlier_moves_precision_and_not_density() -> None:
 @pytest.mark.parametrize(
     ("real", "generated", "options", "message"),
     [
-        (cloud(1, 5), cloud(2), {}, "5 nearest neighbours among 5 real features; take at least 6 real pictures"),
+        (cloud(1, 5), cloud(2), {}, "5 nearest neighbours among 5 real features; take at least 6 real images"),
         (cloud(1), cloud(2, 3), {}, "3 nearest neighbours among 3 generated features; take at least 4 generated"),
         (cloud(1), cloud(2), {"k": 0}, "0 nearest neighbours"),
         (cloud(1), cloud(2, dimension=7), {}, "real features of 6 numbers and generated ones of 7"),

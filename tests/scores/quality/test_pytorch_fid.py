@@ -36,7 +36,7 @@ class Compared(NamedTuple):
     statistics: dict[str, Path]
 
 
-def write_pictures(folder: Path, seed: int, saturation: float) -> None:
+def write_images(folder: Path, seed: int, saturation: float) -> None:
     """PNG files of smooth coloured noise, 64 x 32."""
     folder.mkdir()
     random = np.random.default_rng(seed)
@@ -52,9 +52,9 @@ def torch_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def compared(torch_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Compared:
-    folder, weights = tmp_path_factory.mktemp("pictures"), put_in_hub_cache(torch_home)
-    write_pictures(folder / "real", 0, 30)
-    write_pictures(folder / "generated", 1, 60)
+    folder, weights = tmp_path_factory.mktemp("images"), put_in_hub_cache(torch_home)
+    write_images(folder / "real", 0, 30)
+    write_images(folder / "generated", 1, 60)
     scores = score_fid(
         folder / "generated",
         real=folder / "real",
@@ -71,15 +71,15 @@ def activations(folder: Path, torch_home: Path) -> NDArray[np.float64]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(torch_home))
         network = InceptionV3([3]).eval()
-    found = get_activations(sorted(folder.iterdir()), network, 50, 2048, "cpu", 0)
-    return np.asarray(found, dtype=np.float64)
+    result = get_activations(sorted(folder.iterdir()), network, 50, 2048, "cpu", 0)
+    return np.asarray(result, dtype=np.float64)
 
 
 def test_fid_is_that_of_pytorch_fid_features_with_the_matrix_root_of_scipy(
     compared: Compared, torch_home: Path
 ) -> None:
     real, generated = (activations(folder, torch_home) for folder in (compared.real, compared.generated))
-    # All of both covariances lies in the span of the pictures, where the root costs nothing.
+    # All of both covariances lies in the span of the images, where the root costs nothing.
     basis, _ = np.linalg.qr(np.concatenate((real, generated)).T)
     covariance, other = (np.cov(features @ basis, rowvar=False) for features in (real, generated))
     root_trace = np.trace(np.real(sqrtm(covariance @ other)))
@@ -95,9 +95,9 @@ def test_fid_is_that_of_the_pytorch_fid_command(compared: Compared, torch_home: 
     command = [sys.executable, "-m", "pytorch_fid", str(compared.real), str(compared.generated), "--device", "cpu"]
     environment = os.environ | {"TORCH_HOME": str(torch_home), "OMP_NUM_THREADS": "2"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=True)
-    found = re.search(r"FID:\s*(\S+)", done.stdout)
-    assert found, done.stdout
-    assert compared.scores["fid"] == pytest.approx(float(found[1]), abs=1e-3)
+    result = re.search(r"FID:\s*(\S+)", done.stdout)
+    assert result, done.stdout
+    assert compared.scores["fid"] == pytest.approx(float(result[1]), abs=1e-3)
 
 
 def test_kid_is_that_of_torchmetrics_on_the_same_subsets(compared: Compared) -> None:
@@ -134,4 +134,4 @@ def test_value_and_floor_are_given_at_several_counts(compared: Compared) -> None
     by_count = compared.scores["fid_by_count"]
     assert list(by_count) == ["3", "6"]
     assert compared.scores["fid_floor"] == by_count["6"]["real"]
-    assert all(found["generated"] > found["real"] for found in by_count.values())
+    assert all(result["generated"] > result["real"] for result in by_count.values())

@@ -17,14 +17,14 @@ from dgaug.models.checkpoints import load_reid
 from dgaug.runs import Run
 from dgaug.scores.quality import donor_metrics
 from dgaug.scores.quality.identity_consistency import identity_consistency
-from dgaug.scores.quality.image_sets import Sample, donor_pictures
+from dgaug.scores.quality.image_sets import Sample, donor_images
 from dgaug.scores.quality.oracle import (
     COPY_APPEARANCE,
     COPY_STRUCTURE,
     GENERATED,
     colour_difference,
     oracle_error,
-    true_pictures,
+    true_images,
 )
 from dgaug.scores.quality.results import flat
 from dgaug.scores.quality.score import score_fid
@@ -77,7 +77,7 @@ def test_the_files_hold_what_was_returned(scored: tuple[Scores, Path]) -> None:
     table = pd.read_csv(folder / "scores.csv").set_index("metric")["value"]
     assert table.to_dict() == pytest.approx(flat(result["scores"]))
     with Image.open(folder / "pairs.png") as sheet:
-        assert sheet.height > 4 * 128, "both donors, the generated and the true picture"
+        assert sheet.height > 4 * 128, "both donors, the generated and the true image"
 
 
 def test_equal_seeds_give_equal_scores(scored: tuple[Scores, Path], tiny_run: Run, tmp_path: Path) -> None:
@@ -122,13 +122,13 @@ def made_in(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*.png")}
 
 
-def test_the_published_protocol_takes_one_picture_per_appearance(tiny_run: Run, tmp_path: Path) -> None:
+def test_the_published_protocol_takes_one_image_per_appearance(tiny_run: Run, tmp_path: Path) -> None:
     result = score_fid(run=tiny_run.folder, metrics=["frechet"], protocol="published", out=tmp_path)
     assert result["protocol"]["name"] == "published"
     assert result["protocol"]["generated"]["sampled"] == result["protocol"]["real"]["sampled"] == 24
 
 
-def test_the_real_pictures_are_at_no_distance_from_themselves(tiny_run: Run, tmp_path: Path) -> None:
+def test_the_real_images_are_at_no_distance_from_themselves(tiny_run: Run, tmp_path: Path) -> None:
     real: dict[str, Any] = {"real": tiny_run.data_root(), "teacher": tiny_run.teacher}
     same = score_fid(tiny_run.data_root() / "bounding_box_train", metrics=["frechet", "kernel"], **real)["scores"]
     assert same["frechet_teacher"] == pytest.approx(0, abs=1e-4)
@@ -136,7 +136,7 @@ def test_the_real_pictures_are_at_no_distance_from_themselves(tiny_run: Run, tmp
     assert other["frechet_teacher"] > 0.01
 
 
-def test_a_folder_of_pictures_has_no_donors(tiny_run: Run, tmp_path: Path) -> None:
+def test_a_folder_of_images_has_no_donors(tiny_run: Run, tmp_path: Path) -> None:
     folder = tiny_run.data_root() / "query"
     with pytest.raises(DgaugError, match="ssim: needs to know the donors"):
         score_fid(folder, real=tiny_run.data_root(), metrics=["ssim"], teacher=tiny_run.teacher, out=tmp_path)
@@ -165,7 +165,7 @@ def test_unknown_names_are_refused_with_the_known_ones(tiny_run: Run) -> None:
 def test_nothing_to_score_is_said_so(tiny_run: Run, tmp_path: Path) -> None:
     with pytest.raises(DgaugError, match="neither a store nor a folder"):
         score_fid(tmp_path / "gone", real=tiny_run.data_root())
-    with pytest.raises(DgaugError, match="no picture found"):
+    with pytest.raises(DgaugError, match="no image found"):
         score_fid(tmp_path, real=tiny_run.data_root())
 
 
@@ -181,7 +181,7 @@ def rows(*values: int) -> np.ndarray:
 def test_a_perfect_generator_makes_no_error_and_copies_do(tiny_run: Run, sources: Sources) -> None:
     root, pairs = tiny_run.data_root(), (rows(0, 5, 9, 20), rows(8, 13, 1, 2))
     blank = Sample(np.zeros((4, 64, 32, 3), np.uint8), *pairs)
-    perfect = Sample(true_pictures(blank, sources, root), *pairs)
+    perfect = Sample(true_images(blank, sources, root), *pairs)
     errors = oracle_error(perfect, sources, root)
     assert errors[GENERATED]["clothed_body"] == errors[GENERATED]["picture"] == 0
     assert errors[GENERATED]["ssim"] == pytest.approx(1)
@@ -191,30 +191,30 @@ def test_a_perfect_generator_makes_no_error_and_copies_do(tiny_run: Run, sources
 
 
 def test_colour_differences_are_those_of_scikit_image() -> None:
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 6, 3), dtype=np.uint8)
-    expected = deltaE_cie76(rgb2lab(pictures[0]), rgb2lab(pictures[1]))
-    np.testing.assert_allclose(colour_difference(*pictures), expected, rtol=1e-3, atol=1e-2)
-    assert colour_difference(pictures[0], pictures[0]).max() == 0
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 6, 3), dtype=np.uint8)
+    expected = deltaE_cie76(rgb2lab(images[0]), rgb2lab(images[1]))
+    np.testing.assert_allclose(colour_difference(*images), expected, rtol=1e-3, atol=1e-2)
+    assert colour_difference(images[0], images[0]).max() == 0
 
 
-def test_the_true_picture_stands_like_its_structure_and_wears_its_appearance(tiny_run: Run, sources: Sources) -> None:
+def test_the_true_image_stands_like_its_structure_and_wears_its_appearance(tiny_run: Run, sources: Sources) -> None:
     pairs = np.arange(0, 24, 2), np.roll(np.arange(0, 24, 2), 5)
     errors = oracle_error(Sample(np.zeros((12, 64, 32, 3), np.uint8), *pairs), sources, tiny_run.data_root())
     assert errors[COPY_STRUCTURE]["picture"] < errors[COPY_APPEARANCE]["picture"], "its background is the structure's"
     assert errors[COPY_STRUCTURE]["ssim"] > errors[COPY_APPEARANCE]["ssim"]
 
 
-def test_the_true_picture_of_a_pair_of_one_is_its_own_picture(tiny_run: Run, sources: Sources) -> None:
+def test_the_true_image_of_a_pair_of_one_is_its_own_image(tiny_run: Run, sources: Sources) -> None:
     own = Sample(np.zeros((3, 64, 32, 3), np.uint8), rows(0, 7, 20), rows(0, 7, 20))
-    true = true_pictures(own, sources, tiny_run.data_root())
-    real = donor_pictures(sources, rows(0, 7, 20), tiny_run.data_root(), (64, 32))
+    true = true_images(own, sources, tiny_run.data_root())
+    real = donor_images(sources, rows(0, 7, 20), tiny_run.data_root(), (64, 32))
     assert np.abs(true.astype(int) - real).mean() < 3  # the file is a JPEG
 
 
-def test_self_reconstruction_is_perfect_for_the_pictures_themselves(tiny_run: Run, sources: Sources) -> None:
-    real = donor_pictures(sources, rows(1, 2, 3), tiny_run.data_root(), (64, 32))
-    found = self_reconstruction(Sample(real, rows(1, 2, 3), rows(1, 2, 3)), sources, tiny_run.data_root())
-    assert found == pytest.approx({"ssim_self_reconstruction": 1, "l1_self_reconstruction": 0})
+def test_self_reconstruction_is_perfect_for_the_images_themselves(tiny_run: Run, sources: Sources) -> None:
+    real = donor_images(sources, rows(1, 2, 3), tiny_run.data_root(), (64, 32))
+    result = self_reconstruction(Sample(real, rows(1, 2, 3), rows(1, 2, 3)), sources, tiny_run.data_root())
+    assert result == pytest.approx({"ssim_self_reconstruction": 1, "l1_self_reconstruction": 0})
     wrong = self_reconstruction(Sample(255 - real, rows(1, 2, 3), rows(1, 2, 3)), sources, tiny_run.data_root())
     assert wrong["ssim_self_reconstruction"] < 0.5
     assert wrong["l1_self_reconstruction"] > 10
@@ -223,10 +223,10 @@ def test_self_reconstruction_is_perfect_for_the_pictures_themselves(tiny_run: Ru
 def test_identity_consistency_counts_whom_the_judge_sees(tiny_run: Run, sources: Sources) -> None:
     judge = load_reid(tiny_run.teacher)
     everyone, shifted = np.arange(24), np.roll(np.arange(24), 4)
-    real = donor_pictures(sources, everyone, tiny_run.data_root(), (64, 32))
-    found = identity_consistency(Sample(real, everyone, shifted), sources, judge)
+    real = donor_images(sources, everyone, tiny_run.data_root(), (64, 32))
+    result = identity_consistency(Sample(real, everyone, shifted), sources, judge)
     turned = identity_consistency(Sample(real, shifted, everyone), sources, judge)
-    assert found["identity_is_appearance"] == turned["identity_is_structure"]
-    assert found["identity_is_structure"] == turned["identity_is_appearance"]
-    assert found["identity_is_appearance"] + found["identity_is_structure"] <= 1
-    assert found["identity_is_appearance"] > 1 / 6
+    assert result["identity_is_appearance"] == turned["identity_is_structure"]
+    assert result["identity_is_structure"] == turned["identity_is_appearance"]
+    assert result["identity_is_appearance"] + result["identity_is_structure"] <= 1
+    assert result["identity_is_appearance"] > 1 / 6

@@ -13,14 +13,14 @@ from dgaug.data.toy import is_toy
 from dgaug.runs import Run
 from dgaug.scores.quality import results
 from dgaug.scores.quality.donor_metrics import Donors
-from dgaug.scores.quality.image_sets import PictureSet
+from dgaug.scores.quality.image_sets import ImageSet
 from dgaug.scores.quality.oracle import GENERATED, clothed_body_errors, oracle_error
-from dgaug.scores.quality.results import draw_unjudged_extremes
+from dgaug.scores.quality.results import plot_unjudged_extremes
 from dgaug.scores.quality.score import score_fid
 
 
 def donors_of(run: Run, root: Path) -> Donors:
-    donors = Donors.of(PictureSet.open(run.store), root, 0)
+    donors = Donors.of(ImageSet.open(run.store), root, 0)
     assert isinstance(donors, Donors)
     return donors
 
@@ -36,7 +36,7 @@ def test_on_drawn_people_the_error_decides_and_low_is_good(
     donors = donors_of(tiny_run, tiny_run.data_root())
     drawn = Mock(wraps=results.extremes_sheet)
     monkeypatch.setattr(results, "extremes_sheet", drawn)
-    draw_unjudged_extremes(donors, tmp_path / "sheet.png", wants={"oracle", "teacher"}.__contains__)
+    plot_unjudged_extremes(donors, tmp_path / "sheet.png", wants={"oracle", "teacher"}.__contains__)
     worst, best = drawn.call_args.args[3]
     assert min(worst) > max(best)
     assert worst == sorted(worst, reverse=True)
@@ -56,7 +56,7 @@ def test_elsewhere_the_teacher_decides(tiny_run: Run, tmp_path: Path, monkeypatc
     donors = donors_of(tiny_run, data)
     drawn = Mock(wraps=results.extremes_sheet)
     monkeypatch.setattr(results, "extremes_sheet", drawn)
-    draw_unjudged_extremes(donors, tmp_path / "sheet.png", wants={"oracle", "teacher"}.__contains__)
+    plot_unjudged_extremes(donors, tmp_path / "sheet.png", wants={"oracle", "teacher"}.__contains__)
     worst, best = drawn.call_args.args[3]
     assert 0 <= max(worst) <= min(best) <= 1
     assert "teacher" in drawn.call_args.kwargs["what"]

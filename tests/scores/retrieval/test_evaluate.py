@@ -1,4 +1,4 @@
-"""Evaluation of a re-id checkpoint: which pictures count, which features are ranked."""
+"""Evaluation of a re-id checkpoint: which images count, which features are ranked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tiny_run import RunCommand, tiny_settings
 
-from dgaug.data.images import open_picture, to_pixels
+from dgaug.data.images import open_image, to_pixels
 from dgaug.data.normalisation import normalise
 from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError
@@ -54,20 +54,20 @@ def test_each_table_ranks_its_own_feature(
     tiny_run: Run, two_heads: ReidNetwork, name: str, scale: tuple[float, float]
 ) -> None:
     data = read_data(tiny_run.data_root(), DataSettings(), splits=("query", "gallery"))
-    found = evaluate_network(two_heads, data, image_size=SIZE, fine_weight=0.3)
-    assert list(found) == ["prim", "fine", "both"]
+    result = evaluate_network(two_heads, data, image_size=SIZE, fine_weight=0.3)
+    assert list(result) == ["prim", "fine", "both"]
     sides = [split_of(tiny_run, split) for split in ("query", "gallery")]
     features = [features_of(two_heads, paths, SIZE, title="") for paths, _, _ in sides]
     query = features[0] * torch.tensor(scale).repeat_interleave(8)
     expected = evaluate_ranking(query, *sides[0][1:], features[1], *sides[1][1:])
-    assert found[name] == expected
-    assert found[name]["junk"] > 0
-    assert found[name]["distractors"] > 0
+    assert result[name] == expected
+    assert result[name]["junk"] > 0
+    assert result[name]["distractors"] > 0
 
 
 def test_features_are_those_of_the_network_however_they_are_cut(tiny_run: Run, two_heads: ReidNetwork) -> None:
     paths, _, _ = split_of(tiny_run, "query")
-    pixels = np.stack([to_pixels(open_picture(path), SIZE) for path in paths])
+    pixels = np.stack([to_pixels(open_image(path), SIZE) for path in paths])
     expected = two_heads.features(normalise(torch.from_numpy(pixels)))
     assert torch.allclose(features_of(two_heads, paths, SIZE, title=""), expected, atol=1e-5)
     many = features_of(two_heads, paths * 5, SIZE, title="")
@@ -107,32 +107,32 @@ def test_queries_copied_into_the_gallery_never_rank_for_themselves(
     tiny_run: Run, tmp_path: Path, dgaug: RunCommand, save: Callable[[Path, Path], object], kind: str
 ) -> None:
     with_queries_in_gallery(tiny_run, tmp_path / "people", save)
-    found = dgaug("eval-reid", tiny_run.teacher, "--data", tmp_path / "people", "--json")
-    said = json.loads(found.out)
-    assert said["protocol"]["copies_left_out"] == {"same_file": 0, "same_features": 0} | {kind: 5}
-    assert said["prim"]["copies"] == 5
+    result = dgaug("eval-reid", tiny_run.teacher, "--data", tmp_path / "people", "--json")
+    output = json.loads(result.out)
+    assert output["protocol"]["copies_left_out"] == {"same_file": 0, "same_features": 0} | {kind: 5}
+    assert output["prim"]["copies"] == 5
     words = "byte for byte a query's own" if kind == "same_file" else "features to the last bit"
-    assert "5 times a gallery" in found.err
-    assert words in found.err
+    assert "5 times a gallery" in result.err
+    assert words in result.err
     # The first query alone: the gallery of the other queries' copies, and without its own.
     plain = evaluate_reid(tiny_run.teacher, tiny_run.data_root())
     copied = evaluate_reid(tiny_run.teacher, tmp_path / "people")
-    records = [picture.record.path for picture in copied.ranked(0, count=100)]
+    records = [image.record.path for image in copied.ranked(0, count=100)]
     own = "bounding_box_test/" + copied.query.records[0].path.removeprefix("query/").split("_")[0] + "_c9s1_000000"
     assert not [path for path in records if path.startswith(own)]
     assert len(records) == len(plain.ranked(0, count=100)) + 4
 
 
 def test_a_gallery_of_nothing_but_copies_is_refused_before_it_is_ranked(tiny_run: Run, tmp_path: Path) -> None:
-    for number, picture in enumerate(sorted((tiny_run.data_root() / "query").iterdir())[::3]):
+    for number, image in enumerate(sorted((tiny_run.data_root() / "query").iterdir())[::3]):
         for folder, camera in (("query", 1), ("bounding_box_test", 2), ("bounding_box_train", 1)):
             (tmp_path / folder).mkdir(exist_ok=True)
-            shutil.copy(picture, tmp_path / folder / f"{number + 1:04d}_c{camera}s1_000001_01.jpg")
+            shutil.copy(image, tmp_path / folder / f"{number + 1:04d}_c{camera}s1_000001_01.jpg")
     with pytest.raises(DgaugError, match="are the query files themselves"):
         evaluate_reid(tiny_run.teacher, tmp_path)
 
 
-def test_pictures_of_the_queries_own_camera_count_where_cameras_are_not_used(tiny_run: Run) -> None:
+def test_images_of_the_queries_own_camera_count_where_cameras_are_not_used(tiny_run: Run) -> None:
     with_cameras = single_query(tiny_run.teacher, tiny_run.data_root())["prim"]
     without = single_query(tiny_run.teacher, tiny_run.data_root(), cameras="none")["prim"]
     assert with_cameras != without
@@ -167,17 +167,17 @@ def checkpoint(tiny_run: Run, two_heads: ReidNetwork, tmp_path_factory: pytest.T
 def test_other_metrics_rank_the_features_as_they_are(
     tiny_run: Run, two_heads: ReidNetwork, checkpoint: Path, metric: str, flip: bool
 ) -> None:
-    found = evaluate_reid(checkpoint, tiny_run.data_root(), metric=metric, flip=flip)
+    result = evaluate_reid(checkpoint, tiny_run.data_root(), metric=metric, flip=flip)
     sides = [split_of(tiny_run, split) for split in ("query", "gallery")]
     features = []
     for paths, _, _ in sides:
-        pixels = np.stack([to_pixels(open_picture(path), SIZE) for path in paths])
-        pictures = normalise(torch.from_numpy(pixels))
-        views = (pictures, pictures.flip(3)) if flip else (pictures,)
+        pixels = np.stack([to_pixels(open_image(path), SIZE) for path in paths])
+        images = normalise(torch.from_numpy(pixels))
+        views = (images, images.flip(3)) if flip else (images,)
         features.append(torch.stack([two_heads(view).embeddings[1] for view in views]).mean(0).detach())
     expected = evaluate_ranking(features[0], *sides[0][1:], features[1], *sides[1][1:], metric=metric)
-    assert found.ranking["single-query"]["fine"] == pytest.approx(expected)
-    assert (found.protocol["metric"], found.protocol["flip"]) == (metric, flip)
+    assert result.ranking["single-query"]["fine"] == pytest.approx(expected)
+    assert (result.protocol["metric"], result.protocol["flip"]) == (metric, flip)
 
 
 def test_every_protocol_at_once_with_features_and_ranked_lists(
@@ -189,27 +189,27 @@ def test_every_protocol_at_once_with_features_and_ranked_lists(
     min((data / "gt_bbox").iterdir()).unlink()
     options = ["--rerank", "--rerank-k1", "6", "--multi-query", "--single-shot", "3", "--fine-weight", "auto"]
     files = ["--features", tmp_path / "f.h5", "--ranked-lists", tmp_path / "lists.png"]
-    said = json.loads(dgaug("eval-reid", checkpoint, "--data", data, *options, *files, "--json").out)
+    output = json.loads(dgaug("eval-reid", checkpoint, "--data", data, *options, *files, "--json").out)
     features, others = ["prim", "fine", "both"], ["multi-query", "re-ranked", "single-gallery-shot"]
-    assert list(said) == [*features, *others, "protocol"]
-    single = {name: said[name] for name in features}
-    for tables in (single, *(said[name] for name in others)):
+    assert list(output) == [*features, *others, "protocol"]
+    single = {name: output[name] for name in features}
+    for tables in (single, *(output[name] for name in others)):
         assert list(tables) == features
         assert all(0 < table["sum_valid_queries/mAP"] <= 1 for table in tables.values())
-    # One query picture of each identity and camera at most: it is its own multi-query.
-    assert said["protocol"]["multi_query"] == {"pictures": 17, "queries_by_their_own_picture": 1}
-    assert said["protocol"]["single_gallery_shot"] == {"repeats": 3, "seed": 0}
-    assert said["multi-query"] == single
-    protocol = said["protocol"]
+    # One query image of each identity and camera at most: it is its own multi-query.
+    assert output["protocol"]["multi_query"] == {"pictures": 17, "queries_by_their_own_picture": 1}
+    assert output["protocol"]["single_gallery_shot"] == {"repeats": 3, "seed": 0}
+    assert output["multi-query"] == single
+    protocol = output["protocol"]
     assert protocol["reranking"] == {"k1": 6, "k2": 6, "original": 0.3}
     assert protocol["fine_weight_chosen_by"]["queries"] > 0
-    with Image.open(tmp_path / "lists.png") as picture:
-        assert picture.height > 8 * 128
+    with Image.open(tmp_path / "lists.png") as image:
+        assert image.height > 8 * 128
     with h5py.File(tmp_path / "f.h5") as hdf5:
         assert set(hdf5) == {"query", "gallery", "multi-query"}
         assert hdf5.attrs["parts"] == 2
         assert json.loads(hdf5.attrs["protocol"]) == protocol
-        found = {
+        result = {
             split: (
                 group["feature"][:],
                 np.array([int(name) for name in group["identity"].asstr()]),
@@ -219,16 +219,16 @@ def test_every_protocol_at_once_with_features_and_ranked_lists(
         }
         assert hdf5["query/path"].asstr()[0] == "query/" + min(path.name for path in (data / "query").iterdir())
         assert set(hdf5["gallery/role"].asstr()) == {"identity", "junk", "distractor"}
-    halves = found["query"][0][:, :8], found["gallery"][0][:, :8]
-    table = evaluate_ranking(halves[0], *found["query"][1:], halves[1], *found["gallery"][1:])
-    assert said["prim"] == table
+    halves = result["query"][0][:, :8], result["gallery"][0][:, :8]
+    table = evaluate_ranking(halves[0], *result["query"][1:], halves[1], *result["gallery"][1:])
+    assert output["prim"] == table
 
 
 def test_npz_holds_the_same_features(tiny_run: Run, checkpoint: Path, tmp_path: Path) -> None:
-    found = evaluate_reid(checkpoint, tiny_run.data_root(), features=tmp_path / "f.npz")
+    result = evaluate_reid(checkpoint, tiny_run.data_root(), features=tmp_path / "f.npz")
     with np.load(tmp_path / "f.npz") as file:
-        assert np.array_equal(file["gallery/feature"], found.gallery.features.numpy())
-        assert file["query/path"].tolist() == [record.path for record in found.query.records]
+        assert np.array_equal(file["gallery/feature"], result.gallery.features.numpy())
+        assert file["query/path"].tolist() == [record.path for record in result.query.records]
         assert file["parts"] == 2
 
 
@@ -241,25 +241,25 @@ def test_a_model_of_other_identities_is_a_transfer(tiny_run: Run, checkpoint: Pa
 def test_data_without_cameras_say_so(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     for folder in ("query", "bounding_box_test"):
         (tmp_path / folder).mkdir()
-        for row, picture in enumerate(sorted((tiny_run.data_root() / folder).iterdir())):
-            shutil.copy(picture, tmp_path / folder / f"{picture.name.split('_')[0]}_{row}.jpg")
+        for row, image in enumerate(sorted((tiny_run.data_root() / folder).iterdir())):
+            shutil.copy(image, tmp_path / folder / f"{image.name.split('_')[0]}_{row}.jpg")
     command = ("eval-reid", tiny_run.teacher, "--data", tmp_path)
     shown = dgaug(*command)
     assert shown.code == 0
-    assert "no camera is known of 18 of 18 query pictures" in shown.err
+    assert "no camera is known of 18 of 18 query images" in shown.err
     assert "cameras unknown" in shown.err
-    assert "pictures have no camera" in dgaug(*command, "--cameras", "required").error()
+    assert "images have no camera" in dgaug(*command, "--cameras", "required").error()
 
 
 def one_identity(data: Path) -> None:
-    for picture in (data / "bounding_box_test").iterdir():
-        if not picture.name.startswith("0007"):
-            picture.unlink()
+    for image in (data / "bounding_box_test").iterdir():
+        if not image.name.startswith("0007"):
+            image.unlink()
 
 
 def no_match(data: Path) -> None:
-    for picture in (data / "query").iterdir():
-        picture.rename(picture.with_name("9" + picture.name[1:]))
+    for image in (data / "query").iterdir():
+        image.rename(image.with_name("9" + image.name[1:]))
 
 
 def nothing(data: Path) -> None:
@@ -267,9 +267,9 @@ def nothing(data: Path) -> None:
 
 
 WRONG = [
-    (one_identity, "", "gallery pictures show the identity '0007', so every ranking of them is right"),
-    (no_match, "", "none of the 18 queries has a gallery picture of its identity from another camera"),
-    (nothing, "--multi-query", "has no multi-query pictures"),
+    (one_identity, "", "gallery images show the identity '0007', so every ranking of them is right"),
+    (no_match, "", "none of the 18 queries has a gallery image of its identity from another camera"),
+    (nothing, "--multi-query", "has no multi-query images"),
     (nothing, "--metric manhattan", "unknown metric 'manhattan'"),
     (nothing, "--rerank --metric inner", "re-ranking needs a distance"),
     (nothing, "--rerank --rerank-k1 0", "expected k1 and k2 of at least 1"),

@@ -1,4 +1,4 @@
-"""The weight of the fine half is chosen among training pictures and nowhere else."""
+"""The weight of the fine half is chosen among training images and nowhere else."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ RECORDS = [Record(f"{i}_{c}_{n}.jpg", str(i), c) for i in range(5) for c in (1, 
 
 
 class OneHalfTells(ReidNetwork):
-    """A two-head network whose prim half is noise, and whose fine half is the colour of the picture."""
+    """A two-head network whose prim half is noise, and whose fine half is the colour of the image."""
 
-    def features(self, pictures: torch.Tensor, *, flip: bool = True, unit: bool = True) -> torch.Tensor:
-        noise = torch.randn(len(pictures), 48, generator=torch.Generator().manual_seed(len(pictures)))
-        colour = torch.nn.functional.adaptive_avg_pool2d(pictures, (8, 2)).flatten(1)
+    def features(self, images: torch.Tensor, *, flip: bool = True, unit: bool = True) -> torch.Tensor:
+        noise = torch.randn(len(images), 48, generator=torch.Generator().manual_seed(len(images)))
+        colour = torch.nn.functional.adaptive_avg_pool2d(images, (8, 2)).flatten(1)
         return torch.cat([torch.nn.functional.normalize(part, dim=1) for part in (noise, colour)], dim=1)
 
 
-def test_one_picture_of_each_identity_and_camera_asks_for_the_others() -> None:
+def test_one_image_of_each_identity_and_camera_asks_for_the_others() -> None:
     query, gallery = validation_split([*RECORDS, Record("x.jpg", "9", 1, Role.JUNK)], 3, seed=0)
     assert len(query) == len({(record.identity, record.camera) for record in query}) == 6
     assert len(gallery) == 12
@@ -61,10 +61,10 @@ def test_the_figures_of_a_candidate_are_those_of_evaluation(tiny_run: Run) -> No
     assert chosen.queries == table["queries"]
 
 
-def test_training_pictures_that_cannot_be_asked_for_are_refused(tiny_run: Run) -> None:
+def test_training_images_that_cannot_be_asked_for_are_refused(tiny_run: Run) -> None:
     data = read_data(tiny_run.data_root(), DataSettings(images_per_identity=1))
     network = ReidNetwork("small", 6, dropouts=(0, 0), pool="max", embedding=8)
-    with pytest.raises(DgaugError, match="no training identity with several pictures"):
+    with pytest.raises(DgaugError, match="no training identity with several images"):
         choose_fine_weight(Extraction(network, (64, 32)), data)
     same_camera = {
         "train": [replace(record, camera=1) for record in read_data(data.root, DataSettings()).splits["train"]]

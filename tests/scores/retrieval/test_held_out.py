@@ -73,8 +73,8 @@ def changed(**fields: object) -> list[Row]:
 
 
 def test_a_test_that_is_one_is_described_without_leaks(tmp_path: Path) -> None:
-    told = held_out(data_of(tmp_path / "data", DISTINCT), {"a", "b"})
-    assert told.described() == {
+    messages = held_out(data_of(tmp_path / "data", DISTINCT), {"a", "b"})
+    assert messages.described() == {
         "queries": 4,
         "gallery": 4,
         "cameras": "known",
@@ -94,11 +94,11 @@ def test_identities_and_files_that_were_trained_on_are_counted(tmp_path: Path) -
     ]
     rows = [*DISTINCT, *leaks]  # pixels 0 are a training image's, 21 those of a query
     data = data_of(tmp_path / "data", rows)
-    told = held_out(data, {"a", "b"})
-    assert (told.trained_identities, told.trained_files, told.query_files_in_gallery) == (1, 1, 1)
+    messages = held_out(data, {"a", "b"})
+    assert (messages.trained_identities, messages.trained_files, messages.query_files_in_gallery) == (1, 1, 1)
     assert held_out(data, None).trained_identities is held_out(data, None).trained_files is None
     unread = read_data(tmp_path / "data", DataSettings(), splits=("query", "gallery"))
-    assert held_out(unread, {"a", "b"}) == told
+    assert held_out(unread, {"a", "b"}) == messages
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_model_of_other_identities_leaks_nothing(tmp_path: Path, names: list[s
     assert trained_identities(load_reid(tmp_path / "model.pt"), data) == expected
 
 
-ONE_CAMERA = "has a gallery picture of its identity from another camera"
+ONE_CAMERA = "has a gallery image of its identity from another camera"
 REFUSED = [
     (changed(camera=1), ONE_CAMERA),
     (
@@ -159,41 +159,41 @@ def test_no_match_is_said_before_anything_is_trained_with_an_option_of_the_comma
         "ablate": ("ablate", "--data", data, "--config", config, "--out", out),
         "eval-reid": ("eval-reid", tmp_path / "model.pt", "--data", data),
     }[command]
-    said = dgaug(*called).error()
+    output = dgaug(*called).error()
     remedy = ("--cameras", "none") if command == "eval-reid" else ("--set", "data.cameras=none")
-    assert ONE_CAMERA in said
-    assert said.endswith(f"use {' '.join(remedy)}")
+    assert ONE_CAMERA in output
+    assert output.endswith(f"use {' '.join(remedy)}")
     assert not out.exists()
     if command != "ablate":
-        found = dgaug(*called, *remedy, "--json")
-        assert found.code == 0, found.err
-        protocol = json.loads(found.out)["protocol"]
+        result = dgaug(*called, *remedy, "--json")
+        assert result.code == 0, result.err
+        protocol = json.loads(result.out)["protocol"]
         assert protocol["held_out"]["cameras"] == "unknown"
-        assert "no camera is known of 4 of 4 query pictures" in found.err
+        assert "no camera is known of 4 of 4 query images" in result.err
 
 
 def test_what_leaks_is_said_and_recorded_by_train_reid(tmp_path: Path, dgaug: RunCommand) -> None:
     rows = [*DISTINCT, ("query.png", "a", 1, "query", 0), ("gallery.png", "a", 2, "gallery", 777)]
     data, config = written(tmp_path / "data", rows), write_config(tmp_path / "tiny.yaml")
     command = ("train-reid", "--data", data, "--config", config, "--feed", "none", "--model", "baseline")
-    found = dgaug(*command, "--out", tmp_path / "out", "--json")
-    assert found.code == 0, found.err
-    assert "1 of the 3 test identities are named as identities that were trained on" in found.err
-    assert "1 query and gallery files are byte for byte files that were trained on" in found.err
-    protocol = json.loads(found.out)["protocol"]
+    result = dgaug(*command, "--out", tmp_path / "out", "--json")
+    assert result.code == 0, result.err
+    assert "1 of the 3 test identities are named as identities that were trained on" in result.err
+    assert "1 query and gallery files are byte for byte files that were trained on" in result.err
+    protocol = json.loads(result.out)["protocol"]
     assert (protocol["held_out"]["trained_identities"], protocol["held_out"]["trained_files"]) == (1, 1)
     assert (protocol["fine_weight"], "prim;" in protocol["evaluation"]) == (None, True)
     model = tmp_path / "out" / "seed0-real-only" / "last.pt"
     evaluated = dgaug("eval-reid", model, "--data", data, "--rerank", "--json")
     assert "1 of the 3 test identities" in evaluated.err
-    said = json.loads(evaluated.out)["protocol"]
-    assert said["held_out"] == protocol["held_out"]
-    assert said["reranking"] == {"k1": 9, "k2": 6, "original": 0.3}
+    output = json.loads(evaluated.out)["protocol"]
+    assert output["held_out"] == protocol["held_out"]
+    assert output["reranking"] == {"k1": 9, "k2": 6, "original": 0.3}
 
 
 def test_embedded_data_of_one_camera_are_refused_before_they_are_drawn(tmp_path: Path, dgaug: RunCommand) -> None:
     for command in (("ablate", "--out", tmp_path / "out"), ("demo", "--out", tmp_path / "out")):
-        said = dgaug(*command, "--set", "toy.cameras=1").error()
-        assert "--set toy.cameras=2" in said
+        output = dgaug(*command, "--set", "toy.cameras=1").error()
+        assert "--set toy.cameras=2" in output
         assert not (tmp_path / "out").exists()
     require_cameras(tiny_settings(toy={"cameras": 1}, data={"cameras": "none"}))

@@ -37,24 +37,24 @@ def labels(side):
     return side.identities, side.cameras
 
 
-def test_a_multi_query_is_the_plain_mean_of_the_pictures_of_its_identity_and_camera(sides):
-    query, gallery, pictures = sides
+def test_a_multi_query_is_the_plain_mean_of_the_images_of_its_identity_and_camera(sides):
+    query, gallery, images = sides
     expected = []
     for row in range(10):
-        same = (pictures.identities == query.identities[row]) & (pictures.cameras == query.cameras[row])
-        expected.append(pictures.features[same].mean(0) if same.any() else query.features[row])
+        same = (images.identities == query.identities[row]) & (images.cameras == query.cameras[row])
+        expected.append(images.features[same].mean(0) if same.any() else query.features[row])
     means = torch.stack(expected)
-    assert torch.allclose(multi_query_features(query, pictures), means.double(), atol=1e-6)
+    assert torch.allclose(multi_query_features(query, images), means.double(), atol=1e-6)
     assert not torch.equal(means, query.features)
-    found = evaluate_splits(query, gallery, {"prim": (1.0,)}, protocols=Protocols(multi_query=pictures))
+    result = evaluate_splits(query, gallery, {"prim": (1.0,)}, protocols=Protocols(multi_query=images))
     table = evaluate_ranking(means, *labels(query), gallery.features, *labels(gallery))
-    assert found.ranking["multi-query"]["prim"] == pytest.approx(table)
-    assert found.ranking["single-query"]["prim"] != found.ranking["multi-query"]["prim"]
+    assert result.ranking["multi-query"]["prim"] == pytest.approx(table)
+    assert result.ranking["single-query"]["prim"] != result.ranking["multi-query"]["prim"]
 
 
 def test_re_ranking_is_of_the_gallery_without_its_junk(sides):
     query, gallery, _ = sides
-    found = evaluate_splits(query, gallery, {"prim": (1.0,)}, protocols=Protocols(reranking=Reranking(k1=5, k2=2)))
+    result = evaluate_splits(query, gallery, {"prim": (1.0,)}, protocols=Protocols(reranking=Reranking(k1=5, k2=2)))
     kept = np.flatnonzero(gallery.identities != -1)
     assert len(kept) < 40
     scorer = RerankedScores(
@@ -66,32 +66,32 @@ def test_re_ranking_is_of_the_gallery_without_its_junk(sides):
         np.eye(10), *labels(query), scores.T.copy(), gallery.identities[kept], gallery.cameras[kept]
     )
     figures = {name: value for name, value in table.items() if "/" in name}
-    assert {name: found.ranking["re-ranked"]["prim"][name] for name in figures} == pytest.approx(figures)
+    assert {name: result.ranking["re-ranked"]["prim"][name] for name in figures} == pytest.approx(figures)
 
 
 @pytest.mark.parametrize("protocol", ["single-query", "re-ranked"])
 def test_each_query_has_its_own_figures_and_its_ranked_list(sides, protocol):
     query, gallery, _ = sides
-    found = evaluate_splits(
+    result = evaluate_splits(
         query, gallery, {"prim": (1, 0), "both": (1, 0.5)}, protocols=Protocols(reranking=Reranking())
     )
-    assert found.feature == "both"
-    scores = found.per_query[protocol]["both"]
+    assert result.feature == "both"
+    scores = result.per_query[protocol]["both"]
     assert len(scores.valid) > 5
     assert np.mean(scores.average_precision[scores.valid]) == pytest.approx(
-        found.ranking[protocol]["both"]["sum_valid_queries/mAP"]
+        result.ranking[protocol]["both"]["sum_valid_queries/mAP"]
     )
     for row in scores.valid:
-        ranked = found.ranked(int(row), count=100, protocol=protocol)
-        hits = [place for place, picture in enumerate(ranked, start=1) if picture.right]
+        ranked = result.ranked(int(row), count=100, protocol=protocol)
+        hits = [place for place, image in enumerate(ranked, start=1) if image.right]
         assert hits[0] == scores.first_rank[row]
         assert np.mean([i / rank for i, rank in enumerate(hits, start=1)]) == pytest.approx(
             scores.average_precision[row]
         )
         assert all(one.score >= other.score - 1e-9 for one, other in pairwise(ranked))
         own = query.records[row]
-        for picture in ranked:
-            assert picture.record.identity != "-1"
-            assert picture.right == (picture.record.identity == own.identity)
-            assert not (picture.right and picture.record.camera == own.camera)
-    assert len(found.ranked(0, count=3)) == 3
+        for image in ranked:
+            assert image.record.identity != "-1"
+            assert image.right == (image.record.identity == own.identity)
+            assert not (image.right and image.record.camera == own.camera)
+    assert len(result.ranked(0, count=3)) == 3

@@ -26,7 +26,7 @@ def alike(one, other, metric):
 
 
 def restated(query, query_ids, query_cameras, gallery, gallery_ids, gallery_cameras, metric="inner"):
-    """The protocol said again, one query and one gallery picture at a time."""
+    """The protocol said again, one query and one gallery image at a time."""
     rows = []
     for q, identity in enumerate(query_ids):
         scores = [alike(query[q].astype(np.float64), item.astype(np.float64), metric) for item in gallery]
@@ -64,13 +64,13 @@ def published():
 
 
 def test_both_conventions_match_the_published_evaluation(published):
-    found = evaluate_ranking(*(published[name] for name in SIDES))
+    result = evaluate_ranking(*(published[name] for name in SIDES))
     keys = [key for key in published if "/" in key]
     assert len(keys) == 8
-    assert {key: found[key] for key in keys} == pytest.approx({key: float(published[key]) for key in keys}, abs=1e-9)
-    assert found["queries"] == 120
-    assert found["valid_queries"] == 119
-    assert found["junk"] == (published["gallery_id"] == -1).sum()
+    assert {key: result[key] for key in keys} == pytest.approx({key: float(published[key]) for key in keys}, abs=1e-9)
+    assert result["queries"] == 120
+    assert result["valid_queries"] == 119
+    assert result["junk"] == (published["gallery_id"] == -1).sum()
 
 
 def test_torch_input_and_small_chunks_of_queries_change_nothing(published, monkeypatch):
@@ -114,16 +114,16 @@ def test_a_query_copied_into_the_gallery_never_ranks_for_itself():
         query = gallery[[row]], ids[[row]], None
         left = np.arange(60) != row
         without = evaluate_ranking(*query, gallery[left], ids[left], None)
-        found = evaluate_ranking(*query, gallery, ids, None)
-        assert {name: found[name] for name in without if name not in counts} == {
+        result = evaluate_ranking(*query, gallery, ids, None)
+        assert {name: result[name] for name in without if name not in counts} == {
             name: without[name] for name in without if name not in counts
         }
 
 
 def test_a_copy_under_another_name_leaves_the_ranking_too():
     gallery = np.array([[1.5, 0.0], [0.9, 0.1], [0.0, 1.0]])
-    found = evaluate_ranking(gallery[:1], [7], None, gallery, [9, 7, 8], None)
-    assert (found["sum_valid_queries/R1"], found["copies"]) == (1.0, 1)
+    result = evaluate_ranking(gallery[:1], [7], None, gallery, [9, 7, 8], None)
+    assert (result["sum_valid_queries/R1"], result["copies"]) == (1.0, 1)
 
 
 def test_features_that_tell_no_image_from_another_tie_as_ever():
@@ -147,7 +147,7 @@ def test_a_copy_of_a_query_is_no_match_of_the_single_shot_protocol_nor_in_its_wa
         assert table["valid_queries"] == 1
 
 
-def test_equal_pictures_tie_wherever_they_stand_in_the_gallery():
+def test_equal_images_tie_wherever_they_stand_in_the_gallery():
     # A matrix product rounds equal columns differently at the edges of its blocks.
     chance = np.random.default_rng(0)
     query = chance.standard_normal((9, 2048))
@@ -155,8 +155,8 @@ def test_equal_pictures_tie_wherever_they_stand_in_the_gallery():
     gallery = np.concatenate([wrong, wrong[::-1]])
     ids = np.arange(1, 2003)
     first_of_best = (query @ wrong.T).argmax(axis=1)
-    found = evaluate_ranking(query, ids[first_of_best], None, gallery, ids, None)
-    assert found["sum_valid_queries/R1"] == 1.0
+    result = evaluate_ranking(query, ids[first_of_best], None, gallery, ids, None)
+    assert result["sum_valid_queries/R1"] == 1.0
 
 
 def test_a_distance_that_all_features_share_costs_no_digits():
@@ -174,10 +174,10 @@ def test_a_distance_that_all_features_share_costs_no_digits():
 
 def test_mean_inverse_negative_penalty_counts_to_the_hardest_match():
     gallery = np.array([[4.0], [3.0], [2.0], [1.0]])
-    found = evaluate_ranking(np.ones((1, 1)), [7], None, gallery, [7, 8, 9, 7], None)
-    assert found["sum_valid_queries/mINP"] == pytest.approx(2 / 4)
-    assert found["sum_valid_queries/mAP"] == pytest.approx((1 + 2 / 4) / 2)
-    assert found["trapezoid_all_queries/mAP"] == pytest.approx((1 + (2 / 4 + 1 / 3) / 2) / 2)
+    result = evaluate_ranking(np.ones((1, 1)), [7], None, gallery, [7, 8, 9, 7], None)
+    assert result["sum_valid_queries/mINP"] == pytest.approx(2 / 4)
+    assert result["sum_valid_queries/mAP"] == pytest.approx((1 + 2 / 4) / 2)
+    assert result["trapezoid_all_queries/mAP"] == pytest.approx((1 + (2 / 4 + 1 / 3) / 2) / 2)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""k-reciprocal re-ranking against the paper said again, picture by picture."""
+"""k-reciprocal re-ranking against the paper said again, image by image."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dgaug.scores.retrieval.reranking import RerankedScores, Reranking
 
 
 def restated(query, gallery, parameters):
-    """Final distances [Q, G] by the paper's sections 3.2 to 3.4, with whole matrices and one picture at a time."""
-    pictures = np.concatenate([query, gallery])
-    count, k1, k2 = len(pictures), parameters.k1, parameters.k2
-    distance = ((pictures[:, None] - pictures[None]) ** 2).sum(axis=2)
+    """Final distances [Q, G] by the paper's sections 3.2 to 3.4, with whole matrices and one image at a time."""
+    images = np.concatenate([query, gallery])
+    count, k1, k2 = len(images), parameters.k1, parameters.k2
+    distance = ((images[:, None] - images[None]) ** 2).sum(axis=2)
     distance /= np.maximum(distance.max(axis=1, keepdims=True), 1e-300)
     order = []
     for i in range(count):
@@ -68,14 +68,14 @@ def reranked(query, gallery, parameters, weightings=None):
 def test_any_re_ranking_equals_the_paper_said_again(seed, k1, k2, original, whole_numbers):
     chance = np.random.default_rng(seed)
     query, gallery = (chance.standard_normal((n, 4)) for n in chance.integers(1, 30, 2))
-    if whole_numbers:  # exact distances, many of them equal, and pictures that are there several times
+    if whole_numbers:  # exact distances, many of them equal, and images that are there several times
         query, gallery = query.round(), gallery.round()
     parameters = Reranking(k1=k1, k2=k2, original=original)
-    found = reranked(query, gallery, parameters)[""]
-    assert np.abs(found - restated(query, gallery, parameters)).max() < 1e-9
+    result = reranked(query, gallery, parameters)[""]
+    assert np.abs(result - restated(query, gallery, parameters)).max() < 1e-9
 
 
-def test_the_published_parameters_on_clustered_pictures_in_small_chunks(monkeypatch):
+def test_the_published_parameters_on_clustered_images_in_small_chunks(monkeypatch):
     monkeypatch.setattr(reranking, "CELLS_PER_CHUNK", 7 * 150)
     monkeypatch.setattr(reranking, "PAIRS_PER_CHUNK", 11)
     chance = np.random.default_rng(5)
@@ -88,15 +88,15 @@ def test_weighted_parts_are_re_ranked_by_their_weighted_distance():
     chance = np.random.default_rng(6)
     query, gallery = chance.standard_normal((9, 6)), chance.standard_normal((25, 6))
     parameters = Reranking(k1=6, k2=3)
-    found = reranked(query, gallery, parameters, {"prim": (1, 0), "both": (1, 0.5)})
-    assert np.abs(found["prim"] - restated(query[:, :3], gallery[:, :3], parameters)).max() < 1e-9
+    result = reranked(query, gallery, parameters, {"prim": (1, 0), "both": (1, 0.5)})
+    assert np.abs(result["prim"] - restated(query[:, :3], gallery[:, :3], parameters)).max() < 1e-9
     scale = np.sqrt([1, 1, 1, 0.5, 0.5, 0.5])
-    assert np.abs(found["both"] - restated(query * scale, gallery * scale, parameters)).max() < 1e-9
+    assert np.abs(result["both"] - restated(query * scale, gallery * scale, parameters)).max() < 1e-9
 
 
-def test_pictures_that_are_all_the_same_have_no_distance():
-    found = reranked(np.ones((2, 3)), np.ones((5, 3)), Reranking(k1=2, k2=1, original=1.0))[""]
-    assert np.array_equal(found, np.zeros((2, 5)))
+def test_images_that_are_all_the_same_have_no_distance():
+    result = reranked(np.ones((2, 3)), np.ones((5, 3)), Reranking(k1=2, k2=1, original=1.0))[""]
+    assert np.array_equal(result, np.zeros((2, 5)))
 
 
 @pytest.mark.parametrize("wrong", [{"k1": 0}, {"k2": 0}, {"original": 1.5}])

@@ -36,28 +36,28 @@ def seen_from(degrees: float, *, hair: Hair = Hair.SHORT) -> Structure:
     )
 
 
-def close_to(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    return np.abs(picture.astype(int) - colour).max(axis=-1) < 45
+def close_to(image: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    return np.abs(image.astype(int) - colour).max(axis=-1) < 45
 
 
 @pytest.mark.parametrize("size", [(64, 32), (128, 64), (256, 128), (96, 96), (17, 40)])
-def test_a_picture_has_the_size_asked_for(size: tuple[int, int]) -> None:
+def test_an_image_has_the_size_asked_for(size: tuple[int, int]) -> None:
     appearance, structure = Appearance.of(0, 3), Structure.of(0, 3, 2, 1)
-    picture, body = render(appearance, structure, size), clothed_body(appearance, structure, size)
-    assert picture.shape == (*size, 3)
-    assert picture.dtype == np.uint8
+    image, body = render(appearance, structure, size), clothed_body(appearance, structure, size)
+    assert image.shape == (*size, 3)
+    assert image.dtype == np.uint8
     assert body.shape == size
     assert body.dtype == np.float32
 
 
-def test_a_larger_picture_shows_the_same_scene() -> None:
+def test_a_larger_image_shows_the_same_scene() -> None:
     appearance, structure = Appearance.of(0, 3), Structure.of(0, 3, 2, 1)
     small, large = (render(appearance, structure, size).astype(int) for size in ((64, 32), (128, 64)))
     reduced = large.reshape(64, 2, 32, 2, 3).mean(axis=(1, 3))
     assert np.abs(reduced - small).mean() < 4
 
 
-def test_equal_seeds_draw_equal_pictures_and_other_seeds_other_people() -> None:
+def test_equal_seeds_draw_equal_images_and_other_seeds_other_people() -> None:
     first = render(Appearance.of(5, 2), Structure.of(5, 2, 1, 3), SIZE)
     again = render(Appearance.of(5, 2), Structure.of(5, 2, 1, 3), SIZE)
     assert np.array_equal(first, again)
@@ -124,7 +124,7 @@ def test_a_backpack_shows_from_behind() -> None:
     assert back > 3 * front
 
 
-def test_stripes_are_visible_in_a_small_picture() -> None:
+def test_stripes_are_visible_in_a_small_image() -> None:
     wear = dressed(pattern=Pattern.HORIZONTAL, second_colour=(236, 236, 232))
     column = render(wear, seen_from(0), SIZE)[15:32, 15:18].mean(axis=1)
     pale = column[:, 1] > 130
@@ -134,7 +134,7 @@ def test_stripes_are_visible_in_a_small_picture() -> None:
 def test_hair_shape_belongs_to_structure() -> None:
     wear = dressed(hair_colour=(30, 26, 26), skin_tone=(240, 202, 174))
     bald, long = (render(wear, seen_from(180, hair=hair), SIZE).astype(int) for hair in (Hair.BALD, Hair.LONG))
-    dark = [(picture[4:16].max(axis=-1) < 70).sum() for picture in (bald, long)]
+    dark = [(image[4:16].max(axis=-1) < 70).sum() for image in (bald, long)]
     assert dark[0] < 5
     assert dark[1] > 30
 

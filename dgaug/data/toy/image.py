@@ -1,4 +1,4 @@
-"""From an appearance and a structure to a picture."""
+"""From an appearance and a structure to an image."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dgaug.data.toy.structure import Structure
 from dgaug.errors import DgaugError
 
 SMALLEST_SIDE = 16
-_STRIPE = 0.052  # statures: three pixels of a picture 64 high
+_STRIPE = 0.052  # statures: three pixels of an image 64 high
 
 
 def render(appearance: Appearance, structure: Structure, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The true picture of this appearance on this structure: RGB, uint8 `[H, W, 3]`; `size` is (H, W).
+    """The true image of this appearance on this structure: RGB, uint8 `[H, W, 3]`; `size` is (H, W).
 
     The scene is twice as high as wide and is stretched to other proportions, as re-id loaders do.
 
@@ -34,8 +34,8 @@ def render(appearance: Appearance, structure: Structure, size: tuple[int, int]) 
     person = _reduced(np.minimum(lit, 255).astype(np.uint8), canvas.samples)
     covered = _reduced(np.where(parts == Part.BACKGROUND, 0, 255).astype(np.uint8), canvas.samples)[..., None] / 255
     behind = draw_background(structure, size) * _ground_shadow(figure, size)[..., None]
-    picture = (person + (1 - covered) * behind) * np.asarray(structure.light.gain, np.float32)
-    return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    image = (person + (1 - covered) * behind) * np.asarray(structure.light.gain, np.float32)
+    return np.rint(np.clip(image, 0, 255)).astype(np.uint8)
 
 
 def clothed_body(appearance: Appearance, structure: Structure, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -56,7 +56,7 @@ def check_size(size: tuple[int, int]) -> None:
     """Raise DgaugError unless `size` is (H, W) with both sides at least 16."""
     if len(size) != 2 or min(size) < SMALLEST_SIDE:
         raise DgaugError(
-            f"toy picture size: expected (height, width), each at least {SMALLEST_SIDE}, found {tuple(size)}"
+            f"toy image size: expected (height, width), each at least {SMALLEST_SIDE}, found {tuple(size)}"
         )
 
 
@@ -98,13 +98,13 @@ def _with_pattern(canvas: Canvas, figure: Skeleton, appearance: Appearance) -> N
     parts = canvas.parts()
     if appearance.pattern in (Pattern.PLAIN, Pattern.SLEEVES, Pattern.LOGO):
         return parts
-    worn = parts == Part.UPPER
-    rows, columns = np.flatnonzero(worn.any(axis=1)), np.flatnonzero(worn.any(axis=0))
+    upper_garment = parts == Part.UPPER
+    rows, columns = np.flatnonzero(upper_garment.any(axis=1)), np.flatnonzero(upper_garment.any(axis=0))
     if not rows.size:
         return parts
     window = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     printed = parts.copy()
-    printed[window] = np.where(worn[window], _pattern(canvas, figure, appearance, window), parts[window])
+    printed[window] = np.where(upper_garment[window], _pattern(canvas, figure, appearance, window), parts[window])
     return printed
 
 

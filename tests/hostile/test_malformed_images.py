@@ -1,4 +1,4 @@
-"""Pictures that are cut, changed, huge or none: read right or called damaged, in bounded memory and time."""
+"""Images that are cut, changed, huge or none: read right or called damaged, in bounded memory and time."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ledger import times, trials, tried, way
 from PIL import Image
 from tiny_run import RunCommand, finish_process, start_cold
 
-from dgaug.data.images import DamagedPicture, decode_picture, to_pixels
+from dgaug.data.images import DamagedImage, decode_image, to_pixels
 
 SIZE = (40, 60)
 
 
-def encoded(picture: Image.Image, format: str, **options: object) -> bytes:
+def encoded(image: Image.Image, format: str, **options: object) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, format, **options)
+    image.save(stream, format, **options)
     return stream.getvalue()
 
 
@@ -85,50 +85,50 @@ GOOD: dict[str, bytes] = {
 QUIET = [name for name in sorted(GOOD) if not name.endswith("tiff")]
 
 
-def test_every_kind_of_picture_is_read_in_rgb() -> None:
+def test_every_kind_of_image_is_read_in_rgb() -> None:
     for name, content in GOOD.items():
-        picture = decode_picture(content, Path(name))
-        assert picture.mode == "RGB"
-        assert to_pixels(picture, (64, 32)).shape == (64, 32, 3)
-        tried("picture: of every kind", "read")
+        image = decode_image(content, Path(name))
+        assert image.mode == "RGB"
+        assert to_pixels(image, (64, 32)).shape == (64, 32, 3)
+        tried("image: of every kind", "read")
 
 
 def read_or_refused(content: bytes, fault: str) -> None:
     try:
         with within(20):
-            picture = decode_picture(content, Path("x.jpg"))
-    except DamagedPicture:
+            image = decode_image(content, Path("x.jpg"))
+    except DamagedImage:
         tried(fault, "refused")
     else:
-        assert picture.mode == "RGB"
+        assert image.mode == "RGB"
         tried(fault, "read")
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_picture_cut_anywhere_is_refused_or_read(name: str) -> None:
+def test_an_image_cut_anywhere_is_refused_or_read(name: str) -> None:
     content = GOOD[name]
     parts = times(16, 256)
     for piece in range(parts):
         kept = content[: len(content) * piece // parts]
-        read_or_refused(kept, "picture: cut off")
-        read_or_refused(kept.ljust(len(content), b"\0"), "picture: zeros from a byte on")
+        read_or_refused(kept, "image: cut off")
+        read_or_refused(kept.ljust(len(content), b"\0"), "image: zeros from a byte on")
 
 
 @pytest.mark.parametrize("name", [name for name in GOOD if "jpeg" in name or "png" in name])
-def test_a_picture_whose_end_is_missing_or_zeros_is_refused(name: str) -> None:
+def test_an_image_whose_end_is_missing_or_zeros_is_refused(name: str) -> None:
     """As a broken download and a power cut leave it; formats without an end or a checksum cannot tell the latter."""
     content = GOOD[name]
     for piece in range(1, 32):
         kept = content[: len(content) * piece // 32]
         for left in (kept, kept.ljust(len(content), b"\0")):
-            with pytest.raises(DamagedPicture):
-                decode_picture(left, Path("x.jpg"))
-            tried("picture: jpeg or png without its end, or with zeros there", "refused")
+            with pytest.raises(DamagedImage):
+                decode_image(left, Path("x.jpg"))
+            tried("image: jpeg or png without its end, or with zeros there", "refused")
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_changed_bytes_are_refused_or_read(name: str) -> None:
-    """A mutator that goes on from what got furthest: headers are changed more often than pixels."""
+    """A mutator that continues from what got furthest: headers are changed more often than pixels."""
     chance = random.Random(name)
     pool = [GOOD[name]]
     for _ in range(times(25, 1000)):
@@ -148,11 +148,11 @@ def test_changed_bytes_are_refused_or_read(name: str) -> None:
                 content = bytearray(b"\0")
         try:
             with within(20):
-                decode_picture(bytes(content), Path("x.jpg"))
-        except DamagedPicture:
-            tried("picture: bytes changed", "refused")
+                decode_image(bytes(content), Path("x.jpg"))
+        except DamagedImage:
+            tried("image: bytes changed", "refused")
         else:
-            tried("picture: bytes changed", "read")
+            tried("image: bytes changed", "read")
             if len(pool) < 50:
                 pool.append(bytes(content))
 
@@ -164,7 +164,7 @@ def test_headers_of_any_bytes_are_refused_or_read(name: str, changes: list[tuple
     for place, value in changes:
         content[place % len(content)] = value
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    read_or_refused(bytes(content), "picture: headers of any bytes")
+    read_or_refused(bytes(content), "image: headers of any bytes")
     target(float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before), label="memory")
 
 
@@ -205,10 +205,10 @@ def test_a_bomb_is_refused_before_it_takes_memory(tmp_path: Path, name: str, con
     (folder / "bomb.png").write_bytes(content)
     ended = finish_process(start_cold("data", "check", tmp_path))
     assert ended.code == 1, ended
-    assert "damaged picture anna/bomb.png" in ended.err
+    assert "damaged image anna/bomb.png" in ended.err
     assert "Traceback" not in ended.err
     assert "Warning" not in ended.err, "one clear line, not a library's warning"
-    tried("picture: decompression bomb", way(ended.code))
+    tried("image: decompression bomb", way(ended.code))
 
 
 def link(target: str) -> Callable[[Path], None]:
@@ -223,7 +223,7 @@ STRANGE: dict[str, Callable[[Path], object]] = {
     "a link to the folder": link("."),
     "a link to a device": link("/dev/zero"),
     "an empty file": lambda path: path.touch(),
-    "a text": lambda path: path.write_text("no picture"),
+    "a text": lambda path: path.write_text("no image"),
     "a page": lambda path: path.write_text("<html><script>alert(1)</script>"),
     "an eps": lambda path: path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(canary) (w) file\n"),
     "a png": lambda path: path.write_bytes(GOOD["png"]),
@@ -231,7 +231,7 @@ STRANGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_what_is_called_a_picture_and_is_none_is_called_damaged(
+def test_what_is_called_an_image_and_is_none_is_called_damaged(
     tmp_path: Path, refused_or_done: RunCommand, name: str
 ) -> None:
     folder = tmp_path / "bounding_box_train"
@@ -242,8 +242,8 @@ def test_what_is_called_a_picture_and_is_none_is_called_damaged(
     expected = 0 if name in ("a folder", "a png", "a link to the folder") else 1
     ended = refused_or_done("data", "check", tmp_path)
     assert ended.code == expected, ended
-    assert ("damaged picture bounding_box_train/0003_c1_0.jpg" in ended.err) == (expected == 1)
-    tried("picture: a thing of its name that is none", way(ended.code))
+    assert ("damaged image bounding_box_train/0003_c1_0.jpg" in ended.err) == (expected == 1)
+    tried("image: a thing of its name that is none", way(ended.code))
 
 
 def test_folders_that_link_to_one_another_are_refused(tmp_path: Path, refused_or_done: RunCommand) -> None:
@@ -270,7 +270,7 @@ def test_folders_in_one_another_without_end_are_refused(
     tried("folders: 1,500 in one another", "refused")
 
 
-def test_a_folder_of_damaged_pictures_is_reported_line_by_line(tmp_path: Path) -> None:
+def test_a_folder_of_damaged_images_is_reported_line_by_line(tmp_path: Path) -> None:
     """In a real process, where what a library prints by itself would be seen; libtiff's lines cannot be held back."""
     chance = random.Random(0)
     folder = tmp_path / "bounding_box_train"
@@ -282,8 +282,8 @@ def test_a_folder_of_damaged_pictures_is_reported_line_by_line(tmp_path: Path) -
         (folder / f"{number:05d}_c1_0.jpg").write_bytes(content)
     ended = finish_process(start_cold("data", "check", tmp_path))
     assert ended.code == 1
-    ours = r"decoding images: |no query and gallery: |train: (damaged picture bounding_box_train/|[\d,]+ )"
+    ours = r"decoding images: |no query and gallery: |train: (damaged image bounding_box_train/|[\d,]+ )"
     shown = r"\S+ \(market1501\): [\d,]+ images "
     odd = [line for line in ended.err.splitlines() if not re.match(f"{ours}|{shown}", line)]
     assert odd == []
-    tried("picture: a folder of changed ones, in a real process", "one line each", number + 1)
+    tried("image: a folder of changed ones, in a real process", "one line each", number + 1)

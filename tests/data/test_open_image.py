@@ -8,25 +8,25 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from dgaug.data.images import DamagedPicture, open_picture, to_pixels
+from dgaug.data.images import DamagedImage, open_image, to_pixels
 from dgaug.errors import DgaugError
 
 
 @pytest.fixture
 def photo() -> Image.Image:
-    """A smooth colour picture, 24 high and 16 wide, red growing downwards and green to the right."""
+    """A smooth colour image, 24 high and 16 wide, red growing downwards and green to the right."""
     rows, columns = np.mgrid[0:24, 0:16]
     return Image.fromarray(np.stack([rows * 10, columns * 15, np.full_like(rows, 60)], axis=-1).astype(np.uint8))
 
 
 def pixels(path: Path) -> np.ndarray:
-    picture = open_picture(path)
-    assert picture.mode == "RGB"
-    return np.asarray(picture).astype(int)
+    image = open_image(path)
+    assert image.mode == "RGB"
+    return np.asarray(image).astype(int)
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("RGB", "bmp"), ("RGB", "tif"), ("RGBA", "png"), ("CMYK", "tif")])
-def test_lossless_pictures_keep_their_colours(photo: Image.Image, tmp_path: Path, mode: str, suffix: str) -> None:
+def test_lossless_images_keep_their_colours(photo: Image.Image, tmp_path: Path, mode: str, suffix: str) -> None:
     photo.convert(mode).save(tmp_path / f"x.{suffix}")
     assert np.abs(pixels(tmp_path / f"x.{suffix}") - np.asarray(photo)).max() <= 1
 
@@ -53,17 +53,17 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path, suffix: str) -> 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_transparency_is_laid_on_white(tmp_path: Path, mode: str) -> None:
-    picture = Image.new(mode, (2, 1), (0, 0, 0, 0) if mode == "RGBA" else (0, 0))
-    picture.putpixel((1, 0), (0, 0, 0, 255) if mode == "RGBA" else (0, 255))
-    picture.save(tmp_path / "x.png")
+    image = Image.new(mode, (2, 1), (0, 0, 0, 0) if mode == "RGBA" else (0, 0))
+    image.putpixel((1, 0), (0, 0, 0, 255) if mode == "RGBA" else (0, 255))
+    image.save(tmp_path / "x.png")
     assert pixels(tmp_path / "x.png").tolist() == [[[255] * 3, [0] * 3]]
 
 
 def test_a_transparent_palette_colour_is_white(tmp_path: Path) -> None:
-    picture = Image.new("P", (2, 1))
-    picture.putpalette([200, 0, 0, 0, 0, 200])
-    picture.putpixel((1, 0), 1)
-    picture.save(tmp_path / "x.png", transparency=0)
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "x.png", transparency=0)
     assert pixels(tmp_path / "x.png").tolist() == [[[255, 255, 255], [0, 0, 200]]]
 
 
@@ -76,7 +76,7 @@ def test_exif_rotation_is_applied(photo: Image.Image, tmp_path: Path) -> None:
 
 def test_the_content_decides_not_the_suffix(photo: Image.Image, tmp_path: Path) -> None:
     photo.save(tmp_path / "x.png", format="JPEG")
-    assert open_picture(tmp_path / "x.png").size == (16, 24)
+    assert open_image(tmp_path / "x.png").size == (16, 24)
 
 
 def test_an_animation_gives_its_first_frame(photo: Image.Image, tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_a_cut_off_file_is_damaged(tmp_path: Path, suffix: str, share: float) ->
     Image.fromarray(noise).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(DamagedPicture, match=rf"x\.{suffix}: damaged picture \(.+\)") as caught:
-        open_picture(path)
+    with pytest.raises(DamagedImage, match=rf"x\.{suffix}: damaged image \(.+\)") as caught:
+        open_image(path)
     assert caught.value.path == path
     assert isinstance(caught.value, DgaugError)
 
@@ -105,18 +105,18 @@ def test_a_tail_of_zeros_is_damage(photo: Image.Image, tmp_path: Path, suffix: s
     photo.resize((64, 128)).save(path)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
-    with pytest.raises(DamagedPicture):
-        open_picture(path)
+    with pytest.raises(DamagedImage):
+        open_image(path)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "empty file"), (b"hello", "not a picture"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not a picture")],
+    [(b"", "empty file"), (b"hello", "not an image"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image")],
 )
-def test_what_is_no_picture_is_damaged(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_what_is_no_image_is_damaged(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "x.jpg").write_bytes(content)
-    with pytest.raises(DamagedPicture, match=reason):
-        open_picture(tmp_path / "x.jpg")
+    with pytest.raises(DamagedImage, match=reason):
+        open_image(tmp_path / "x.jpg")
 
 
 def test_missing_files_folders_broken_links_and_pipes_are_damaged(tmp_path: Path) -> None:
@@ -129,8 +129,8 @@ def test_missing_files_folders_broken_links_and_pipes_are_damaged(tmp_path: Path
         "folder": "not a file",
         "pipe": "not a file",
     }.items():
-        with pytest.raises(DamagedPicture, match=reason):
-            open_picture(tmp_path / f"{name}.jpg")
+        with pytest.raises(DamagedImage, match=reason):
+            open_image(tmp_path / f"{name}.jpg")
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) ->
     content = bytearray((tmp_path / "x.bmp").read_bytes())
     content[18:26] = struct.pack("<ii", 100_000, 100_000)
     (tmp_path / "x.bmp").write_bytes(content)
-    with pytest.raises(DamagedPicture, match="pixels"):
-        open_picture(tmp_path / "x.bmp")
+    with pytest.raises(DamagedImage, match="pixels"):
+        open_image(tmp_path / "x.bmp")
 
 
 def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((2, 2), dtype=np.float32)).save(tmp_path / "x.tif")
-    with pytest.raises(DamagedPicture, match="floating-point"):
-        open_picture(tmp_path / "x.tif")
+    with pytest.raises(DamagedImage, match="floating-point"):
+        open_image(tmp_path / "x.tif")
 
 
 def test_pillow_still_refuses_truncated_files() -> None:
