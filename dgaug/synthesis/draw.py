@@ -50,6 +50,7 @@ class DrawnGrid(NamedTuple):
     donors: Donors
 
 
+@as_found
 def draw_grid(
     run: str | Path = "latest",
     *,
@@ -97,7 +98,7 @@ def drawn_grid(
     device: str = AUTO,
     force: bool = False,
 ) -> DrawnGrid:
-    """The same as `draw_grid`; returns the donors too, which are looked for once."""
+    """As `draw_grid`; returns the donors too."""
     if out is not None:
         require_free(Path(out), force=force)
     trained = find_run(str(run))

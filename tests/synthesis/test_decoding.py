@@ -68,7 +68,7 @@ def test_labels_are_the_teachers_of_the_rounded_image(decoder: PairDecoder) -> N
 
 def test_without_a_teacher_there_is_no_label(decoder: PairDecoder) -> None:
     unlabelled = PairDecoder(decoder.codes, decoder.decoder, None, MICRO_BATCH)
-    pixels, labels = unlabelled.draw(rows(3), rows(5))
+    pixels, labels = unlabelled.generate(rows(3), rows(5))
     assert labels is None
     assert np.array_equal(pixels, decoder.generate(rows(3), rows(5))[0])
 
@@ -78,13 +78,13 @@ def test_bf16_images_are_those_of_fp32_within_a_grey_level_on_average(decoder: P
     pairs = rows(*range(8)), rows(*range(8, 16))
     pixels, exact = half.generate(*pairs)[0].astype(int), decoder.generate(*pairs)[0].astype(int)
     assert 0 < np.abs(pixels - exact).mean() < 1
-    assert np.array_equal(half.draw(pairs[0][3:4], pairs[1][3:4])[0][0], pixels[3])
+    assert np.array_equal(half.generate(pairs[0][3:4], pairs[1][3:4])[0][0], pixels[3])
 
 
 def test_bf16_labels_are_those_of_fp32_within_a_hundredth_and_only_when_asked_for(decoder: PairDecoder) -> None:
     pairs = rows(*range(8)), rows(*range(8, 16))
     (pixels, labels), (same, half) = (
-        replace(decoder, precision=precision).draw(*pairs) for precision in ("bf16", "bf16-labels")
+        replace(decoder, precision=precision).generate(*pairs) for precision in ("bf16", "bf16-labels")
     )
     assert decoder.teacher is not None
     assert labels is not None
