@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,16 +28,16 @@ def undisturbed(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 def workers_at_work(driver: subprocess.Popen[str]) -> list[int]:
-    """The processes that make shards of the cluster that a driver started; none once it has ended."""
-    while driver.poll() is None:
+    """The processes that make shards, at least one, of the cluster that a driver started."""
+    while True:
         result = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
         lines = [line.split(maxsplit=2) for line in result.splitlines()[1:]]
         parent = {int(pid): int(ppid) for pid, ppid, _ in lines}
         working = [int(pid) for pid, _, title in lines if title.startswith("ray::make_shard")]
         if workers := [pid for pid in working if driver.pid in _ancestors(pid, parent)]:
             return workers
+        assert driver.poll() is None, driver.communicate()
         time.sleep(0.01)
-    return []
 
 
 def _ancestors(pid: int, parent: dict[int, int]) -> set[int]:
@@ -55,51 +55,33 @@ def shards_of(store: Path) -> dict[Path, int]:
 def test_workers_and_drivers_killed_again_and_again_lose_no_finished_shard(
     tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
+    rng = random.Random(2)
     arguments = command(tiny_run, tmp_path, "--engine", "ray")
     kept: dict[Path, int] = {}
     killed = 0
-    for seed in range(DRIVERS):
+    for _ in range(DRIVERS):
         driver = start_cold(*arguments)
-        killed += kill_at_random(driver, tmp_path, random.Random(seed))
-        ended = finish_process(driver)
-        # However fast the others are: who was not killed has finished.
-        assert ended.code == -signal.SIGKILL or len(shards_of(tmp_path)) == SHARDS, ended.err
-        result = shards_of(tmp_path)
-        assert kept.items() <= result.items(), "a finished shard was made again"
-        kept = result
-    assert killed > 0
-    ended = finish(start_cold(*arguments))
-    assert kept.items() <= shards_of(tmp_path).items()
-    assert files_of(tmp_path) == undisturbed
-    assert ended.err.count("\n") < 12, ended.err
-
-
-def kill_at_random(driver: subprocess.Popen[str], store: Path, rng: random.Random) -> int:
-    """Kill workers a few times, each time after a further shard, then their driver; how many were killed."""
-    killed = 0
-    for _ in range(WORKER_KILLS):
-        if not another_shard(driver, store):
-            return killed
-        time.sleep(rng.uniform(0, 0.05))
-        for pid in workers_at_work(driver):
-            with suppress(ProcessLookupError):  # it ended by itself
+        for _ in range(WORKER_KILLS):
+            wait_for_shards(driver, tmp_path, len(shards_of(tmp_path)) + 1)
+            time.sleep(rng.uniform(0, 0.05))
+            for pid in workers_at_work(driver):
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
-    if another_shard(driver, store):
+        wait_for_shards(driver, tmp_path, len(shards_of(tmp_path)) + 1)
         time.sleep(rng.uniform(0, 0.1))
         driver.kill()
         killed += 1
-    return killed
-
-
-def another_shard(driver: subprocess.Popen[str], store: Path) -> bool:
-    """Wait for a further shard; False where the driver ended first, or none is left to make."""
-    before = len(shards_of(store))
-    while driver.poll() is None and before < SHARDS:
-        if len(shards_of(store)) > before:
-            return True
-        time.sleep(0.002)
-    return False
+        assert finish_process(driver).code == -signal.SIGKILL
+        result = shards_of(tmp_path)
+        assert kept.items() <= result.items(), "a finished shard was made again"
+        kept = result
+    assert killed >= 10
+    assert len(kept) < SHARDS
+    ended = finish(start_cold(*arguments))
+    assert kept.items() <= shards_of(tmp_path).items()
+    assert files_of(tmp_path) == undisturbed
+    # Lines of progress come every few seconds, so a slow machine writes more of them.
+    assert sum(not re.search(r": [\d,]+/[\d,]+", line) for line in ended.err.splitlines()) < 8, ended.err
 
 
 def test_a_labelled_store_of_codes_is_the_same_by_ray(tiny_run: Run, tmp_path: Path) -> None:
