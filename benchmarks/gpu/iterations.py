@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import time
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 
 import torch
 from machine import product_rate, synchronize
@@ -17,7 +20,8 @@ from dgaug.cuda_math import training_math
 from dgaug.training.losses import Batch
 
 STEP = "iteration"
-WARM, TIMED = 10, 40
+WARM, TIMED, ENOUGH = 10, 40, 8.0
+"""Iterations before the clock starts; those that are timed, fewer where they would take more than so many seconds."""
 WAYS: dict[str, tuple[str, bool, tuple[str, ...]]] = {
     "published form, fp32": ("restated", False, ()),
     "published form, TF32": ("restated", True, ()),
@@ -26,22 +30,37 @@ WAYS: dict[str, tuple[str, bool, tuple[str, ...]]] = {
     "dgaug, the same work, bf16": ("bf16", True, ()),
     "dgaug's defaults, bf16": ("defaults", True, ()),
     "dgaug's defaults, bf16, graphs": ("defaults", True, ("behaviour.graphs=true",)),
-    "dgaug's defaults, bf16, compiled": ("compiled", True, ()),
 }
 """By name: the contender of training_iteration.py, whether TF32 is on, and further settings."""
+COMPILED: dict[str, tuple[str, bool, tuple[str, ...]]] = {
+    "dgaug's defaults, bf16, compiled": ("compiled", True, ()),
+}
+SHOWN = 25
+"""Kernels in the list of those that take longest."""
 
 
-def time_iterations(record: Record, device: torch.device, *, size: tuple[int, int], batch: int, short: bool) -> None:
+def time_iterations(
+    record: Record,
+    device: torch.device,
+    *,
+    ways: dict[str, tuple[str, bool, tuple[str, ...]]],
+    size: tuple[int, int],
+    batch: int,
+    short: bool,
+) -> None:
     """All lines of the step; `short`: a few iterations, as a rehearsal."""
     half = torch.bfloat16 if device.type == "cuda" else torch.float32
     rate = product_rate(device, half)
     record.add(STEP, "fastest dense product", {"TFLOP/s": rate / 1e12})
-    for name, (contender, tf32, more) in WAYS.items():
+    for name, (contender, tf32, more) in ways.items():
         if short and contender == "compiled":
             record.note(f"{STEP}: {name}: left out of a rehearsal, a compilation takes minutes on a CPU")
             continue
-        work = partial(way, contender, device, tf32=tf32, more=more, size=size, batch=batch, rate=rate, short=short)
-        record.measure(STEP, name, work, needs=10 if short else 120 if contender == "compiled" else 30)
+        longest = record.file.with_name(f"{record.file.name}-{name.replace(' ', '-')}.txt")
+        work = partial(
+            way, contender, device, longest, tf32=tf32, more=more, size=size, batch=batch, rate=rate, short=short
+        )
+        record.measure(STEP, name, work, needs=10 if short else 90 if contender == "compiled" else 15)
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -50,6 +69,7 @@ def time_iterations(record: Record, device: torch.device, *, size: tuple[int, in
 def way(
     contender: str,
     device: torch.device,
+    longest: Path,
     *,
     tf32: bool,
     more: tuple[str, ...],
@@ -68,26 +88,40 @@ def way(
         flops = [watched(partial(step, images, learns), device)["flop"] for learns in branches]
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        _run(step, images, 0 if short else WARM, device)
-        count = 1 if short else TIMED
+        warm, most = (0, 1) if short else (WARM, TIMED)
+        _run(step, images, warm, device)
+        first = _run(step, images, 2, device) / 2 if warm else ENOUGH
+        count = min(most, max(2, 2 * round(ENOUGH / first / 2))) if warm else most
         seconds = _run(step, images, count, device) / count
-        values: Values = {"ms": 1e3 * seconds, "images/s": 2 * batch / seconds}
+        values: Values = {"ms": 1e3 * seconds, "images/s": 2 * batch / seconds, "timed": count}
         if flops:
             flop = sum(flops) / len(flops)
             values |= {"TFLOP": flop / 1e12, "of the fastest product": flop / seconds / rate}
         if device.type == "cuda":
             values["peak GB"] = torch.cuda.max_memory_allocated() / 1e9
-        return values | kernels(step, images, device, 1 if short else 2)
+        return values | kernels(step, images, device, 1 if short else 2, longest)
 
 
-def kernels(step: Step, images: Batch, device: torch.device, count: int) -> Values:
-    """Kernels of an iteration and the time in which the GPU computes, by torch's profiler."""
-    on_gpu = device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]) as result:
+def kernels(step: Step, images: Batch, device: torch.device, count: int, longest: Path) -> Values:
+    """Kernels of an iteration and the time in which the GPU computes, by torch's profiler.
+
+    Those that take longest are listed in a file: milliseconds and launches of an iteration, and the name.
+    """
+    # What the host does is left out: to note it takes longer than the iteration.
+    with profile(activities=[ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU]) as result:
         _run(step, images, count, device)
-    events = [event for event in result.events() if str(event.device_type).endswith("CUDA")]
-    busy = sum(getattr(event, "device_time", getattr(event, "cuda_time", 0.0)) for event in events)
-    return {"kernels": len(events) // count, "busy ms": busy / 1e3 / count}
+    events = [(event.name, float(event.device_time)) for event in result.events() if "CUDA" in str(event.device_type)]
+    if events:
+        longest.write_text("\n".join(_longest(events, count)) + "\n", encoding="utf-8")
+    return {"kernels": len(events) // count, "busy ms": sum(time for _, time in events) / 1e3 / count}
+
+
+def _longest(events: Iterable[tuple[str, float]], count: int) -> list[str]:
+    times: dict[str, list[float]] = defaultdict(list)
+    for name, microseconds in events:
+        times[name].append(microseconds)
+    ordered = sorted(times.items(), key=lambda item: -sum(item[1]))
+    return [f"{sum(each) / 1e3 / count:8.3f} {len(each) / count:7.1f} {name[:160]}" for name, each in ordered[:SHOWN]]
 
 
 def _run(step: Step, images: Batch, count: int, device: torch.device) -> float:

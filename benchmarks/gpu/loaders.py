@@ -18,7 +18,7 @@ import dgaug.training.dgnet_loop
 import dgaug.training.reid_loop
 
 STEP = "loader and feed"
-FULL = ("data.height=256", "data.width=128", "model.weights=none", "behaviour.precision=bf16")
+FULL = ("data.height=256", "data.width=128", "model.weights=none", "behaviour.precision=bf16", "behaviour.graphs=true")
 TINY = (
     "data.height=64", "data.width=32", "data.pad=2", "model.width=0.25", "model.backbone=small", "model.weights=none",
     "model.embedding=16", "teacher.batch_size=8", "schedule.batch_size=2", "reid.batch_size=8",
@@ -33,7 +33,7 @@ def time_training(record: Record, data: Path, work: Path, device: torch.device, 
     counts = (24, 14) if short else (150, 100)
     run = work / "run"
     record.measure(
-        STEP, "teacher, then DG-Net", partial(trained, record, data, run, device, counts, short=short), needs=90
+        STEP, "teacher, then DG-Net", partial(trained, record, data, run, device, counts, short=short), needs=40
     )
     if not (run / "checkpoints/last.pt").is_file():
         record.note(f"{STEP}: feeds left out, there is no run")
@@ -41,7 +41,7 @@ def time_training(record: Record, data: Path, work: Path, device: torch.device, 
     # As many images in a step on both sides: a fed step has as many generated ones as real ones.
     for feed, batch in (("none", 2), ("online", 1)):
         size = batch * (8 if short else 32)
-        record.measure(STEP, f"re-id, feed {feed}", partial(fed, run, work, device, feed, size, short=short), needs=45)
+        record.measure(STEP, f"re-id, feed {feed}", partial(fed, run, work, device, feed, size, short=short), needs=15)
 
 
 def trained(

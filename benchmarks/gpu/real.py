@@ -13,7 +13,10 @@ from dgaug.device import use_device
 from dgaug.files import read_json
 
 STEP = "real images, 128 x 64, identities held out of the training split"
-FULL = ("teacher.iterations=2000", "schedule.iterations=4000", "reid.iterations=1500", "behaviour.precision=bf16")
+FULL = (
+    "teacher.iterations=2000", "schedule.iterations=4000", "reid.iterations=1500", "behaviour.precision=bf16",
+    "behaviour.graphs=true",
+)  # fmt: skip
 TINY = (
     "data.height=64", "data.width=32", "data.pad=2", "model.width=0.25", "model.backbone=small", "model.embedding=16",
     "teacher.iterations=8", "teacher.batch_size=8", "schedule.iterations=4", "schedule.batch_size=2",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 import traceback
@@ -17,7 +18,8 @@ Values = dict[str, Any]
 class Record:
     """The results of one call, in `NAME.json` and `NAME.md`; whatever ends the call, what was measured stays."""
 
-    def __init__(self, folder: Path, name: str, about: Values, minutes: float) -> None:
+    def __init__(self, folder: Path, name: str, about: Values, minutes: float, lines: str = "") -> None:
+        self._lines = re.compile(lines)
         folder.mkdir(parents=True, exist_ok=True)
         self.file = folder / name
         self.content: dict[str, Any] = {"about": about, "steps": {}, "notes": []}
@@ -43,7 +45,9 @@ class Record:
         self._write()
 
     def measure(self, step: str, line: str, work: Callable[[], Values], *, needs: float) -> None:
-        """Measure a line where `needs` seconds are left; what goes wrong or takes too long is a note."""
+        """Measure a line that is wanted and has `needs` seconds left; what goes wrong or takes too long is a note."""
+        if not self._lines.search(line):
+            return
         if self.seconds_left < needs:
             self.note(f"{step}: {line}: left out, it needs about {needs:.0f} s and {self.seconds_left:.0f} s are left")
             return

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,7 +37,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--carried", type=Path, default=CARRIED, help="what prepare.sh collected")
     parser.add_argument("--site", type=Path, default=BUILD / "site", help="where missing packages are unpacked")
     parser.add_argument("--work", type=Path, default=BUILD / "gpu-work", help="for what is made on the way")
-    parser.add_argument("--steps", default="", help="some of correctness,iteration,synthesis,loader,real; default: all")
+    parser.add_argument(
+        "--steps", default="", help="some of correctness,iteration,synthesis,compiled,loader,real; default: all"
+    )
+    parser.add_argument("--lines", default="", help="only lines that contain this regular expression")
     parser.add_argument("--rehearse", action="store_true", help="tiny and on the CPU: whether all of it runs")
     return parser.parse_args()
 
@@ -53,8 +58,8 @@ def main() -> None:
     logging.getLogger("dgaug").setLevel(logging.WARNING)
     about = {"machine": machine(device=device), "command": " ".join(sys.argv)}
     if device.type == "cuda":
-        about["CUDA"] = f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
-    record = Record(out, f"call-{asked.call}", about, asked.minutes)
+        about["CUDA"] = f"{torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, driver {driver()}"
+    record = Record(out, f"call-{asked.call}", about, asked.minutes, asked.lines)
     record.note(f"packages: {', '.join(f'{name} {how}' for name, how in came.items())}")
     record.note(f"prepared in {time.monotonic() - began:.0f} s")
     work = asked.work / f"call-{asked.call}"
@@ -66,19 +71,30 @@ def main() -> None:
     record.note(f"the call took {time.monotonic() - began:.0f} s")
 
 
+def driver() -> str:
+    """Version of the card's driver, as nvidia-smi tells it."""
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=20).stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "unknown"
+
+
 def steps(asked: argparse.Namespace, record: Record, device: torch.device, work: Path) -> dict[str, Callable[[], None]]:
     """The steps of a call by name, the most valuable first."""
     short = asked.rehearse
     if asked.call == 1:
         from correctness import check
-        from iterations import time_iterations
+        from iterations import COMPILED, WAYS, time_iterations
         from stores import time_stores
 
         size, batch, pairs = ((64, 32), 2, 16) if short else ((256, 128), 8, 20_000)
+        iterations = partial(time_iterations, record, device, size=size, batch=batch, short=short)
         return {
             "correctness": lambda: check(record, device, work),
-            "iteration": lambda: time_iterations(record, device, size=size, batch=batch, short=short),
+            "iteration": lambda: iterations(ways=WAYS),
             "synthesis": lambda: time_stores(record, device, work / "store", pairs=pairs, short=short),
+            "compiled": lambda: iterations(ways=COMPILED),
         }
     from held_out import hold_out
     from loaders import time_training

@@ -41,7 +41,7 @@ def time_stores(record: Record, device: torch.device, work: Path, *, pairs: int,
     record.measure(STEP, "published way, TF32", partial(published, work, few, device, tf32=True), needs=20)
     for name, (precision, labels) in WAYS.items():
         made = partial(store, work, device, pairs=pairs, precision=precision, labels=labels)
-        record.measure(STEP, name, made, needs=30)
+        record.measure(STEP, name, made, needs=15)
 
 
 def apart(work: Path, device: torch.device) -> Values:
