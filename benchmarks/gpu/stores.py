@@ -37,8 +37,8 @@ def time_stores(record: Record, device: torch.device, work: Path, *, pairs: int,
     synthesis.write_inputs(work, sources)
     record.measure(STEP, "decoded values", lambda: apart(work, device), needs=20)
     few = 4 if short else 128
-    record.measure(STEP, "published way, fp32", partial(published, work, few, device, tf32=False), needs=20)
-    record.measure(STEP, "published way, TF32", partial(published, work, few, device, tf32=True), needs=20)
+    record.measure(STEP, "published way, fp32", partial(published, work, few, device, tf32=False), needs=10)
+    record.measure(STEP, "published way, TF32", partial(published, work, few, device, tf32=True), needs=10)
     for name, (precision, labels) in WAYS.items():
         made = partial(store, work, device, pairs=pairs, precision=precision, labels=labels)
         record.measure(STEP, name, made, needs=15)
