@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from dgaug.models.convolution import convolve
+
 LEAKY_SLOPE = 0.2
 EPSILON = 1e-5
 FLAT = EPSILON / 128
@@ -110,8 +112,7 @@ class Conv(nn.Module):
             maps = maps.contiguous(memory_format=torch.channels_last)
         if self.pad:
             maps = reflect(maps, self.pad)
-        convolved: Tensor = self.conv(maps)
-        return convolved
+        return convolve(self.conv, maps)
 
 
 def instance_norm(maps: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dgaug.models.blocks import Conv, ResidualBlock, as_published, leaky, scaled
+from dgaug.models.convolution import convolve
 
 SCALES = 3
 REDUCTION = 4
@@ -41,8 +42,7 @@ class PatchDiscriminator(nn.Module):
         maps = images
         for layer in self.stem:
             maps = leaky(layer(maps))
-        scores: Tensor = self.score(self.residual(maps))
-        return scores
+        return convolve(self.score, self.residual(maps))
 
 
 class Discriminator(nn.Module):

@@ -21,6 +21,8 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
+from dgaug.models.blocks import as_published
+from dgaug.models.convolution import input_gradients, penalised
 from dgaug.models.half_weights import with_half_weights
 from dgaug.models.reid import AnyReidNetwork, ReidOutput, soft_labels
 from dgaug.models.structure_encoder import grey
@@ -71,7 +73,8 @@ def gradient_penalty(real: list[Tensor], images: Tensor) -> Tensor:
     """
     penalty = images.new_zeros(())
     for scores in real:
-        (gradient,) = torch.autograd.grad(scores.float().sum(), images, create_graph=True)
+        with input_gradients():
+            (gradient,) = torch.autograd.grad(scores.float().sum(), images, create_graph=True)
         penalty = penalty + gradient.float().square().sum(dim=(1, 2, 3)).mean()
     return SIDES * penalty
 
@@ -182,7 +185,8 @@ class IterationTerms:
         critic = self.networks.discriminator
         yield {"discriminator": patch_error(critic(fakes), 0)}
         real = images.detach().requires_grad_(self.penalised)
-        scores = critic(real)
+        with penalised(self.penalised and not as_published()):
+            scores = critic(real)
         terms = {"discriminator": patch_error(scores, 1)}
         if self.penalised:
             terms["gradient_penalty"] = gradient_penalty(scores, real)
