@@ -219,7 +219,7 @@ class BehaviourSettings(Section):
     """How layers are computed: equal but for rounding; `published` takes every step as published, to the last bit."""
     precision: Literal["fp32", "bf16"] = "fp32"
     compile: bool = False
-    graphs: bool = False
+    graphs: bool = True
     """Record a training iteration as CUDA graphs and launch it as a whole; changes nothing without a GPU."""
     tf32: bool = True
     """fp32 products and convolutions of training in TF32 on CUDA, to three digits and several times as fast."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import tempfile
+import threading
+from typing import IO
 
 import numpy as np
 import PIL.Image
@@ -21,13 +25,30 @@ def encode(pixels: NDArray[np.uint8], *, codec: str, quality: int) -> bytes:
         return b""
     if codec == "raw":
         return np.ascontiguousarray(pixels).tobytes()
-    stream = io.BytesIO()
-    image = PIL.Image.fromarray(pixels)
+    image, file = PIL.Image.fromarray(pixels), _scratch()
+    file.seek(0)
+    file.truncate()
     if codec == "jpeg":
-        image.save(stream, "JPEG", quality=quality, subsampling=0)
+        image.save(file, "JPEG", quality=quality, subsampling=0)
     else:
-        image.save(stream, "PNG")
-    return stream.getvalue()
+        image.save(file, "PNG")
+    file.seek(0)
+    return file.read()
+
+
+_own = threading.local()
+
+
+def _scratch() -> IO[bytes]:
+    """A file in memory of this thread: Pillow lets other threads run while it writes to a file, not to bytes."""
+    file: IO[bytes] | None = getattr(_own, "file", None)
+    if file is None or _own.process != os.getpid():  # a process that was forked must not write to its parent's
+        if hasattr(os, "memfd_create"):
+            file = os.fdopen(os.memfd_create("dgaug"), "w+b", buffering=0)
+        else:
+            file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  # closed with its thread
+        _own.file, _own.process = file, os.getpid()
+    return file
 
 
 def decode(data: bytes, *, codec: str, image_size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dgaug.errors import DgaugError
 from dgaug.training.losses import Batch, Plan, Terms
 
 if TYPE_CHECKING:
@@ -52,7 +53,14 @@ class IterationGraphs:
             if self._seen[kind] <= WARM_UP:
                 return None
             self._pool = self._pool or torch.cuda.graph_pool_handle()
-            self._graphs[kind] = CapturedIteration(model, batch, plan, self._pool)
+            try:
+                self._graphs[kind] = CapturedIteration(model, batch, plan, self._pool)
+            except RuntimeError as problem:
+                reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
+                raise DgaugError(
+                    f"behaviour.graphs: this GPU did not record an iteration as a CUDA graph: {reason}; "
+                    "go on without it: --resume --set behaviour.graphs=false"
+                ) from problem
         return self._graphs[kind]
 
 

@@ -24,7 +24,7 @@ EVERYTHING_RAMPED = 50_000
     ("settings", "kernels"),
     [
         (("precision=fp32",), 2943),
-        (("precision=bf16",), 3511),
+        (("precision=bf16",), 3595),
         (("precision=bf16", "arithmetic=published"), 3737),
         (("code_statistics=batch", "teacher_statistics=batch"), 4673),
     ],

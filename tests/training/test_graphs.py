@@ -13,6 +13,7 @@ import pytest
 import torch
 from tiny_run import tiny_settings
 
+from dgaug.errors import DgaugError
 from dgaug.models.reid import ReidNetwork
 from dgaug.training import graphs
 from dgaug.training.dgnet import DGNet
@@ -97,3 +98,17 @@ def test_gradients_that_add_up_are_not_recorded() -> None:
     result = IterationGraphs()
     for _ in range(2 * WARM_UP):
         assert result.of(model, [batch_of(0), batch_of(1)], []) is None
+
+
+def test_a_gpu_that_does_not_record_is_said_with_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(work: Callable[[], Made], pool: Any) -> Recorded:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+
+    model = make_model()
+    monkeypatch.setattr(graphs, "record", refused)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: "pool")
+    model.graphs = IterationGraphs()
+    for iteration in range(WARM_UP):
+        model.step([batch_of(iteration)], iteration)
+    with pytest.raises(DgaugError, match=r"is capturing; go on without it: --resume --set behaviour.graphs=false"):
+        model.step([batch_of(WARM_UP)], WARM_UP)
