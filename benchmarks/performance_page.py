@@ -172,10 +172,10 @@ def page(result: dict[str, tuple[str, list[Claim]]]) -> str:
 
 def _gpu() -> list[str]:
     """How to measure on a GPU, and what was measured there by `gpu/run.py`, if it was."""
-    measured = sorted((RESULTS / "gpu").glob("call-*.md"))
+    measured = sorted((RESULTS / "gpu").glob("*.md"))
     if not measured:
         return GPU.splitlines()
-    lines = GPU.replace(NOT_MEASURED, "Measured by the commands below; the tables follow.").splitlines()
+    lines = GPU.replace(NOT_MEASURED, "Measured once, briefly; the tables follow.").splitlines()
     for file in measured:
         lines += ["", *(f"##{line}" if line.startswith("#") else line for line in file.read_text("utf-8").splitlines())]
     return lines
