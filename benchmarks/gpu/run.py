@@ -5,7 +5,7 @@
     python benchmarks/gpu/run.py 2 --out benchmarks/results/gpu
     python benchmarks/gpu/run.py 1 --rehearse                         # anywhere, tiny, on the CPU
 
-Call 1: does the GPU compute what the CPU computes; one training iteration; synthesis. Call 2: training with the real
+Call 1: one training iteration; synthesis; does the GPU compute what the CPU computes. Call 2: training with the real
 loader, an online feed, and with what time is left a real run at 128 x 64. Neither needs the other. After every line the
 results are written (`call-N.json`, `call-N.md`); a line that fails, or for which too little time is left, is a note.
 """
@@ -91,9 +91,9 @@ def steps(asked: argparse.Namespace, record: Record, device: torch.device, work:
         size, batch, pairs = ((64, 32), 2, 16) if short else ((256, 128), 8, 20_000)
         iterations = partial(time_iterations, record, device, size=size, batch=batch, short=short)
         return {
-            "correctness": lambda: check(record, device, work),
             "iteration": lambda: iterations(ways=WAYS),
             "synthesis": lambda: time_stores(record, device, work / "store", pairs=pairs, short=short),
+            "correctness": lambda: check(record, device, work),
             "compiled": lambda: iterations(ways=COMPILED),
         }
     from held_out import hold_out
