@@ -22,6 +22,9 @@ SUMMARY_WIDTH = 60
 run = click.option(
     "--run", default="latest", show_default=True, metavar="RUN", help="Run folder, run number, or latest."
 )
+examined_run = click.option(
+    "--run", metavar="RUN", help="A run folder, number or latest: what is odd with it, and why."
+)
 overrides = click.option(
     "--set", "overrides", multiple=True, metavar="section.name=value", help="Change a setting; repeatable."
 )
