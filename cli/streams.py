@@ -20,7 +20,9 @@ class ReaderGone(Exception):
 
 
 class _Stream:
-    """A text stream that detects a closed pipe."""
+    """A text stream that detects a closed pipe, or, where its text is dropped, whatever keeps it from being written."""
+
+    _lost: type[OSError] = OSError
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -29,7 +31,7 @@ class _Stream:
         """Write text."""
         try:
             return self._stream.write(text)
-        except BrokenPipeError:
+        except self._lost:
             self._unread()
             return len(text)
 
@@ -37,7 +39,7 @@ class _Stream:
         """Write buffered text."""
         try:
             self._stream.flush()
-        except BrokenPipeError:
+        except self._lost:
             self._unread()
 
     def __getattr__(self, name: str) -> Any:
@@ -51,13 +53,15 @@ class _Stream:
 
 
 class _Results(_Stream):
+    _lost = BrokenPipeError
+
     def _unread(self) -> None:
         super()._unread()
         raise ReaderGone
 
 
 def watch_streams() -> None:
-    """Make stdout raise `ReaderGone`, and stderr drop its text, once the pipe is closed."""
+    """Make stdout raise `ReaderGone` once the pipe is closed, and stderr drop its text then or on a full disk."""
     for name, kind in (("stdout", _Results), ("stderr", _Stream)):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):

@@ -48,6 +48,14 @@ def test_a_table_that_nobody_reads_is_not_damage(people: Path, form: tuple[str, 
     assert "Traceback" not in output
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_error_that_cannot_be_written_ends_with_its_exit_code(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        for arguments in (("verify", tmp_path / "none"), ("config", "list")):  # no error, but no room for its result
+            command = [sys.executable, "-m", "dgaug", *map(str, arguments)]
+            assert subprocess.run(command, stdout=full, stderr=full, timeout=120, check=False).returncode == 2
+
+
 def test_notes_that_nobody_reads_change_no_exit_code(people: Path, tmp_path: Path, tiny_run: Run) -> None:
     code, output = code_of("data", "check", people, unread="stderr")
     assert code == 0
