@@ -19,8 +19,8 @@ from dgaug.data.records import IdentityData, Record, class_names
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.figures.sheets import interpolation_sheet, nxn_sheet, save_animation, save_sheet
-from dgaug.files import require_free
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
+from dgaug.outputs import require_free
 from dgaug.runs import Run, find_run
 from dgaug.seeding import draws
 from dgaug.surroundings import as_found

@@ -52,7 +52,7 @@ def test_other_settings_are_named_and_force_starts_over(tiny_run: Run, tmp_path:
     command = ("score-fid", "--run", tiny_run.folder, "--metrics", "frechet", "--out", tmp_path / "out")
     assert dgaug(*command).code == 0
     refused = dgaug(*command, "--protocol", "published", "--seed", "3").error()
-    assert "name: clean there, published asked for; seed: 0 there, 3 asked for" in refused
+    assert "name: clean -> published; seed: 0 -> 3" in refused
     (statistics,) = {path.name for path in (tmp_path / "out" / "statistics").glob("real-*")}
     assert dgaug(*command, "--protocol", "published", "--force").code == 0
     assert not (tmp_path / "out" / "statistics" / statistics).exists()

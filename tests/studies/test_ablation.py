@@ -72,7 +72,7 @@ def test_a_finished_ablation_is_read_back(ablation: tuple[Path, dict[str, Any]],
     mean = results["table"][0]["figures"]["rank-1"]["mean"]
     assert f"{100 * mean:.1f} ±" in ended.out
     other = dgaug(*asked, "--set", "reid.gamma=0.5")
-    assert "models of another study (other reid.gamma)" in other.error()
+    assert "other settings (reid.gamma: 0.1 -> 0.5)" in other.error()
 
 
 def test_a_line_is_its_feature_minus_that_of_its_twins_seed_by_seed() -> None:

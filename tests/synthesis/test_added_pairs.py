@@ -85,7 +85,7 @@ def test_the_same_commands_again_find_it_complete(tiny_run: Run, tmp_path: Path,
         assert "already complete" in ended.err
     assert files_of(tmp_path) == before
     refused = dgaug(*first[:4], "grid:2x3", *first[5:]).error()
-    assert "pairs: random:40 + grid:3x3 in the store, grid:2x3 asked for" in refused
+    assert "pairs: random:40 + grid:3x3 -> grid:2x3" in refused
     assert "--add" in refused
 
 
@@ -151,7 +151,7 @@ def test_a_list_of_pairs_can_be_added_and_added_to(tiny_run: Run, tmp_path: Path
 def test_only_pairs_can_differ_in_what_is_added(tiny_run: Run, tmp_path: Path) -> None:
     synthesize(tiny_run.folder, pairs="random:9", out=tmp_path)
     before = files_of(tmp_path)
-    with pytest.raises(DgaugError, match="codec: jpeg in the store, png asked for") as refused:
+    with pytest.raises(DgaugError, match="codec: jpeg -> png") as refused:
         synthesize(tiny_run.folder, pairs="random:20", codec="png", add=True, out=tmp_path)
     assert "--add" not in str(refused.value)
     assert files_of(tmp_path) == before

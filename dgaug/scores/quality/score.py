@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,6 +15,7 @@ from dgaug.data.loading import default_threads
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
+from dgaug.outputs import already_complete, remove
 from dgaug.progress import Progress, silent
 from dgaug.runs import locked
 from dgaug.scores.quality.donor_metrics import Donors, donor_scores, judged_scores
@@ -101,10 +101,10 @@ def score_fid(
     with stop_requests() as stop, nullcontext() if folder is None else locked(folder, what="scores"):
         if folder is not None:
             if force:
-                _clear(folder)
+                remove(folder / SCORES, folder / STATISTICS)
             finished = finished_result(folder, described)
             if finished is not None:
-                _log.info("already complete: %s", folder / SCORES)
+                already_complete(folder / SCORES)
                 return finished
         cache = None if folder is None else folder / STATISTICS
         count = default_threads(default_device()) if workers is None else workers
@@ -227,9 +227,3 @@ def _plot_features(plan: Plan, features: Features, folder: Path) -> None:
         plan.real.rows[near.neighbour[nearest]],
         folder / DUPLICATES_SHEET,
     )
-
-
-def _clear(folder: Path) -> None:
-    """Throw away results and statistics, and nothing else that may lie there."""
-    (folder / SCORES).unlink(missing_ok=True)
-    shutil.rmtree(folder / STATISTICS, ignore_errors=True)
