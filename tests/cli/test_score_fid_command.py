@@ -14,7 +14,7 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_run import RunCommand, signal_when, start_process
+from tiny_run import RunCommand, signal_at
 
 from dgaug.files import read_json, write_figures
 from dgaug.runs import Run, locked
@@ -81,10 +81,10 @@ def test_images_that_changed_are_no_longer_those_of_the_figure(tmp_path: Path, d
 def test_a_stopped_scoring_resumes(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     out = tmp_path / "out"
     command = ("score-fid", "--run", tiny_run.folder, "--metrics", "frechet,diversity")
-    killed = signal_when(start_process(*command, "--out", out), out / ".lock", signal.SIGKILL)
+    killed = signal_at(out / ".lock", signal.SIGKILL, *command, "--out", out)
     assert killed.code == -signal.SIGKILL
     (out / ".lock").unlink()
-    stopped = signal_when(start_process(*command, "--out", out), out / ".lock", signal.SIGTERM)
+    stopped = signal_at(out / ".lock", signal.SIGTERM, *command, "--out", out)
     assert stopped.code == 143, stopped.err
     assert "everything is saved; run the same command again" in stopped.err
     assert not (out / "scores.json").exists()

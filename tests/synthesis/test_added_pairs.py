@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from synthesis_runs import files_of
-from tiny_run import IMAGES, RunCommand, signal_when, start_process
+from tiny_run import IMAGES, RunCommand, signal_at
 
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
@@ -96,8 +96,7 @@ def test_a_kill_while_adding_keeps_the_store_and_the_same_command_resumes(
     for store in ("killed", "undisturbed"):
         assert dgaug(*command, "random:96", "--out", tmp_path / store).code == 0
     adding = (*command, "all", "--add", "--out", tmp_path / "killed")
-    process = start_process(*adding)
-    assert signal_when(process, tmp_path / "killed/shards/000006.h5", signal.SIGKILL).code == -signal.SIGKILL
+    assert signal_at(tmp_path / "killed/shards/000006.h5", signal.SIGKILL, *adding).code == -signal.SIGKILL
     assert len(pairs_in(tmp_path / "killed")) == 96, "what was whole stays whole"
     kept = stamps(tmp_path / "killed")
     assert dgaug(*adding).code == 0

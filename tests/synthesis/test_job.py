@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from synthesis_runs import files_of
-from tiny_run import IMAGES, RunCommand, finish_process, start_process
+from tiny_run import IMAGES, RunCommand, finish_process, signal_at, start_process
 
 from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError, Interrupted
@@ -105,12 +104,7 @@ def test_a_killed_synthesis_resumes_to_the_same_bytes(tiny_run: Run, tmp_path: P
     command = ("synthesize", "--run", tiny_run.folder, "--shard-size", "32", "--out")
     assert dgaug(*command, tmp_path / "undisturbed").code == 0
     store = tmp_path / "killed"
-    process = start_process(*command, store)
-    while not (store / "shards" / "000002.h5").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
-    process.kill()
-    assert finish_process(process).code == -signal.SIGKILL
+    assert signal_at(store / "shards" / "000002.h5", signal.SIGKILL, *command, store).code == -signal.SIGKILL
     with pytest.raises(DgaugError, match="unfinished"):
         open_store(store)
     kept = {path.name: path.stat().st_mtime_ns for path in (store / "shards").glob("00000[012].h5")}
@@ -138,12 +132,8 @@ def test_a_signal_leaves_whole_shards_and_its_exit_code(
     tiny_run: Run, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     store = tmp_path / "store"
-    process = start_process("synthesize", "--run", tiny_run.folder, "--shard-size", "32", "--out", store)
-    while not (store / "shards" / "000001.h5").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
-    process.send_signal(number)
-    ended = finish_process(process)
+    command = ("synthesize", "--run", tiny_run.folder, "--shard-size", "32", "--out", store)
+    ended = signal_at(store / "shards" / "000001.h5", number, *command)
     assert ended.code == code
     assert "Traceback" not in ended.err
     assert "run the same command again" in ended.err
