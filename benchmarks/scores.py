@@ -36,7 +36,7 @@ from torchvision.models.inception import Inception3
 from training_iteration import RESULTS
 
 from dgaug.scores.quality.encoders import INCEPTION_FILE, Encoder
-from dgaug.scores.quality.feature_metrics import Features, feature_scores
+from dgaug.scores.quality.feature_metrics import Features, frechet_scores
 from dgaug.scores.quality.feature_statistics import Encoding, statistics_of
 from dgaug.scores.quality.fid_protocols import Preparation
 from dgaug.scores.quality.frechet import Gaussian, frechet_distance, frechet_of_features
@@ -169,7 +169,7 @@ def held_by(count: int) -> int:
                     digest=images.digest(rows),
                 )
             )
-        feature_scores(Features(encoder, sides[1], sides[0]), lambda name: name == "frechet", seed=0)
+        frechet_scores(Features(encoder, sides[1], sides[0]), 0)
     return peak_bytes()
 
 

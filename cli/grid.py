@@ -37,11 +37,12 @@ def command(run: str, out: Path | None, device: str, force: bool, as_json: bool,
         dgaug grid --count 6 --out grid.png
         dgaug grid --appearance anna.jpg --appearance ben.jpg --structure chris.jpg --out three.png
     """
-    from dgaug.synthesis.draw import drawn_grid
+    from dgaug.synthesis.draw import Donors, draw_grid
 
-    path, donors = drawn_grid(run, out=out, device=device, force=force, **choice)
+    donors: list[Donors] = []
+    path = draw_grid(run, out=out, device=device, force=force, on_donors=donors.append, **choice)
     if as_json:
-        named = {name: [str(file) for file in files] for name, files in donors._asdict().items()}
+        named = {name: [str(file) for file in files] for name, files in donors[0]._asdict().items()}
         show_json({"picture": str(path), **named})
     else:
         note(str(path))

@@ -61,12 +61,6 @@ def whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def require_free(path: Path, *, force: bool) -> None:
-    """Refuse to write over a file; DgaugError where there is one and `force` is not given."""
-    if path.exists() and not force:
-        raise DgaugError(f"{path} is already there; choose another name, or replace it with --force")
-
-
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole."""
     with whole(path) as aside:

@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from dgaug.errors import DgaugError
+from dgaug.outputs import changes, flat
 from dgaug.plain_yaml import read_yaml
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -336,11 +337,15 @@ FREE = (
 """Settings that no weight of a run depends on but for rounding, and sections of them: it may resume with others."""
 
 
+def decisive(settings: Settings) -> dict[str, object]:
+    """By dotted name, the settings that the weights of a run depend on."""
+    values = flat(settings.model_dump(mode="json"), ".")
+    return {name: value for name, value in values.items() if not name.startswith(FREE)}
+
+
 def differing(left: Settings, right: Settings) -> list[str]:
     """Dotted names of settings that weights depend on and whose values differ, each with both values."""
-    mine, theirs = _flat(left.model_dump(mode="json")), _flat(right.model_dump(mode="json"))
-    changed = [name for name in mine if mine[name] != theirs[name] and not name.startswith(FREE)]
-    return [f"{name}: {mine[name]} -> {theirs[name]}" for name in changed]
+    return changes(decisive(left), decisive(right))
 
 
 def _read(config: str | Path) -> dict[str, Any]:
@@ -402,13 +407,3 @@ def _explain(error: ValidationError) -> str:
 def _nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = value
-    return flat

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from held import Hold, start_held
 from torch import Tensor
 from warm_processes import WarmProcess, run_command
 
@@ -109,11 +110,18 @@ def finish_ranks(processes: list[WarmProcess]) -> Ended:
     return Ended(code, "".join(ended.out for ended in ends), "".join(ended.err for ended in ends))
 
 
-def signal_when(process: Started, file: Path, number: int) -> Ended:
-    """Send a signal as soon as a file is there; the process must still be running then."""
-    while not file.exists():
+def wait_until_held(where: Hold, process: Started) -> None:
+    """Until a process waits; it must not have ended before."""
+    while not where.is_held():
         assert process.poll() is None, process.communicate()
         time.sleep(0.002)
+
+
+def signal_at(file: Path, number: int, *arguments: str | Path) -> Ended:
+    """Start a `dgaug` process and send it a signal once a file is there, before it puts another one in its place."""
+    where = Hold(file)
+    process = start_held(where, *arguments)
+    wait_until_held(where, process)
     process.send_signal(number)
     return finish_process(process)
 

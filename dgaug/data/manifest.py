@@ -16,6 +16,7 @@ from dgaug.data.names import SPLITS, camera_numbers, split_named
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 from dgaug.errors import DgaugError
 from dgaug.files import csv_writer
+from dgaug.outputs import require_free
 
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("path", "identity", "camera", "split", "role")
@@ -76,8 +77,7 @@ def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> Non
     out = Path(out_csv)
     if out.suffix.lower() != ".csv":
         raise DgaugError(f"{out}: a manifest's name ends in .csv")
-    if out.exists() and not force:
-        raise DgaugError(f"{out}: exists already; take another name or --force")
+    require_free(out, force=force)
     try:
         # Not resolved: a linked data folder is still reached through its link.
         below = Path(os.path.abspath(data.root)).relative_to(os.path.abspath(out.parent))

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from dgaug.data.normalisation import IMAGENET_MEAN, IMAGENET_STD
 from dgaug.errors import DgaugError
-from dgaug.files import require_free, whole
+from dgaug.files import whole
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
 from dgaug.models.torchscript import TracedNetwork, read_program, save_program, trace
+from dgaug.outputs import require_free
 from dgaug.surroundings import as_found
 
 KINDS = ("torchscript", "onnx")

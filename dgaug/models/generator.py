@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dgaug.data.normalisation import denormalise
 from dgaug.models.decoder import AdaINParameters, Decoder
 from dgaug.models.structure_encoder import StructureEncoder, grey
 
@@ -36,3 +40,19 @@ class Generator(nn.Module):
         """Images [B, 3, H, W] of appearance codes [B, code] on structure codes."""
         image: Tensor = self.decoder(structure, self.adain(appearance))
         return image
+
+
+@torch.no_grad()
+def every_pair(decoder: Decoder, structure: Tensor, adain: Tensor, *, at_once: int = 16) -> NDArray[np.uint8]:
+    """Every appearance on every structure: images uint8 [A, S, H, W, 3].
+
+    Args:
+        structure: structure codes [S, C, H / 4, W / 4].
+        adain: AdaIN parameters [A, 4, 2, 2, C].
+        at_once: structures decoded at a time: the decoder's memory grows with them.
+    """
+    rows = []
+    for row in adain:
+        parts = [decoder(part, row.expand(len(part), *row.shape)) for part in torch.split(structure, at_once)]
+        rows.append(torch.cat([denormalise(part) for part in parts]))
+    return torch.stack(rows).cpu().numpy()

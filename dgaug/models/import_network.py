@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from dgaug.errors import DgaugError
-from dgaug.files import require_free
 from dgaug.models import checkpoints
 from dgaug.models.torchscript import TRACED, program_tensor, trace, trust
+from dgaug.outputs import require_free
 from dgaug.surroundings import as_found
 
 _log = logging.getLogger("dgaug")

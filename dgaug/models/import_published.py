@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -32,6 +31,7 @@ from dgaug.models.published_files import (
     teacher_tensors,
 )
 from dgaug.models.reid import ReidNetwork
+from dgaug.outputs import AFRESH, already_complete, put_in_place, require_only
 from dgaug.progress import Progress, silent
 from dgaug.runs import PARTS, Run, environment, locked
 from dgaug.seeding import seed_torch
@@ -80,9 +80,11 @@ def import_published(
     known = None if content is None else described(content)
     about = environment(settings.seed) | {"data": known, "imported": _origin(files, settings)}
     if not force and _already_there(Run(final), about):
-        _log.info("already complete: %s", out)
+        already_complete(Path(out))
         return Run(Path(out))
-    _refuse_other(final, force=force)
+    require_only(final, PARTS, of="a run", hidden=True)
+    if not force and final.exists() and {item.name for item in final.iterdir()} - {".lock"}:
+        raise DgaugError(f"{final} exists, not from these files and data; {AFRESH}")
 
     names = None if content is None else class_names(content.splits["train"])
     if names is None:
@@ -101,7 +103,7 @@ def import_published(
                 write_records(aside, content)
             write_json(aside.folder / "environment.json", about)
             write_text(aside.config, f"# dgaug import, iteration {files.iteration}\n{settings.to_yaml()}")
-            _put(aside.folder, final)
+            put_in_place(aside.folder, final)
         except BaseException:
             shutil.rmtree(aside.folder, ignore_errors=True)
             raise
@@ -162,16 +164,6 @@ def _already_there(run: Run, about: Mapping[str, Any]) -> bool:
     return bool(identities.get("imported") == about["imported"])
 
 
-def _refuse_other(final: Path, *, force: bool) -> None:
-    if final.exists() and not final.is_dir():
-        raise DgaugError(f"{final} is a file; --out names the run folder to create")
-    held = {item.name for item in final.iterdir()} - {".lock"} if final.exists() else set()
-    if held - PARTS:
-        raise DgaugError(f"{final} holds {min(held - PARTS)}, which is no part of a run; choose another --out")
-    if held and not force:
-        raise DgaugError(f"{final} exists, not from these files and data; choose another --out, or --force replaces it")
-
-
 def _dgnet_content(
     files: PublishedFiles, appearance: Tensors, settings: Settings, stated: list[str] | int
 ) -> dict[str, Any]:
@@ -228,13 +220,3 @@ def _load(path: Path, load: Callable[[_Network, Tensors], list[str]], network: _
     if kinds:
         stated = [f"{len(names)} tensors {kind} (such as {names[0]})" for kind, names in kinds.items()]
         _log.info("%s: dropped %s", path.name, "; ".join(stated))
-
-
-def _put(aside: Path, final: Path) -> None:
-    """Give the finished folder its name; what was there goes."""
-    old = final.with_name(f".{final.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        os.replace(final, old)
-    os.replace(aside, final)
-    shutil.rmtree(old, ignore_errors=True)

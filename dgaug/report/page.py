@@ -16,8 +16,9 @@ from dgaug.data.recorded import read_run_data
 from dgaug.data.records import IdentityData
 from dgaug.device import AUTO, on_device
 from dgaug.errors import DgaugError
-from dgaug.files import read_json, require_free, write_text
+from dgaug.files import read_json, write_text
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
+from dgaug.outputs import require_free
 from dgaug.progress import Progress, silent
 from dgaug.report.curves import HEIGHT, WIDTH, read_curves
 from dgaug.report.grid import LARGEST, Grid, Slider, described_grid, generate_grid_images, sliders

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
 from dgaug.files import file_sha256
+from dgaug.outputs import AFRESH, require_same_settings
 from dgaug.store.safe_hdf5 import check_schema, damage_named, linked, own, reading, seal_holds, written_aside
 from dgaug.store.schema import (
     CODE_COLUMNS,
@@ -119,16 +120,14 @@ def begin_store(store: Path, spec: StoreSpec, sources: Sources) -> StoreState:
 
 
 def _require_same(store: Path, state: StoreState, spec: StoreSpec, sources: Sources) -> None:
-    differences = spec.differences(state.spec)
+    before = state.spec.attributes()
+    asked = dict(before) if spec.extends(state.spec) else spec.attributes()
+    remedy = AFRESH
     if sources.digest() != state.sources.digest():
-        other = f"sources: {len(state.sources)} images in the store, {len(sources)} other ones asked for"
-        differences["sources"] = other
-    if differences:
-        more = "add them with --add, " if differences.keys() <= DESIGN_SETTINGS else ""
-        raise DgaugError(
-            f"expected the settings of the store at {store}, found others: {'; '.join(differences.values())}; "
-            f"choose another --out, {more}or start over with --force"
-        )
+        before["sources"], asked["sources"] = f"{len(state.sources)} images", f"{len(sources)} other ones"
+    elif {name for name in before if before[name] != asked[name]} <= DESIGN_SETTINGS:
+        remedy = f"add them with --add, {AFRESH}"
+    require_same_settings(store, before, asked, remedy=remedy)
 
 
 def _drop_abandoned(store: Path, spec: StoreSpec, sources: Sources, *, listed: int) -> None:

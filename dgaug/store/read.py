@@ -24,8 +24,8 @@ from dgaug.store.codecs import decode
 from dgaug.store.index import StoredFile, file_list, file_size, listed_sizes, read_state, shard_list
 from dgaug.store.labels import TopLabels, stored_dense_label, stored_label, top_labels
 from dgaug.store.micro_batch import on_demand
-from dgaug.store.safe_hdf5 import access_named, own, reading, store_folder
-from dgaug.store.shard_reader import Columns, ShardFiles
+from dgaug.store.safe_hdf5 import access_named, reading, store_folder
+from dgaug.store.shard_reader import Columns, ShardFiles, stored_donors
 from dgaug.store.spec import columns
 from dgaug.store.virtual import PairGenerator, label_images
 from dgaug.surroundings import as_found, usual_arithmetic
@@ -187,8 +187,7 @@ class StoreDataset(Dataset[StoreItem]):
         bounds = [*self._starts, len(self)]
         for name, (start, stop) in zip(self._shards.path, pairwise(bounds), strict=True):
             with reading(self.path / name) as shard:
-                for column, donor in enumerate(("appearance", "structure")):
-                    pairs[start:stop, column] = own(shard, f"pair/{donor}")[:]
+                pairs[start:stop] = stored_donors(shard).T
         return pairs
 
     def rows_between(self, sources: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -196,8 +195,8 @@ class StoreDataset(Dataset[StoreItem]):
         rows_found = []
         for name, start in zip(self._shards.path, self._starts, strict=True):
             with reading(self.path / name) as shard:
-                donors = [own(shard, f"pair/{donor}")[:] for donor in ("appearance", "structure")]
-            rows_found.append(start + np.flatnonzero(sources[donors[0]] & sources[donors[1]]))
+                appearance, structure = stored_donors(shard)
+            rows_found.append(start + np.flatnonzero(sources[appearance] & sources[structure]))
         return np.concatenate(rows_found)
 
     def __getstate__(self) -> dict[str, Any]:

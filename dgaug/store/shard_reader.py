@@ -6,7 +6,6 @@ import os
 import threading
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
-from dgaug.store.index import ShardList, StoreState
+from dgaug.store.index import ShardList
 from dgaug.store.safe_hdf5 import damage_named, own
 from dgaug.store.schema import DATASET_FILE, Column
 from dgaug.store.spec import StoreSpec
@@ -111,26 +110,28 @@ class ShardFiles:
         return self._store / self._shards.path[number]
 
 
-def checked_jpegs(shard: h5py.File, rows: slice, checksums: NDArray[np.uint32]) -> list[bytes]:
-    """The JPEG files of some rows, each checked by its crc32; DgaugError where one is damaged."""
+def stored_donors(shard: h5py.File, rows: slice = slice(None)) -> NDArray[np.int64]:
+    """The pairs of some rows, int64 [2, B]: the sources of appearance and of structure."""
+    return np.stack([own(shard, f"pair/{donor}")[rows].astype(np.int64) for donor in ("appearance", "structure")])
+
+
+def stored_images(shard: h5py.File, rows: slice, *, encoded: bool = True) -> list[bytes]:
+    """The bytes of some rows as they are stored, unchecked; `encoded`: whether each has its own length."""
+    if not encoded:
+        return [pixels.tobytes() for pixels in own(shard, "image/pixels")[rows]]
     offset = own(shard, "image/offset")[rows.start : rows.stop + 1]
     content = own(shard, "image/bytes")[offset[0] : offset[-1]].tobytes()
-    columns = [content[low:high] for low, high in pairwise((offset - offset[0]).tolist())]
-    for row, (data, checksum) in enumerate(zip(columns, checksums.tolist(), strict=True), rows.start):
+    return [content[low:high] for low, high in pairwise((offset - offset[0]).tolist())]
+
+
+def checked_jpegs(shard: h5py.File, rows: slice, checksums: NDArray[np.uint32]) -> list[bytes]:
+    """The JPEG files of some rows, each checked by its crc32; DgaugError where one is damaged."""
+    images = stored_images(shard, rows)
+    for row, (data, checksum) in enumerate(zip(images, checksums.tolist(), strict=True), rows.start):
         if zlib.crc32(data) != checksum:
             raise DgaugError(
                 f"expected image {row} of {shard.filename} as it was written, found damaged bytes (crc32); "
                 "`dgaug verify` shows the damage, the same `dgaug synthesize` command again mends it once that shard "
                 "is deleted"
             )
-    return columns
-
-
-def encoded_images(shard: h5py.File, rows: slice, state: StoreState) -> Iterator[bytes]:
-    """The bytes of some rows as they are stored, unchecked."""
-    if not state.spec.encoded:
-        yield from (pixels.tobytes() for pixels in own(shard, "image/pixels")[rows])
-        return
-    offset = own(shard, "image/offset")[rows.start : rows.stop + 1].tolist()
-    data = own(shard, "image/bytes")
-    yield from (data[start:stop].tobytes() for start, stop in pairwise(offset))
+    return images

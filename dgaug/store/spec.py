@@ -148,17 +148,6 @@ class StoreSpec:
         """Whether this is the other one, or the other one with parts added."""
         return self.parts[: len(existing.parts)] == existing.parts and replace(existing, parts=self.parts) == self
 
-    def differences(self, existing: StoreSpec) -> dict[str, str]:
-        """By setting, in what this job differs from the store that is there; empty where it is or `extends` that."""
-        if self.extends(existing):
-            return {}
-        mine, theirs = self.attributes(), existing.attributes()
-        return {
-            name: f"{name}: {theirs[name]} in the store, {value} asked for"
-            for name, value in mine.items()
-            if theirs[name] != value
-        }
-
     def attributes(self) -> dict[str, Any]:
         """The settings as the root attributes show them: seed and shard size are those of the first part."""
         first = self.parts[0]

@@ -18,7 +18,7 @@ from dgaug.store.codes import crc32_of
 from dgaug.store.index import ShardList, StoredFile, StoreState, file_list, read_state, shard_list
 from dgaug.store.safe_hdf5 import NewerSchemaError, access_named, damage_named, own, reading, seal_holds, store_folder
 from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE, LABEL_TOLERANCE
-from dgaug.store.shard_reader import encoded_images
+from dgaug.store.shard_reader import stored_donors, stored_images
 from dgaug.store.sources import settings_digest
 from dgaug.store.spec import columns
 from dgaug.store.virtual import PairGenerator
@@ -149,8 +149,7 @@ def _content_problems(index: h5py.File, shard: h5py.File, state: StoreState, *, 
 
 
 def _pairs_outside(shard: h5py.File, rows: slice, donors: NDArray[np.int64]) -> NDArray[np.bool_]:
-    pairs = np.stack([own(shard, "pair/appearance")[rows], own(shard, "pair/structure")[rows]])
-    return np.asarray(~np.isin(pairs, donors).all(axis=0))
+    return np.asarray(~np.isin(stored_donors(shard, rows), donors).all(axis=0))
 
 
 def _labels_wrong(shard: h5py.File, rows: slice, state: StoreState) -> NDArray[np.bool_]:
@@ -176,7 +175,7 @@ def _images_wrong(
         return np.zeros(rows.stop - rows.start, np.bool_)
     expected = own(index, "image/crc32")[first + rows.start : first + rows.stop]
     wrong = np.asarray(own(shard, "image/crc32")[rows] != expected)
-    for place, data in enumerate(encoded_images(shard, rows, state)):
+    for place, data in enumerate(stored_images(shard, rows, encoded=state.spec.encoded)):
         wrong[place] |= zlib.crc32(data) != expected[place] or not _decodes(data, state)
     return wrong
 

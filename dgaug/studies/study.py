@@ -5,8 +5,6 @@ Metrics over seeds have a mean and a spread, paired differences a confidence int
 
 from __future__ import annotations
 
-import logging
-import shutil
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +17,10 @@ from dgaug.cuda_math import training_math
 from dgaug.data.prepare import fingerprint
 from dgaug.data.records import IdentityData
 from dgaug.distributed import Processes
-from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_figures, write_json
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.models.checkpoints import load_reid
+from dgaug.outputs import already_complete, remove, require_same_settings
 from dgaug.progress import Progress
 from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.ranking import Ranking
@@ -34,7 +32,6 @@ from dgaug.training.reid_losses import Feed
 from dgaug.training.room import require_room
 from dgaug.training.trials import reid_trial
 
-_log = logging.getLogger("dgaug")
 STUDY = "study.json"
 """What the models in the folder were trained with."""
 HEADLINE = {
@@ -100,7 +97,7 @@ class Study:
         folder = self.folder / f"seed{seed}-{variant.slug}"
         finished = folder / "ranking.json"
         if finished.is_file():
-            _log.info("already complete: %s", folder)
+            already_complete(folder)
         else:
             write_figures(finished, self._trained_and_evaluated(folder / "last.pt", variant, seed))
         ranking: dict[str, Any] = read_json(finished)
@@ -150,8 +147,8 @@ class Study:
         Raises:
             DgaugError: it holds models that were trained with something else; names it.
         """
-        if force:
-            self._clear()
+        if force and (self.folder / STUDY).is_file():
+            remove(*self.folder.glob("seed*-*"), self.folder / STUDY)
         settings = self.settings.model_dump(mode="json")
         described: dict[str, object] = {
             "data": fingerprint(self.data),
@@ -162,19 +159,8 @@ class Study:
         path = self.folder / STUDY
         if path.is_file() and any(self.folder.glob("seed*-*/last.pt")):
             before = read_json(path)
-            changed = [name for name in described if before.get(name) != described[name]]
-            if changed:
-                raise DgaugError(
-                    f"{self.folder} holds models of another study (other {', '.join(changed)}); "
-                    "choose another --out, or --force trains again"
-                )
+            require_same_settings(self.folder, {name: before.get(name) for name in described}, described)
         write_json(path, described)
-
-    def _clear(self) -> None:
-        if (self.folder / STUDY).is_file():
-            for item in self.folder.glob("seed*-*"):
-                shutil.rmtree(item)
-            (self.folder / STUDY).unlink()
 
 
 def generated_per_step(reid: FeedSettings) -> int:

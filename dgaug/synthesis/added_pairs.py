@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from dgaug.errors import DgaugError
-from dgaug.store.safe_hdf5 import own, reading
+from dgaug.store.safe_hdf5 import reading
 from dgaug.store.schema import shard_path
+from dgaug.store.shard_reader import stored_donors
 from dgaug.store.shard_writer import finished_shards
 from dgaug.store.sources import Sources
 from dgaug.store.spec import Part, StoreSpec, default_shard_size
@@ -54,9 +55,8 @@ def _design(store: Path, spec: StoreSpec, part: int, sources: Sources) -> Pairs:
             f"expected all pairs of {text} in {store}, found only some: its list was given as a file; "
             "name it with --pairs csv:FILE, or choose another --out"
         )
-    donors: list[list[np.ndarray]] = [[], []]
+    donors = []
     for number in numbers:
         with reading(shard_path(store, number)) as shard:
-            for name, rows in zip(("pair/appearance", "pair/structure"), donors, strict=True):
-                rows.append(own(shard, name)[:].astype(np.int64))
-    return listed_pairs(*(np.concatenate(rows) for rows in donors), text=text)
+            donors.append(stored_donors(shard))
+    return listed_pairs(*np.concatenate(donors, axis=1), text=text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dgaug.data.images import open_image, to_pixels
-from dgaug.data.normalisation import denormalise, normalise
+from dgaug.data.normalisation import normalise
 from dgaug.data.prepare import read_data
 from dgaug.data.recorded import read_run_data
 from dgaug.data.records import IdentityData, Record, class_names
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.figures.sheets import interpolation_sheet, nxn_sheet, save_animation, save_sheet
-from dgaug.files import require_free
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
+from dgaug.models.generator import every_pair
+from dgaug.outputs import require_free
 from dgaug.runs import Run, find_run
 from dgaug.seeding import draws
 from dgaug.surroundings import as_found
@@ -30,8 +31,6 @@ Pixels = NDArray[np.uint8]
 Files = Sequence[str | Path]
 SIDE = 8
 """Identities of a grid, unless more or fewer are asked for."""
-# Structures decoded at a time: the decoder's memory grows with them.
-_AT_ONCE = 16
 WHAT = ("appearance", "structure")
 _SHEETS = (".png", ".jpg", ".jpeg")
 
@@ -43,14 +42,8 @@ class Donors(NamedTuple):
     structures: list[Path]
 
 
-class DrawnGrid(NamedTuple):
-    """Where the sheet of a grid was written, and the files that it was drawn with."""
-
-    path: Path
-    donors: Donors
-
-
 @as_found
+@on_device
 def draw_grid(
     run: str | Path = "latest",
     *,
@@ -62,52 +55,27 @@ def draw_grid(
     out: str | Path | None = None,
     device: str = AUTO,
     force: bool = False,
+    on_donors: Callable[[Donors], object] | None = None,
 ) -> Path:
     """Write the image of every appearance on every structure; returns its path. Arguments: `grid_donors`.
 
     `out` None is `samples/` of the run, whose grids are replaced; a file named there only with `force`. `device` is
-    `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
+    `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`. `on_donors` is called with the files.
 
     Raises:
         DgaugError: no such run, data or image, fewer identities than asked for, or a file that is there.
     """
-    return drawn_grid(
-        run,
-        appearances=appearances,
-        structures=structures,
-        data=data,
-        count=count,
-        seed=seed,
-        out=out,
-        device=device,
-        force=force,
-    ).path
-
-
-@as_found
-@on_device
-def drawn_grid(
-    run: str | Path = "latest",
-    *,
-    appearances: Files = (),
-    structures: Files = (),
-    data: str | Path | None = None,
-    count: int | None = None,
-    seed: int = 0,
-    out: str | Path | None = None,
-    device: str = AUTO,
-    force: bool = False,
-) -> DrawnGrid:
-    """As `draw_grid`; returns the donors too."""
     if out is not None:
         require_free(Path(out), force=force)
     trained = find_run(str(run))
     model = here(load_generator(trained.checkpoint))
     donors = _completed(_named(appearances, structures), trained, data, count, seed)
+    if on_donors is not None:
+        on_donors(donors)
     rows, columns = pixels_of(donors.appearances, model), pixels_of(donors.structures, model)
     sheet = nxn_sheet(generate_all(model, rows, columns), rows, columns)
     path = Path(out) if out else trained.samples / f"grid-{len(rows)}x{len(columns)}.png"
-    return DrawnGrid(save_sheet(sheet, path), donors)
+    return save_sheet(sheet, path)
 
 
 def grid_donors(
@@ -238,19 +206,15 @@ def generate_between(model: TrainedGenerator, donors: Pixels, weights: list[floa
     """
     images = normalise(torch.from_numpy(donors).to(next(model.generator.parameters()).device))
     structure, appearance = model.generator.structure(images), model.appearance(images).appearance
-    rows = []
-    for row in range(2):
-        drawn = []
-        for weight in weights:
-            between = [torch.lerp(code[0], code[1], weight)[None] for code in (structure, appearance)]
-            codes = (
-                (structure[row : row + 1], between[1])
-                if what == "appearance"
-                else (between[0], appearance[row : row + 1])
-            )
-            drawn.append(denormalise(model.generator(*codes))[0])
-        rows.append(torch.stack(drawn))
-    return torch.stack(rows).cpu().numpy()
+    generator, rows = model.generator, []
+    if what == "appearance":
+        codes = [torch.lerp(appearance[0], appearance[1], weight)[None] for weight in weights]
+        adain = torch.cat([generator.adain(code) for code in codes])
+        rows = [every_pair(generator.decoder, own[None], adain)[:, 0] for own in structure]
+    else:
+        steps = torch.stack([torch.lerp(structure[0], structure[1], weight) for weight in weights])
+        rows = [every_pair(generator.decoder, steps, generator.adain(own[None]), at_once=1)[0] for own in appearance]
+    return np.stack(rows)
 
 
 @torch.no_grad()
@@ -259,13 +223,7 @@ def generate_all(model: TrainedGenerator, appearances: Pixels, structures: Pixel
     device = next(model.generator.parameters()).device
     _, adain = encode_images(model, torch.from_numpy(appearances).to(device))
     codes, _ = encode_images(model, torch.from_numpy(structures).to(device))
-    rows = []
-    for row in adain:
-        drawn = [
-            model.generator.decoder(part, row.expand(len(part), *row.shape)) for part in torch.split(codes, _AT_ONCE)
-        ]
-        rows.append(torch.cat([denormalise(images) for images in drawn]))
-    return torch.stack(rows).cpu().numpy()
+    return every_pair(model.generator.decoder, codes, adain)
 
 
 def here(model: TrainedGenerator) -> TrainedGenerator:

@@ -74,7 +74,7 @@ def plan_of(work: Work, networks: Networks, *, afresh: bool) -> Plan:
 def shards_there(store: Path, spec: StoreSpec) -> set[int]:
     """The shards that earlier calls with these settings left."""
     state = read_state(store)
-    if state is None or spec.differences(state.spec):
+    if state is None or not spec.extends(state.spec):
         return set()
     return finished_shards(store) & set(range(spec.shard_count))
 

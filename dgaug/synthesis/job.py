@@ -19,6 +19,7 @@ from dgaug.device import AUTO, default_device, on_device, require_precision
 from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
+from dgaug.outputs import remove, require_only
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
 from dgaug.store.assemble import finish_store
@@ -292,23 +293,15 @@ def _require_space(plan: Plan, store: Path) -> None:
 def _begun(work: Work, *, force: bool) -> tuple[list[int], bool]:
     """The shards that are missing from a store that is begun now or was before, and whether it is complete."""
     if force:
-        _clear(work.store)
+        if (work.store / DATASET_FILE).exists():
+            remove(*(item for item in work.store.iterdir() if item.name != ".lock"))
+        else:
+            require_only(work.store, (), of="a store")
     if begin_store(work.store, work.spec, work.sources).complete:
         return [], True
     missing = sorted(set(range(work.spec.shard_count)) - finished_shards(work.store))
     drop_unfinished(work, missing)
     return missing, False
-
-
-def _clear(store: Path) -> None:
-    others = {item.name for item in store.iterdir()} - {".lock"}
-    if others and DATASET_FILE not in others:
-        raise DgaugError(f"{store} holds something else than a store; --force does not empty it, choose another --out")
-    for item in store.iterdir():
-        if item.is_dir():
-            shutil.rmtree(item)
-        elif item.name != ".lock":
-            item.unlink()
 
 
 def _make(work: Work, missing: list[int], machine: _Engine, progress: Progress) -> int:

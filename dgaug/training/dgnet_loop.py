@@ -12,13 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dgaug.data.normalisation import denormalise, normalise
+from dgaug.data.normalisation import normalise
 from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.figures.sheets import nxn_sheet, save_sheet
 from dgaug.interrupts import stop_requests
 from dgaug.models import checkpoints
 from dgaug.models.checkpoints import ReidModel
+from dgaug.models.generator import every_pair
 from dgaug.progress import Progress
 from dgaug.runs import Run
 from dgaug.seeding import draws, seed_torch
@@ -194,9 +195,9 @@ def preview(networks: Networks, images: LabelledImages, *, seed: int) -> Image.I
     with torch.no_grad():
         adain = networks.generator_ema.adain(networks.appearance(donors).appearance)
         structure = networks.generator_ema.structure(donors)
-        cells = [networks.generator_ema.decoder(structure, row.expand(len(rows), *row.shape)) for row in adain]
+        cells = every_pair(networks.generator_ema.decoder, structure, adain)
     networks.appearance.train()
-    return nxn_sheet(torch.stack([denormalise(cell) for cell in cells]).cpu().numpy(), pixels, pixels)
+    return nxn_sheet(cells, pixels, pixels)
 
 
 def _donors(images: LabelledImages, seed: int) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,15 +14,16 @@ from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy, write_toy
 from dgaug.device import AUTO, on_device, require_precision
 from dgaug.distributed import Processes
-from dgaug.errors import DgaugError, Interrupted
+from dgaug.errors import Interrupted
 from dgaug.models import checkpoints
 from dgaug.models.architectures import teacher_architecture
 from dgaug.models.backbones import create_backbone
 from dgaug.models.checkpoints import ReidModel
 from dgaug.models.reid import ReidNetwork
+from dgaug.outputs import already_complete, remove, require_only, require_same_settings
 from dgaug.progress import Progress, silent
 from dgaug.runs import PARTS, Run, locked, new_run, newest_run
-from dgaug.settings import Settings, differing, load_settings, parse_settings, setting_texts
+from dgaug.settings import Settings, decisive, load_settings, parse_settings, setting_texts
 from dgaug.surroundings import as_found
 from dgaug.training.batches import LabelledImages
 from dgaug.training.dgnet_loop import Training, train_dgnet
@@ -138,10 +138,15 @@ def _with_depth_of(settings: Settings, begun: Settings | None) -> Settings:
 
 def _prepare(run: Run, settings: Settings, *, force: bool) -> None:
     """The folder is ours and holds nothing that this run would spoil; the embedded data are in it."""
-    _refuse_other_folder(run)
-    if force:
-        _clear(run)
-    _refuse_other_settings(run, settings)
+    if not run.config.is_file():
+        require_only(run.folder, _BEFORE_CONFIG, of="a run")
+    if force:  # data that dgaug did not draw stay
+        remove(*(run.folder / name for name in PARTS))
+        if is_toy(run.folder / "data"):
+            remove(run.folder / "data")
+    if run.config.is_file():
+        remedy = "--resume keeps its own, --force starts over"
+        require_same_settings(run.folder, decisive(run.settings()), decisive(settings), remedy=remedy)
     if settings.data.root is not None:
         return
     if run.config.is_file() and not run.knows_data():
@@ -185,33 +190,6 @@ def _require_room(
     )
 
 
-def _refuse_other_folder(run: Run) -> None:
-    names = {item.name for item in run.folder.iterdir() if not item.name.startswith(".")} - _BEFORE_CONFIG
-    if names and not run.config.is_file():
-        raise DgaugError(f"{run.folder} exists and is not a run folder (it holds {min(names)}); choose another --out")
-
-
-def _clear(run: Run) -> None:
-    """Remove what a run folder holds, by name; data that dgaug did not draw stay."""
-    for name in sorted(PARTS):
-        item = run.folder / name
-        if item.is_dir():
-            shutil.rmtree(item)
-        else:
-            item.unlink(missing_ok=True)
-    if is_toy(run.folder / "data"):
-        shutil.rmtree(run.folder / "data")
-
-
-def _refuse_other_settings(run: Run, settings: Settings) -> None:
-    changed = differing(run.settings(), settings) if run.config.is_file() else []
-    if changed:
-        raise DgaugError(
-            f"{run.folder} was made with other settings ({'; '.join(changed[:3])}"
-            f"{', ...' if len(changed) > 3 else ''}); --resume keeps its own, --force starts over"
-        )
-
-
 def _write_embedded_data(run: Run, settings: Settings) -> None:
     toy = settings.toy
     write_toy(
@@ -230,7 +208,7 @@ def _train_in(run: Run, settings: Settings, data: IdentityData, *, processes: Pr
     processes.barrier()
     start = _reached(run, settings)
     if start >= settings.schedule.iterations:
-        _log.info("already complete: %s", run.folder)
+        already_complete(run.folder)
         return
     images = LabelledImages.of(data, settings.data.image_size)
     log = TrainingLog(run.log, start=start) if processes.is_rank_zero else None
@@ -266,12 +244,9 @@ def _reached(run: Run, settings: Settings) -> int:
     if not run.checkpoint.is_file():
         return 0
     content = checkpoints.load(run.checkpoint, checkpoints.DGNET)
-    changed = differing(parse_settings(content["settings"], source=str(run.checkpoint)), settings)
-    if changed:
-        raise DgaugError(
-            f"{run.config} is not what {run.checkpoint} was trained with ({'; '.join(changed[:3])}); put it back as it "
-            "was, or --force starts over"
-        )
+    before = parse_settings(content["settings"], source=str(run.checkpoint))
+    remedy = f"put {run.config} back as it was, or --force starts over"
+    require_same_settings(run.checkpoint, decisive(before), decisive(settings), remedy=remedy)
     return int(content["iteration"])
 
 

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import pytest
 from PIL import Image
-from tiny_run import IMAGES, RunCommand, signal_when, start_process
+from tiny_run import IMAGES, RunCommand, signal_at
 
 from dgaug.data.layouts import open_data
 from dgaug.runs import Run
@@ -55,8 +55,8 @@ def test_a_store_of_codes_is_exported_as_the_images_it_draws(tiny_run: Run, tmp_
 
 def test_a_killed_export_resumes_to_the_same_bytes(raw_store: Path, tmp_path: Path, dgaug: RunCommand) -> None:
     out = tmp_path / "out"
-    process = start_process("export", raw_store, "--to", "folders", "--out", out)
-    assert signal_when(process, out / "bounding_box_train.part", signal.SIGKILL).code == -signal.SIGKILL
+    command = ("export", raw_store, "--to", "folders", "--out", out)
+    assert signal_at(out / "bounding_box_train.part", signal.SIGKILL, *command).code == -signal.SIGKILL
     assert not (out / "bounding_box_train").exists()
     assert dgaug("export", raw_store, "--to", "folders", "--out", out).code == 0
     export_store(raw_store, to="folders", out=tmp_path / "undisturbed")
@@ -72,8 +72,8 @@ def test_an_interrupted_export_ends_with_its_signal_and_resumes(
     raw_store: Path, tmp_path: Path, dgaug: RunCommand, number: int
 ) -> None:
     out = tmp_path / "out"
-    process = start_process("export", raw_store, "--to", "webdataset", "--shard-size", "500", "--out", out)
-    ended = signal_when(process, out / ".000000.tar.part.tar", number)
+    command = ("export", raw_store, "--to", "webdataset", "--shard-size", "500", "--out", out)
+    ended = signal_at(out / ".000000.tar.part.tar", number, *command)
     assert ended.code == 128 + number
     assert ended.err.strip().splitlines()[-1].startswith(f"interrupted by signal {number}")
     assert dgaug("export", raw_store, "--to", "webdataset", "--shard-size", "500", "--out", out).code == 0

@@ -14,7 +14,7 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tiny_run import RunCommand, signal_when, start_process
+from tiny_run import RunCommand, signal_at
 
 from dgaug.files import read_json, write_figures
 from dgaug.runs import Run, locked
@@ -52,7 +52,7 @@ def test_other_settings_are_named_and_force_starts_over(tiny_run: Run, tmp_path:
     command = ("score-fid", "--run", tiny_run.folder, "--metrics", "frechet", "--out", tmp_path / "out")
     assert dgaug(*command).code == 0
     refused = dgaug(*command, "--protocol", "published", "--seed", "3").error()
-    assert "name: clean there, published asked for; seed: 0 there, 3 asked for" in refused
+    assert "name: clean -> published; seed: 0 -> 3" in refused
     (statistics,) = {path.name for path in (tmp_path / "out" / "statistics").glob("real-*")}
     assert dgaug(*command, "--protocol", "published", "--force").code == 0
     assert not (tmp_path / "out" / "statistics" / statistics).exists()
@@ -81,10 +81,10 @@ def test_images_that_changed_are_no_longer_those_of_the_figure(tmp_path: Path, d
 def test_a_stopped_scoring_resumes(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     out = tmp_path / "out"
     command = ("score-fid", "--run", tiny_run.folder, "--metrics", "frechet,diversity")
-    killed = signal_when(start_process(*command, "--out", out), out / ".lock", signal.SIGKILL)
+    killed = signal_at(out / ".lock", signal.SIGKILL, *command, "--out", out)
     assert killed.code == -signal.SIGKILL
     (out / ".lock").unlink()
-    stopped = signal_when(start_process(*command, "--out", out), out / ".lock", signal.SIGTERM)
+    stopped = signal_at(out / ".lock", signal.SIGTERM, *command, "--out", out)
     assert stopped.code == 143, stopped.err
     assert "everything is saved; run the same command again" in stopped.err
     assert not (out / "scores.json").exists()

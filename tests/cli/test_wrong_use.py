@@ -144,7 +144,7 @@ def test_a_real_process_ends_the_same_way(here: Path) -> None:
         ("synthesize --pairs random:0", "random:0"),
         ("synthesize --pairs random:1000000", "at most 576"),
         ("synthesize --pairs csv:gone.csv", "gone.csv"),
-        ("synthesize --pairs random:3", "pairs: all in the store, random:3 asked for"),
+        ("synthesize --pairs random:3", "pairs: all -> random:3"),
         ("synthesize --teacher gone.pt --out store", "gone.pt"),
         ("synthesize --teacher none --min-confidence 0.5 --out store", "--min-confidence needs a teacher"),
         ("score-fid --metrics fid", "pt_inception-2015-12-05-6726825d.pth"),

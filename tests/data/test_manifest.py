@@ -106,7 +106,7 @@ def test_names_with_commas_quotes_and_line_breaks_survive(write_tree: WriteTree)
 def test_an_existing_manifest_is_kept_without_force(market: Path) -> None:
     data, out = open_data(market), market / "all.csv"
     out.write_text("mine")
-    with pytest.raises(DgaugError, match="exists already"):
+    with pytest.raises(DgaugError, match="is already there"):
         pack(data, out)
     assert out.read_text() == "mine"
     pack(data, out, force=True)

@@ -24,6 +24,7 @@ PLACEHOLDERS = {
 }
 BESIDE = ("Market-1501", "DukeMTMC-reID", "VeRi")
 TIMM = "tf_efficientnet_lite0"
+SHORT = ("teacher.iterations=2", "schedule.iterations=2", "reid.iterations=2")
 FEWER = {
     "random:50000": "random:400",
     "random:3000": "random:400",
@@ -47,7 +48,9 @@ def tiny(command: list[str]) -> list[str]:
     sections = {name: values for name, values in TINY.items() if isinstance(values, dict)} if starts else {}
     settings = [f"{name}.{key}={value}" for name, values in sections.items() for key, value in values.items()]
     if starts:
-        settings.append("model.start=none")
+        settings += ["model.start=none", "checkpoint.every=9", *SHORT]
+    elif few[0] == "train-reid":
+        settings += SHORT[-1:]
     seeds = ["--seeds", "1"] if few[0] == "ablate" else []
     return [*few, *(word for setting in settings for word in ("--set", setting)), *seeds]
 

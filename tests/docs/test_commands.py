@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from doc_pages import PAGES, ROOT, Block, blocks, spans
 from tiny_run import RunCommand
 
 from dgaug.runs import Run
+from dgaug.synthesis.job import synthesize
 
 ONLY_READ = {
     "--inception-weights download": "needs the network",
@@ -63,9 +65,18 @@ def why_only_read(line: str) -> str | None:
     return next((why for what, why in ONLY_READ.items() if what in line), None)
 
 
+@pytest.fixture(scope="module")
+def smaller_run(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The tiny run with a store of an eighth of its pairs: commands are run here, not what they compute."""
+    run = Run(tmp_path_factory.mktemp("docs") / "run")
+    shutil.copytree(tiny_run.folder, run.folder, ignore=shutil.ignore_patterns("store", "0*.pt"))
+    synthesize(run.folder, pairs="grid:8x9")
+    return run
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_the_commands_of_a_block_run_one_after_another(
-    block: Block, tiny_run: Run, dgaug: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    block: Block, smaller_run: Run, dgaug: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [scene.with_placeholders(line) for line in block.commands]
     for line in lines:
@@ -75,7 +86,7 @@ def test_the_commands_of_a_block_run_one_after_another(
         if why_only_read(line):
             continue
         if alone or not (tmp_path / "0").exists():
-            monkeypatch.chdir(scene.build(tmp_path / str(number if alone else 0), tiny_run, "\n".join(lines)))
+            monkeypatch.chdir(scene.build(tmp_path / str(number if alone else 0), smaller_run, "\n".join(lines)))
         ended = dgaug(*scene.tiny(shlex.split(line)[1:]))
         assert ended.code == 0, f"{block}: {line}\n{ended.err}"
 

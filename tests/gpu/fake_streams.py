@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
-from fake_cuda import GPU
+from fake_cuda import GPU, Gpu
 
 
 class Streams:
@@ -109,3 +109,10 @@ def fake_streams(patch: pytest.MonkeyPatch, *, memory: int = 80 << 30) -> Stream
         if hasattr(module, "ThreadPoolExecutor"):
             patch.setattr(module, "ThreadPoolExecutor", Here)
     return streams
+
+
+class Machine(NamedTuple):
+    """The fake GPU and its streams."""
+
+    gpu: Gpu
+    streams: Streams

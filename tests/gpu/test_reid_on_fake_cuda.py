@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from fake_cuda import GPU, Gpu, fake_gpu
-from fake_streams import Streams, fake_streams
+from fake_cuda import GPU
+from fake_streams import Machine
 from tiny_run import tiny_settings
 
 from dgaug.distributed import Processes
@@ -40,20 +39,6 @@ SIZE, CLASSES, BATCH = (64, 32), 6, 4
 # when fewer are needed.
 STEP, FED_STEP = {"fp32": 257, "bf16": 316}, {"fp32": 567, "bf16": 635}
 FED = 523
-
-
-class Machine(NamedTuple):
-    """The fake GPU and its streams."""
-
-    gpu: Gpu
-    streams: Streams
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    streams = fake_streams(monkeypatch)
-    with fake_gpu(monkeypatch) as gpu:
-        yield Machine(gpu, streams)
 
 
 def network(heads: int = 1, backbone: str = "resnet50") -> ReidNetwork:

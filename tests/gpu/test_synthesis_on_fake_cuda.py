@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from fake_cuda import GPU, Gpu, fake_gpu
-from fake_streams import Streams, fake_streams
+from fake_cuda import GPU, fake_gpu
+from fake_streams import Machine, fake_streams
 from PIL import Image
 from tiny_run import tiny_settings
 
@@ -32,20 +30,6 @@ PAIRS = 3 * MICRO_BATCH - 1
 DECODED = {"fp32": 110, "bf16": 123, "bf16-labels": 123}
 LABELLED = {"fp32": 305, "bf16": 318, "bf16-labels": 321}
 ENCODED = 370
-
-
-class Machine(NamedTuple):
-    """The fake GPU and its streams."""
-
-    gpu: Gpu
-    streams: Streams
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    streams = fake_streams(monkeypatch)
-    with fake_gpu(monkeypatch) as gpu:
-        yield Machine(gpu, streams)
 
 
 @pytest.fixture

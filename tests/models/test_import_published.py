@@ -167,7 +167,7 @@ def test_the_same_import_again_is_already_complete_and_another_is_refused(
     assert "already complete" in caplog.text
     assert imported.checkpoint.stat().st_mtime_ns == before
     for other in ({"directory": released}, {"directory": seeded, "teacher_stride": 2}):
-        with pytest.raises(DgaugError, match=r"exists, not from these files and data; .* --force replaces it"):
+        with pytest.raises(DgaugError, match=r"exists, not from these files and data; .* with --force"):
             import_published(out=imported.folder, **other)
 
 

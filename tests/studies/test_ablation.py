@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tiny_run import RunCommand, finish_process, signal_when, start_process, write_config
+from tiny_run import RunCommand, finish_process, signal_at, start_process, write_config
 
 from dgaug.files import read_json
 from dgaug.runs import Run
@@ -27,7 +27,7 @@ def ablation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     folder = tmp_path_factory.mktemp("ablation")
     config = write_config(folder / "tiny.yaml", **SHORT)
     asked = ("ablate", "--config", config, "--seeds", "2", "--images-per-identity", "3", "--out", folder / "out")
-    killed = signal_when(start_process(*asked), folder / "out" / "seed0-prim-soft-labels" / "last.pt", signal.SIGKILL)
+    killed = signal_at(folder / "out" / "seed0-prim-soft-labels" / "last.pt", signal.SIGKILL, *asked)
     assert killed.code == -signal.SIGKILL
     assert not (folder / "out" / "results.json").exists()
     ended = finish_process(start_process(*asked, "--json"))
@@ -72,7 +72,7 @@ def test_a_finished_ablation_is_read_back(ablation: tuple[Path, dict[str, Any]],
     mean = results["table"][0]["figures"]["rank-1"]["mean"]
     assert f"{100 * mean:.1f} ±" in ended.out
     other = dgaug(*asked, "--set", "reid.gamma=0.5")
-    assert "models of another study (other reid.gamma)" in other.error()
+    assert "other settings (reid.gamma: 0.1 -> 0.5)" in other.error()
 
 
 def test_a_line_is_its_feature_minus_that_of_its_twins_seed_by_seed() -> None:

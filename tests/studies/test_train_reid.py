@@ -172,7 +172,7 @@ def test_more_seeds_are_added_to_a_finished_study(study: tuple[Results, Path], t
 def test_another_study_is_refused_by_what_differs(
     study: tuple[Results, Path], tiny_run: Run, changed: dict[str, Any], named: str
 ) -> None:
-    with pytest.raises(DgaugError, match=rf"models of another study \(other {named}\)"):
+    with pytest.raises(DgaugError, match=rf"other settings \({named}: "):
         train_reid(tiny_run.folder, out=study[1], **changed)
 
 

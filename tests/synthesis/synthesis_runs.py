@@ -36,12 +36,12 @@ def command(run: Run, store: Path, *more: str) -> list[str]:
     return ["synthesize", "--run", str(run.folder), "--shard-size", str(SHARD), "--out", str(store), *more]
 
 
-def start_torchrun(*arguments: str, count: int = 2) -> subprocess.Popen[str]:
+def start_torchrun(*arguments: str, count: int = 2, **environment: str) -> subprocess.Popen[str]:
     """`torchrun -m dgaug …`, leader of a process group of its own."""
     starter = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     return subprocess.Popen(
         [*starter, "-m", "--", "dgaug", *arguments],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -50,7 +50,7 @@ def start_torchrun(*arguments: str, count: int = 2) -> subprocess.Popen[str]:
 
 
 def wait_for_shards(process: Started, store: Path, count: int) -> None:
-    """Until so many shards are there; the process must still be running then."""
+    """Until so many shards are there; the process must not end before."""
     while len(list((store / "shards").glob("*.h5"))) < count:
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from synthesis_runs import files_of
-from tiny_run import IMAGES, RunCommand, signal_when, start_process
+from tiny_run import IMAGES, RunCommand, signal_at
 
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
@@ -85,7 +85,7 @@ def test_the_same_commands_again_find_it_complete(tiny_run: Run, tmp_path: Path,
         assert "already complete" in ended.err
     assert files_of(tmp_path) == before
     refused = dgaug(*first[:4], "grid:2x3", *first[5:]).error()
-    assert "pairs: random:40 + grid:3x3 in the store, grid:2x3 asked for" in refused
+    assert "pairs: random:40 + grid:3x3 -> grid:2x3" in refused
     assert "--add" in refused
 
 
@@ -96,8 +96,7 @@ def test_a_kill_while_adding_keeps_the_store_and_the_same_command_resumes(
     for store in ("killed", "undisturbed"):
         assert dgaug(*command, "random:96", "--out", tmp_path / store).code == 0
     adding = (*command, "all", "--add", "--out", tmp_path / "killed")
-    process = start_process(*adding)
-    assert signal_when(process, tmp_path / "killed/shards/000006.h5", signal.SIGKILL).code == -signal.SIGKILL
+    assert signal_at(tmp_path / "killed/shards/000006.h5", signal.SIGKILL, *adding).code == -signal.SIGKILL
     assert len(pairs_in(tmp_path / "killed")) == 96, "what was whole stays whole"
     kept = stamps(tmp_path / "killed")
     assert dgaug(*adding).code == 0
@@ -151,7 +150,7 @@ def test_a_list_of_pairs_can_be_added_and_added_to(tiny_run: Run, tmp_path: Path
 def test_only_pairs_can_differ_in_what_is_added(tiny_run: Run, tmp_path: Path) -> None:
     synthesize(tiny_run.folder, pairs="random:9", out=tmp_path)
     before = files_of(tmp_path)
-    with pytest.raises(DgaugError, match="codec: jpeg in the store, png asked for") as refused:
+    with pytest.raises(DgaugError, match="codec: jpeg -> png") as refused:
         synthesize(tiny_run.folder, pairs="random:20", codec="png", add=True, out=tmp_path)
     assert "--add" not in str(refused.value)
     assert files_of(tmp_path) == before

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from held import Hold, start_held
 from synthesis_runs import SHARD, SHARDS, command, files_of, finish, start_torchrun, undisturbed_store, wait_for_shards
 from tiny_run import RunCommand, finish_process, finish_ranks, start_process
 from warm_processes import WarmProcess, run_command, run_with_small_files, start_ranks
@@ -19,7 +20,7 @@ from dgaug.runs import Run
 from dgaug.store.verify import verify
 from dgaug.synthesis.job import synthesize
 
-KILLS = 12
+KILLS = 8
 
 
 def shards_in(store: Path) -> int:
@@ -35,23 +36,21 @@ def test_a_synthesis_killed_again_and_again_at_random_moments_ends_in_the_same_b
     tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]
 ) -> None:
     rng = random.Random(1)
-    killed: list[int] = []
-    longest = 0.4
-    while len(killed) < KILLS:
-        process = start_process(*command(tiny_run, tmp_path))
+    killed = [0]
+    while len(killed) <= KILLS:
+        # It waits after a few shards, however long the kill takes on a busy machine.
+        process = start_held(Hold(tmp_path / "shards/*.h5", killed[-1] + 3), *command(tiny_run, tmp_path))
         # Every other time only after another shard, or a slow machine would never get that far.
         least = killed[-1] + 1 if len(killed) % 2 else 0
-        while process.poll() is None and (not (tmp_path / "working").exists() or shards_in(tmp_path) < least):
+        while not (tmp_path / "working").exists() or shards_in(tmp_path) < least:
+            assert process.poll() is None, process.communicate()
             time.sleep(0.001)
-        time.sleep(rng.uniform(0, longest / 8 if least else longest))
+        time.sleep(rng.uniform(0, 0.05 if least else 0.4))
         process.kill()
-        if finish_process(process).code == -signal.SIGKILL:
-            killed.append(shards_in(tmp_path))
-        else:  # it was faster; what has ended is no trial
-            shutil.rmtree(tmp_path)
-            killed, longest = [], longest / 2
+        assert finish_process(process).code == -signal.SIGKILL
+        killed.append(shards_in(tmp_path))
     assert killed == sorted(killed), "a finished shard was lost"
-    assert killed[-1] >= KILLS // 2
+    assert KILLS // 2 <= killed[-1] < SHARDS
     synthesize(tiny_run.folder, shard_size=16, out=tmp_path)
     assert files_of(tmp_path) == undisturbed
 
@@ -75,7 +74,8 @@ def test_two_processes_share_the_shards_and_make_the_bytes_of_one(
 def test_torchrun_ends_cleanly_on_a_signal_and_another_number_of_processes_resumes(
     tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes], dgaug: RunCommand
 ) -> None:
-    process = start_torchrun(*command(tiny_run, tmp_path))
+    where = Hold(tmp_path / "shards/*.h5", 3)
+    process = start_torchrun(*command(tiny_run, tmp_path), **where.environment)
     wait_for_shards(process, tmp_path, 3)
     process.send_signal(signal.SIGTERM)
     ended = finish_process(process)

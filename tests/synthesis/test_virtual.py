@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +14,7 @@ import torch
 from forged import forged
 from safetensors.torch import load_file
 from synthesis_runs import files_of
-from tiny_run import IMAGES, RunCommand
+from tiny_run import IMAGES, RunCommand, signal_at
 from torch.utils.data import DataLoader
 from virtual_stores import write_tiny_virtual
 
@@ -187,26 +183,11 @@ def test_a_pickled_store_carries_no_codes_and_draws_on(virtual: Path) -> None:
     assert np.array_equal(pickle.loads(content)[40].image, image)
 
 
-KILLED = """
-import pathlib, sys, time
-from virtual_stores import write_tiny_virtual
-from dgaug.runs import Run
-def slow(title, done, total, figures=None):
-    time.sleep(0.02)
-write_tiny_virtual(Run(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2]), shard_size=32, progress=slow)
-"""
-
-
 @pytest.mark.parametrize("file", ["codes/000000.h5", "shards/000003.h5"])
 def test_a_killed_one_resumes_to_the_same_bytes(tiny_run: Run, tmp_path: Path, file: str) -> None:
-    store, folder = tmp_path / "killed", Path(__file__).parents[1]
-    environment = os.environ | {"PYTHONPATH": ":".join([str(folder), *filter(None, sys.path)])}
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tiny_run.folder), str(store)], env=environment)
-    while not (store / file).exists():
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    store = tmp_path / "killed"
+    command = ("synthesize", "--run", tiny_run.folder, "--codec", "codes", "--teacher", "none", "--shard-size", "32")
+    assert signal_at(store / file, signal.SIGKILL, *command, "--out", store).code == -signal.SIGKILL
     state = read_state(store)
     assert state is not None
     assert not state.complete

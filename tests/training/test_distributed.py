@@ -7,15 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from held import Hold
 from one_step import one_step, save_one_step
-from tiny_run import Ended, assert_same_checkpoint, finish_process, finish_ranks, signal_when, write_config
+from tiny_run import Ended, assert_same_checkpoint, finish_process, finish_ranks, wait_until_held, write_config
 from warm_processes import run_command, start_ranks
 
 from dgaug.distributed import Processes
@@ -31,11 +31,11 @@ def run_as(count: int, *arguments: str | Path) -> Ended:
     return finish_ranks(start_ranks(run_command, *map(str, arguments), count=count))
 
 
-def start_torchrun(*arguments: str | Path, count: int = 2) -> subprocess.Popen[str]:
+def start_torchrun(*arguments: str | Path, count: int = 2, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
     return subprocess.Popen(
         [*command, "-m", "dgaug", *map(str, arguments)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -99,15 +99,19 @@ def test_processes_that_are_stopped_and_killed_resume_to_the_same_bits(tmp_path:
     runs = [Run(tmp_path / name) for name in ("undisturbed", "disturbed")]
     commands = [("train", "--config", config, "--teacher", tiny_run.teacher, "--out", run.folder) for run in runs]
     assert run_as(2, *commands[0]).code == 0
-    stopped = signal_when(start_torchrun(*commands[1]), runs[1].checkpoint, signal.SIGTERM)
-    assert stopped.code != 0
-    assert "saved" in stopped.err
+    kept = [runs[1].checkpoint.with_name(f"{iteration:08d}.pt") for iteration in range(9)]
+    first = Hold(kept[2])
+    stopped = start_torchrun(*commands[1], **first.environment)
+    wait_until_held(first, stopped)
+    stopped.send_signal(signal.SIGTERM)
+    ended = finish_process(stopped)
+    assert ended.code != 0
+    assert "saved" in ended.err
     before = torch.load(runs[1].checkpoint, weights_only=True)["iteration"]
-    assert 1 <= before < 8
-    again = start_torchrun(*commands[1])
-    while torch.load(runs[1].checkpoint, weights_only=True)["iteration"] == before:
-        assert again.poll() is None
-        time.sleep(0.01)
+    assert 2 <= before < 5
+    second = Hold(kept[before + 1])
+    again = start_torchrun(*commands[1], **second.environment)
+    wait_until_held(second, again)
     (worker, *_) = children_of(again.pid)
     os.kill(worker, signal.SIGKILL)
     assert finish_process(again).code != 0

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,9 @@ from dgaug.errors import DgaugError
 WORLD_FILE = "toy.json"
 FORMAT = "dgaug-toy"
 SCHEMA = 1  # raised when the file or the drawing changes
+KEPT = 512
+"""Pairs whose images are kept: 50 MB at 256 x 128."""
+_Number = TypeVar("_Number", np.uint8, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +126,13 @@ class ToyWorld:
         Raises:
             DgaugError: a path is not an image of this data set.
         """
-        seed = self.settings.seed
-        appearance, structure = self._shot(appearance_path).appearance(seed), self._shot(structure_path).structure(seed)
-        return render(appearance, structure, size or self.settings.size)
+        return _kept(
+            render,
+            self._shot(appearance_path),
+            self._shot(structure_path),
+            self.settings.seed,
+            size or self.settings.size,
+        )
 
     def clothed_body(
         self, appearance_path: str, structure_path: str, size: tuple[int, int] | None = None
@@ -132,9 +142,13 @@ class ToyWorld:
         Raises:
             DgaugError: a path is not an image of this data set.
         """
-        seed = self.settings.seed
-        appearance, structure = self._shot(appearance_path).appearance(seed), self._shot(structure_path).structure(seed)
-        return clothed_body(appearance, structure, size or self.settings.size)
+        return _kept(
+            clothed_body,
+            self._shot(appearance_path),
+            self._shot(structure_path),
+            self.settings.seed,
+            size or self.settings.size,
+        )
 
     def _shot(self, path: str) -> Shot:
         shot = self.shots.get(path)
@@ -143,6 +157,20 @@ class ToyWorld:
                 f"{path}: not an image of the toy data set {self.root}; give its path relative to that folder"
             )
         return shot
+
+
+@lru_cache(maxsize=2 * KEPT)
+def _kept(
+    draw: Callable[[Appearance, Structure, tuple[int, int]], NDArray[_Number]],
+    one: Shot,
+    other: Shot,
+    seed: int,
+    size: tuple[int, int],
+) -> NDArray[_Number]:
+    """Several scores and sheets ask for the same pairs; read-only, because all of them get the same array."""
+    image = draw(one.appearance(seed), other.structure(seed), size)
+    image.setflags(write=False)
+    return image
 
 
 def _shot(row: list[object]) -> Shot:

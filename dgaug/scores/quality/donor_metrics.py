@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +26,8 @@ SAMPLE = 256
 """Images of a store that are looked at one by one (similarity, structure, identity, oracle)."""
 BLOCK = 8
 """Appearances and structures of the block whose variance is taken."""
-ONE_BY_ONE = ("ssim", "structure", "identity", "teacher", "oracle")
-"""The scores that are taken over `SAMPLE`."""
 Compute = Callable[[], dict[str, Any]]
+_NOT_CROSSED = "the store has no pair of two identities"
 
 
 @dataclass(frozen=True)
@@ -76,64 +75,53 @@ class Donors:
         return donor_images(self.store.sources, np.asarray(donors), self.root, self.store.spec.image_size)
 
 
-def donor_scores(
-    donors: Donors | str, teacher: ReidModel | None, *, judged: Compute | None, wanted: Sequence[str]
-) -> dict[str, Compute | str]:
-    """How to take each wanted score that needs the donors, or why it cannot be taken.
+@dataclass(frozen=True)
+class Judges:
+    """Who is asked for identities.
 
-    Args:
-        donors: or why they are not known.
-        teacher: the model that made the labels.
-        judged: takes the score of an independent judge; None where there is none.
-        wanted: some of `OF_DONORS`; no block is searched for the others.
+    Attributes:
+        teacher: the model that made the labels; None where there is none.
+        independent: takes the score of an independent judge; None where there is none.
     """
-    if isinstance(donors, str):
-        return dict.fromkeys(wanted, donors)
-    store, pairs, seed = donors.store, donors.pairs, donors.seed
-    own = np.flatnonzero(pairs[:, 0] == pairs[:, 1])
-    _, counts = np.unique(store.sources.identity[pairs[:, 0]], return_counts=True)
-    metrics: dict[str, Compute | str] = {
-        "ssim": lambda: self_reconstruction(donors.sample(own), store.sources, donors.root),
-        "diversity": lambda: {"diversity_dssim": diversity(donors.images, seed)},
-        "structure": lambda: {"structure": _structure(donors)},
-        "identity": _identity(donors, teacher, judged),
-        "teacher": (lambda: _teacher(donors)) if store.has_labels else "the store has no soft labels",
-        "oracle": lambda: {"oracle": oracle_error(donors.sample(donors.crossed), store.sources, donors.root)},
-    }
+
+    teacher: ReidModel | None
+    independent: Compute | None
+
+
+def ssim(donors: Donors, _judges: Judges) -> Compute | str:
+    """Likeness of reconstructions to their image."""
+    own = np.flatnonzero(donors.pairs[:, 0] == donors.pairs[:, 1])
     if not len(own):
-        metrics["ssim"] = "the store has no image of an appearance on its own structure"
+        return "the store has no image of an appearance on its own structure"
+    return lambda: self_reconstruction(donors.sample(own), donors.store.sources, donors.root)
+
+
+def variety(donors: Donors, _judges: Judges) -> Compute | str:
+    """Dissimilarity within an appearance identity."""
+    _, counts = np.unique(donors.store.sources.identity[donors.pairs[:, 0]], return_counts=True)
     if counts.max() < 2:
-        metrics["diversity"] = "needs two images of one appearance identity"
-    if not len(donors.crossed):
-        metrics |= dict.fromkeys(("structure", "identity", "oracle"), "the store has no pair of two identities")
-    if not is_toy(donors.root):
-        metrics["oracle"] = "only the embedded data have true images"
-    if "variance" in wanted:
-        metrics["variance"] = _variance(donors)
-    return {name: metrics[name] for name in wanted}
+        return "needs two images of one appearance identity"
+    return lambda: {"diversity_dssim": diversity(donors.images, donors.seed)}
 
 
-def judged_scores(seen: SeenIdentity, ceiling: SeenIdentity) -> dict[str, float]:
-    """What an independent judge sees in generated images, beside real ones that it is asked about in the same way."""
-    return seen.summary() | {
-        "identity_rank1_real": float(ceiling.is_appearance.mean()),
-        "identity_cosine_real": float(ceiling.appearance_cosine.mean()),
-    }
-
-
-def _structure(donors: Donors) -> dict[str, dict[str, float]]:
+def structure(donors: Donors, _judges: Judges) -> Compute | str:
     """Likeness to both donors; on embedded data also that of the true images, which is what can be reached."""
-    sample = donors.sample(donors.crossed)
-    structures, appearances = donors.originals(sample.structure), donors.originals(sample.appearance)
-    metrics = structure_consistency(sample.pixels, structures, appearances)
-    if is_toy(donors.root):
-        true = true_images(sample, donors.store.sources, donors.root)
-        reached = structure_consistency(true, structures, appearances)
-        metrics |= {f"{name}, true picture": likeness for name, likeness in reached.items()}
-    return metrics
+
+    def compute() -> dict[str, Any]:
+        sample = donors.sample(donors.crossed)
+        structures, appearances = donors.originals(sample.structure), donors.originals(sample.appearance)
+        likeness = structure_consistency(sample.pixels, structures, appearances)
+        if is_toy(donors.root):
+            true = true_images(sample, donors.store.sources, donors.root)
+            reached = structure_consistency(true, structures, appearances)
+            likeness |= {f"{name}, true picture": value for name, value in reached.items()}
+        return {"structure": likeness}
+
+    return compute if len(donors.crossed) else _NOT_CROSSED
 
 
-def _variance(donors: Donors) -> Compute | str:
+def variance(donors: Donors, _judges: Judges) -> Compute | str:
+    """What appearance, structure and neither alone explain of a block of images."""
     rows = donors.block
     if rows is None:
         return f"the store has no {BLOCK} appearances that all stand on the same {BLOCK} structures"
@@ -145,30 +133,51 @@ def _variance(donors: Donors) -> Compute | str:
     return compute
 
 
-def _identity(donors: Donors, teacher: ReidModel | None, judged: Compute | None) -> Compute | str:
-    """Whom the teacher sees, and whom the judge sees."""
-    fitting = (
-        teacher
-        if teacher is not None
-        and teacher.knows(donors.store.sources.class_name)
-        and teacher.image_size == donors.store.spec.image_size
-        else None
+def identity(donors: Donors, judges: Judges) -> Compute | str:
+    """Whom the teacher sees, and whom an independent judge sees."""
+    teacher, judged, store = judges.teacher, judges.independent, donors.store
+    fits = (
+        teacher is not None and teacher.knows(store.sources.class_name) and teacher.image_size == store.spec.image_size
     )
-    if fitting is None and judged is None:
+    if not len(donors.crossed):
+        return _NOT_CROSSED
+    if not fits and judged is None:
         if teacher is not None:
             return "the teacher was trained for other identities or another image size; --judge names another judge"
         return "needs a judge: --judge FILE or NAME=FILE, or a run with a teacher"
 
     def compute() -> dict[str, Any]:
         seen: dict[str, Any] = judged() if judged is not None else {}
-        if fitting is not None:
-            seen |= identity_consistency(donors.sample(donors.crossed), donors.store.sources, fitting)
+        if teacher is not None and fits:
+            seen |= identity_consistency(donors.sample(donors.crossed), store.sources, teacher)
         return seen
 
     return compute
 
 
-def _teacher(donors: Donors) -> dict[str, Any]:
-    rows = donors.images.choice(SAMPLE, donors.seed)
-    labels = np.stack([donors.store.dense_label(int(row)) for row in rows])
-    return teacher_agreement(labels, donors.store.sources.identity[donors.pairs[rows, 0]])
+def labels(donors: Donors, _judges: Judges) -> Compute | str:
+    """What the soft labels say of the appearance donor."""
+
+    def compute() -> dict[str, Any]:
+        rows = donors.images.choice(SAMPLE, donors.seed)
+        stored = np.stack([donors.store.dense_label(int(row)) for row in rows])
+        return teacher_agreement(stored, donors.store.sources.identity[donors.pairs[rows, 0]])
+
+    return compute if donors.store.has_labels else "the store has no soft labels"
+
+
+def oracle(donors: Donors, _judges: Judges) -> Compute | str:
+    """The error against the true images of the embedded data."""
+    if not is_toy(donors.root):
+        return "only the embedded data have true images"
+    if not len(donors.crossed):
+        return _NOT_CROSSED
+    return lambda: {"oracle": oracle_error(donors.sample(donors.crossed), donors.store.sources, donors.root)}
+
+
+def judged_scores(seen: SeenIdentity, ceiling: SeenIdentity) -> dict[str, float]:
+    """What an independent judge sees in generated images, beside real ones that it is asked about in the same way."""
+    return seen.summary() | {
+        "identity_rank1_real": float(ceiling.is_appearance.mean()),
+        "identity_cosine_real": float(ceiling.appearance_cosine.mean()),
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +18,6 @@ from dgaug.scores.quality.precision_recall import DENSITY_NEIGHBOURS, manifold_s
 KERNEL_SUBSET, KERNEL_LEAST = 1000, 4
 PARTS = (8, 4, 2)
 """The distance is also given at these parts of the count: how far it depends on the count."""
-FRECHET, KERNEL, MANIFOLD, DUPLICATES = "frechet", "kernel", "precision", "duplicates"
 
 
 @dataclass(frozen=True)
@@ -57,31 +55,7 @@ def kernel_subset(fewer: int) -> int | None:
     return min(KERNEL_SUBSET, fewer // 2) if fewer >= KERNEL_LEAST else None
 
 
-def feature_scores(features: Features, wanted: Callable[[str], bool], *, seed: int) -> dict[str, Any]:
-    """The scores of one encoder that are wanted (`frechet`, `kernel`, `precision`, `duplicates`), named after it."""
-    encoder, kept = features.encoder, features.kept()
-    scores: dict[str, Any] = {}
-    if wanted(FRECHET):
-        scores |= _frechet_scores(features)
-    if kept is None:
-        return scores
-    generated, real = kept
-    fewer = min(len(generated), len(real))
-    if wanted(KERNEL) and (subset := kernel_subset(fewer)) is not None:
-        kernel = kernel_distance(real, generated, subset_size=subset, seed=seed)
-        scores |= {encoder.kernel_key: kernel.mean, f"{encoder.kernel_key}_spread": kernel.spread}
-    if wanted(MANIFOLD) and fewer > DENSITY_NEIGHBOURS:
-        values = manifold_scores(real[:fewer], generated[:fewer])
-        scores |= {f"{name}_{encoder.name}": value for name, value in values.items()}
-    if wanted(DUPLICATES) and (near := features.duplicates) is not None:
-        scores |= {
-            f"duplicates_{encoder.name}": near.share,
-            f"duplicates_threshold_{encoder.name}": near.threshold,
-        }
-    return scores
-
-
-def _frechet_scores(features: Features) -> dict[str, Any]:
+def frechet_scores(features: Features, seed: int) -> dict[str, Any]:
     """The distance, real against real at half the count, and both at parts of the count."""
     key, kept = features.encoder.frechet_key, features.kept()
     scores: dict[str, Any] = {key: _whole_distance(features)}
@@ -96,6 +70,33 @@ def _frechet_scores(features: Features) -> dict[str, Any]:
         scores[f"{key}_floor"] = list(by_count.values())[-1]["real"]
         scores[f"{key}_by_count"] = by_count
     return scores
+
+
+def kernel_scores(features: Features, seed: int) -> dict[str, Any]:
+    """The distance over subsets and its spread; nothing for too few images."""
+    kept = features.kept()
+    subset = None if kept is None else kernel_subset(min(map(len, kept)))
+    if kept is None or subset is None:
+        return {}
+    key, (generated, real) = features.encoder.kernel_key, kept
+    kernel = kernel_distance(real, generated, subset_size=subset, seed=seed)
+    return {key: kernel.mean, f"{key}_spread": kernel.spread}
+
+
+def precision_scores(features: Features, seed: int) -> dict[str, Any]:
+    """Precision, recall, density and coverage at equal counts; nothing for too few images."""
+    kept = features.kept()
+    fewer = 0 if kept is None else min(map(len, kept))
+    if kept is None or fewer <= DENSITY_NEIGHBOURS:
+        return {}
+    values = manifold_scores(kept[1][:fewer], kept[0][:fewer])
+    return {f"{name}_{features.encoder.name}": value for name, value in values.items()}
+
+
+def duplicate_scores(features: Features, seed: int) -> dict[str, Any]:
+    """The share of near-duplicates and what counts as near; nothing without images."""
+    near, name = features.duplicates, features.encoder.name
+    return {} if near is None else {f"duplicates_{name}": near.share, f"duplicates_threshold_{name}": near.threshold}
 
 
 def _at(count: int, generated: Tensor, real: Tensor) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from dgaug.device import default_device
 from dgaug.errors import DgaugError
-from dgaug.scores.quality.donor_metrics import BLOCK, ONE_BY_ONE, SAMPLE, Donors
+from dgaug.scores.quality.donor_metrics import BLOCK, SAMPLE, Donors
 from dgaug.scores.quality.encoders import (
+    INCEPTION_NAME,
     Encoder,
     encoder_named,
     fid_inception,
@@ -25,12 +26,12 @@ from dgaug.scores.quality.encoders import (
     reid_encoder,
     require_independent,
 )
-from dgaug.scores.quality.feature_metrics import DUPLICATES, KERNEL, kernel_subset
+from dgaug.scores.quality.feature_metrics import kernel_scores, kernel_subset
 from dgaug.scores.quality.feature_statistics import BATCH, KEPT, Given
 from dgaug.scores.quality.fid_protocols import Preparation, Protocol
 from dgaug.scores.quality.image_sets import ImageSet, Rows
 from dgaug.scores.quality.inputs import Side, Subject
-from dgaug.scores.quality.metrics import INCEPTION_METRICS, LEAST, OF_DONORS, OF_OTHER_ENCODER
+from dgaug.scores.quality.metrics import ANY, INCEPTION, METRICS, OTHER, Metric
 from dgaug.scores.quality.ssim import ssim_parameters
 
 JUDGED = 1024
@@ -70,15 +71,15 @@ class Plan:
         """Whether a metric is asked for."""
         return self.metrics is None or name in self.metrics
 
-    def wanted_of(self, encoder: Encoder) -> Callable[[str], bool]:
-        """Which scores of an encoder's features are asked for."""
-        names = INCEPTION_METRICS if encoder.frechet_key == "fid" else {}
-        return lambda name: self.wants(names.get(name, name))
+    def of_features(self, encoder: Encoder) -> list[Metric]:
+        """The metrics asked for that take an encoder's features."""
+        own = INCEPTION if encoder.name == INCEPTION_NAME else OTHER
+        return [metric for metric in METRICS.values() if metric.encoder in (own, ANY) and self.wants(metric.name)]
 
     @property
-    def of_donors(self) -> list[str]:
-        """The scores asked for that need the donors."""
-        return [name for name in OF_DONORS if self.wants(name)]
+    def of_donors(self) -> list[Metric]:
+        """The metrics asked for that need the donors."""
+        return [metric for metric in METRICS.values() if not metric.encoder and self.wants(metric.name)]
 
     @cached_property
     def donors(self) -> Donors | str:
@@ -87,7 +88,7 @@ class Plan:
 
     def no_reconstructions(self) -> Tensor | None:
         """Of the kept generated images of a store those with two donors; None: all, or duplicates are not wanted."""
-        if isinstance(self.generated, Given) or self.generated.images.store is None or not self.wants(DUPLICATES):
+        if isinstance(self.generated, Given) or self.generated.images.store is None or not self.wants("duplicates"):
             return None
         pairs = self.generated.images.pairs()[self.generated.rows[:KEPT]]
         return torch.from_numpy(np.flatnonzero(pairs[:, 0] != pairs[:, 1]))
@@ -123,10 +124,10 @@ class Plan:
             if self.encoders
         }
         fewer = min((count or 0 for count in kept.values()), default=0)
-        kernel = any(self.wanted_of(encoder)(KERNEL) for encoder in self.encoders)
+        taken = [metric.of_features for encoder in self.encoders for metric in self.of_features(encoder)]
         return {
             "features_kept": kept or None,
-            "kernel_subset": kernel_subset(fewer) if kernel else None,
+            "kernel_subset": kernel_subset(fewer) if kernel_scores in taken else None,
             **self._used_of_donors(),
         }
 
@@ -137,7 +138,7 @@ class Plan:
         crossed = len(donors.crossed)
         judged = {"generated": min(JUDGED, crossed), "real": min(JUDGED, len(donors.store.sources))}
         return {
-            "looked_at_one_by_one": min(SAMPLE, crossed) if any(map(self.wants, ONE_BY_ONE)) else None,
+            "looked_at_one_by_one": min(SAMPLE, crossed) if any(metric.sampled for metric in self.of_donors) else None,
             "judged": judged if self.judge is not None and crossed and self.wants("identity") else None,
             "block": [BLOCK, BLOCK] if self.wants("variance") and donors.block is not None else None,
         }
@@ -187,8 +188,8 @@ def _require_enough(metrics: Sequence[str], sides: Sequence[tuple[ImageSet, Rows
     small, taken = min(sides, key=lambda side: (len(side[1]), len(side[0])))
     if len(taken) < 2:
         raise DgaugError(f"{small.root}: at least 2 images are needed to compare sets, found {len(taken)}")
-    for name, least in LEAST.items():
-        if name not in metrics:
+    for name, least in ((metric.name, metric.least) for metric in METRICS.values() if metric.name in metrics):
+        if not least:
             continue
         if given:
             raise DgaugError(f"--metrics {name} needs the images of both sides, {given[0].path} holds statistics only")
@@ -203,20 +204,20 @@ def _encoders(
 ) -> list[Encoder]:
     device = default_device()
     described = []
-    asked = metrics is not None and any(name in metrics for name in INCEPTION_METRICS.values())
-    if asked or inception_weights is not None:
+    asked = [METRICS[name] for name in metrics or ()]
+    if any(metric.encoder == INCEPTION for metric in asked) or inception_weights is not None:
         described.append(fid_inception(None if inception_weights is None else Path(inception_weights), device=device))
     elif metrics is None and inception_cached():
         described.append(fid_inception(device=device))
-    needed = [name for name in OF_OTHER_ENCODER if metrics is not None and name in metrics]
+    needed = [metric for metric in METRICS.values() if metric in asked and metric.encoder in (OTHER, ANY)]
     if metrics is not None and not needed:
         return described
     if encoder is not None:
         return [*described, encoder_named(encoder, option="--encoder", device=device)]
     if subject.teacher is not None:
         return [*described, reid_encoder(subject.teacher, "teacher")]
-    if any(name in INCEPTION_METRICS or not described for name in needed):
-        raise DgaugError(f"--metrics {needed[0]} needs an encoder: --encoder NAME=FILE, or a run with a teacher")
+    if any(metric.encoder == OTHER or not described for metric in needed):
+        raise DgaugError(f"--metrics {needed[0].name} needs an encoder: --encoder NAME=FILE, or a run with a teacher")
     return described
 
 

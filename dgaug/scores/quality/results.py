@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgaug.data.toy import is_toy
-from dgaug.errors import DgaugError
 from dgaug.figures.charts import clouds, save_figure
 from dgaug.figures.sheets import contact_sheet, extreme_rows, extremes_sheet, save_sheet
 from dgaug.files import read_json, whole, write_figures
+from dgaug.outputs import flat, require_same_settings
 from dgaug.scores.quality.donor_metrics import SAMPLE, Donors
 from dgaug.scores.quality.image_sets import ImageSet, Rows, resized
 from dgaug.scores.quality.oracle import clothed_body_errors, true_images
@@ -38,16 +38,8 @@ def finished_result(folder: Path, protocol: dict[str, Any]) -> dict[str, Any] | 
     if not path.is_file():
         return None
     result: dict[str, Any] = read_json(path)
-    before, asked = (_decisive(one) for one in (result.get("protocol"), protocol))
-    changed = [name for name in before | asked if before.get(name, "none") != asked.get(name, "none")]
-    if not changed:
-        return result
-    named = [f"{name}: {_short(before.get(name))} there, {_short(asked.get(name))} asked for" for name in changed[:3]]
-    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
-    raise DgaugError(
-        f"{path} holds scores with other settings ({'; '.join(named)}{more}); choose another --out, or start over with "
-        "--force"
-    )
+    require_same_settings(path, _decisive(result.get("protocol")), _decisive(protocol))
+    return result
 
 
 def _decisive(protocol: Any) -> dict[str, Any]:
@@ -125,18 +117,3 @@ def plot_clouds(generated: Tensor, real: Tensor, path: Path, encoder: str) -> No
     """Both clouds of features, at most `CLOUD` points each."""
     if len(real) >= 3:
         save_figure(clouds(real[:CLOUD].numpy(), generated[:CLOUD].numpy(), encoder=encoder), path)
-
-
-def flat(content: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one level, names joined by a slash."""
-    if not isinstance(content, dict):
-        return {}
-    level: dict[str, Any] = {}
-    for name, value in content.items():
-        level |= flat(value, f"{prefix}{name}/") if isinstance(value, dict) else {prefix + name: value}
-    return level
-
-
-def _short(value: object) -> str:
-    text = ",".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
-    return text if len(text) <= 24 else text[:8] + "…"

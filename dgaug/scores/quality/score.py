@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,11 +15,12 @@ from dgaug.data.loading import default_threads
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
+from dgaug.outputs import already_complete, remove
 from dgaug.progress import Progress, silent
 from dgaug.runs import locked
-from dgaug.scores.quality.donor_metrics import Donors, donor_scores, judged_scores
+from dgaug.scores.quality.donor_metrics import Compute, Donors, Judges, judged_scores
 from dgaug.scores.quality.encoders import Encoder
-from dgaug.scores.quality.feature_metrics import DUPLICATES, Features, feature_scores
+from dgaug.scores.quality.feature_metrics import Features
 from dgaug.scores.quality.feature_statistics import Encoding, Given, Statistics, statistics_of
 from dgaug.scores.quality.fid_protocols import Preparation, Protocol
 from dgaug.scores.quality.identity_consistency import SeenIdentity, seen_identity
@@ -101,10 +101,10 @@ def score_fid(
     with stop_requests() as stop, nullcontext() if folder is None else locked(folder, what="scores"):
         if folder is not None:
             if force:
-                _clear(folder)
+                remove(folder / SCORES, folder / STATISTICS)
             finished = finished_result(folder, described)
             if finished is not None:
-                _log.info("already complete: %s", folder / SCORES)
+                already_complete(folder / SCORES)
                 return finished
         cache = None if folder is None else folder / STATISTICS
         count = default_threads(default_device()) if workers is None else workers
@@ -121,20 +121,26 @@ def _scores(plan: Plan, encoding: Encoding) -> dict[str, Any]:
     folder, wanted = plan.subject.folder, plan.of_donors
     donors = plan.donors if wanted else ""
     scores: dict[str, Any] = {}
-    takeable = donor_scores(donors, plan.subject.teacher, judged=_judging(plan, donors, encoding), wanted=wanted)
-    for name, compute in takeable.items():
-        if isinstance(compute, str) and plan.metrics is not None:
-            raise DgaugError(f"--metrics {name}: {compute}")
+    judges = Judges(plan.subject.teacher, _judging(plan, donors, encoding))
+    takeable: list[Compute] = []
+    for metric in wanted:
+        assert metric.of_donors is not None
+        compute = donors if isinstance(donors, str) else metric.of_donors(donors, judges)
+        if not isinstance(compute, str):
+            takeable.append(compute)
+        elif plan.metrics is not None:
+            raise DgaugError(f"--metrics {metric.name}: {compute}")
     for number, encoder in enumerate(plan.encoders):
         features = _features(plan, encoder, encoding)
-        scores |= feature_scores(features, plan.wanted_of(encoder), seed=plan.protocol.seed)
+        for metric in plan.of_features(encoder):
+            assert metric.of_features is not None
+            scores |= metric.of_features(features, plan.protocol.seed)
         if folder is not None and number == 0:
             _plot_features(plan, features, folder)
-    for compute in takeable.values():
-        if not isinstance(compute, str):
-            scores |= compute()
-            if encoding.stop is not None:
-                encoding.stop.leave()
+    for take in takeable:
+        scores |= take()
+        if encoding.stop is not None:
+            encoding.stop.leave()
     if folder is not None and isinstance(donors, Donors):
         plot_pairs(donors, folder / PAIRS)
         if plan.judge is None:
@@ -213,7 +219,7 @@ def _plot_features(plan: Plan, features: Features, folder: Path) -> None:
     if kept is None or isinstance(plan.generated, Given) or isinstance(plan.real, Given):
         return
     plot_clouds(*kept, folder / f"clouds-{features.encoder.name}.png", features.encoder.name)
-    near = features.duplicates if plan.wants(DUPLICATES) else None
+    near = features.duplicates if plan.wants("duplicates") else None
     if near is None:
         return
     nearest = near.worst(SHOWN_DUPLICATES)
@@ -227,9 +233,3 @@ def _plot_features(plan: Plan, features: Features, folder: Path) -> None:
         plan.real.rows[near.neighbour[nearest]],
         folder / DUPLICATES_SHEET,
     )
-
-
-def _clear(folder: Path) -> None:
-    """Throw away results and statistics, and nothing else that may lie there."""
-    (folder / SCORES).unlink(missing_ok=True)
-    shutil.rmtree(folder / STATISTICS, ignore_errors=True)

@@ -10,9 +10,9 @@ from dgaug.data.prepare import read_data
 from dgaug.data.records import IdentityData, Role, class_names
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
-from dgaug.files import require_free
 from dgaug.models.checkpoints import ReidModel, load_reid
 from dgaug.models.reid import AnyReidNetwork
+from dgaug.outputs import require_free
 from dgaug.progress import Progress, silent
 from dgaug.scores.retrieval.features import (
     Extraction,

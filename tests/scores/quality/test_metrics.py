@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from dgaug_cli.score_fid import METRICS as HELP
+
 from dgaug.runs import Run
-from dgaug.scores.quality.metrics import good, meaning
+from dgaug.scores.quality.metrics import METRICS, good, meaning
 from dgaug.scores.quality.score import score_fid
 
 
@@ -23,3 +26,9 @@ def test_the_good_way_is_that_of_the_meaning() -> None:
     assert (good("ssim_self_reconstruction", scores), good("l1_self_reconstruction", scores)) == ("high", "low")
     assert good("frechet_teacher_floor", scores) == ""
     assert good("unheard_of", scores) == ""
+
+
+def test_the_help_names_every_metric_and_so_does_the_page() -> None:
+    assert set(re.findall(r"\w+", re.sub(r"\(.*?\)", "", HELP))) == set(METRICS)
+    page = Path(__file__).parents[3].joinpath("docs/scores.md").read_text(encoding="utf-8")
+    assert [name for name in METRICS if name not in page] == []
