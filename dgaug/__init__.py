@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dgaug.scores.quality.score import score_fid
     from dgaug.scores.retrieval.evaluate import evaluate_reid
     from dgaug.store.export import export_store
+    from dgaug.store.merge import export_merged
     from dgaug.store.read import open_store
     from dgaug.store.verify import verify
     from dgaug.studies.ablation import ablate
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate_reid",
     "examine",
     "export_encoder",
+    "export_merged",
     "export_store",
     "import_network",
     "import_published",
@@ -55,6 +57,7 @@ _HOME = {
     "evaluate_reid": "dgaug.scores.retrieval.evaluate",
     "examine": "dgaug.report.doctor",
     "export_encoder": "dgaug.models.export_encoder",
+    "export_merged": "dgaug.store.merge",
     "export_store": "dgaug.store.export",
     "import_network": "dgaug.models.import_network",
     "import_published": "dgaug.models.import_published",

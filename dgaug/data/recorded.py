@@ -109,6 +109,22 @@ def require_fingerprint(run: Run, data: IdentityData, recorded: Mapping[str, obj
         )
 
 
+def require_same_files(run: Run, data: IdentityData, *, remedy: str) -> None:
+    """Refuse data that have the training images of a run by path and identity, but other files.
+
+    Nothing is compared where a run trained on other images, or its record of them is missing.
+
+    Raises:
+        DgaugError: says so, and `remedy`.
+    """
+    recorded = run.data_description()
+    rows = _recorded_rows(run)
+    train = [("train", record.path) for record in data.splits["train"]]
+    if rows is None or recorded.get("images") != len(train) or not all(key in rows for key in train):
+        return
+    require_fingerprint(run, data, recorded, remedy=remedy)
+
+
 def _table(splits: Mapping[str, Sequence[Record]]) -> str:
     table = io.StringIO(newline="")
     records = [(split, record) for split, records in splits.items() for record in records]

@@ -171,6 +171,11 @@ class StoreDataset(Dataset[StoreItem]):
         )
         return StoreBatch(pixels, labels, *donors)
 
+    def stored_bytes(self, k: int) -> bytes:
+        """Image k as the store keeps it: a JPEG or PNG file, or raw pixels; DgaugError where it is damaged."""
+        row = self._row(k)
+        return self._opened().files.image(row.number, row.row)
+
     def dense_label(self, k: int) -> NDArray[np.float32]:
         """The soft label of image k over all classes [C]; DgaugError where there are no labels."""
         if not self.has_labels:
