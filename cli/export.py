@@ -26,7 +26,7 @@ class FormatOption(click.Option):
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
         """The value; none may be missing beside `--for`."""
-        if ctx.params.get("tool") is not None and self.value_is_missing(value):
+        if ctx.params.get("tool") in TOOLS and self.value_is_missing(value):
             return None
         return super().process_value(ctx, value)
 

@@ -27,6 +27,8 @@ def described(data: IdentityData) -> dict[str, object]:
     """What a run records of its data: root (what opens them again), layout, images, fingerprint, records."""
     return {
         "root": str(place_of(data.source)),
+        # A YAML may lie elsewhere than its images.
+        **({"folder": str(data.root.resolve())} if data.layout == "boxmot-yaml" else {}),
         "layout": data.layout,
         "images": len(data.splits["train"]),
         "fingerprint": fingerprint(data),

@@ -74,9 +74,7 @@ def _require_sources(store: StoreDataset, data: IdentityData, *, cameras: bool) 
     if missing:
         difference = f"{len(missing):,} of its {len(known):,} images are missing, the first {missing[0]}"
     elif more:
-        difference = (
-            f"it was made from {len(known):,} of these {len(here):,} training images, {more[0]} is none of them"
-        )
+        difference = f"it was made from {len(known):,} of these {len(here):,} training images, not from {more[0]}"
     else:
         (before, camera), (after, camera_now) = known[other[0]], here[other[0]]
         difference = (

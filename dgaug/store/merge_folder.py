@@ -54,7 +54,7 @@ def require_place(out: Path, data: Path, store: Path) -> None:
     if not out.name or out.name == "..":
         raise DgaugError(f"expected the name of a folder for --out, found {str(out)!r}")
     place = Path(os.path.realpath(out))
-    for what, folder in (("data", data if data.is_dir() else data.parent), ("store", store)):
+    for what, folder in (("data", data.parent if data.is_file() else data), ("store", store)):
         if place.is_relative_to(os.path.realpath(folder)):
             raise DgaugError(f"the output folder {out} lies inside the {what} {folder}; choose another --out")
     for folder in (out, working_folder(out)):
