@@ -14,8 +14,8 @@ from dgaug_cli.console import note, progress_shown, show_json
 
 OF_STORES = ("folders", "webdataset", "csv")
 OF_CHECKPOINTS = ("torchscript", "onnx")
-TOOLS = ("market", "boxmot", "oml", "wildlife", "csv")
-OF_TOOLS = ("data", "select", "min_confidence", "ratio", "layout", "pattern", "cameras", "seed")
+TOOLS = ("market", "boxmot", "oml", "wildlife", "csv", "huggingface")
+OF_TOOLS = ("data", "select", "min_confidence", "ratio", "license", "layout", "pattern", "cameras", "seed")
 """Options that only --for has."""
 SHARED = ("labels", "unknown_camera", "device")
 """Options that both --to of a store and --for have."""
@@ -58,12 +58,11 @@ class FormatOption(click.Option):
 )
 @click.option(
     "--ratio",
-    default=1.0,
-    show_default=True,
     type=click.FloatRange(min=0, min_open=True),
     metavar="R",
-    help="--for: generated images for each real training image of an identity.",
+    help="--for: generated images for each real training image of an identity (default: 1; without --with, all).",
 )
+@click.option("--license", metavar="TEXT", help="huggingface: licence of the source images, for the dataset card.")
 @click.option(
     "--select",
     default="random",
@@ -97,7 +96,7 @@ class FormatOption(click.Option):
     show_default=True,
     type=click.IntRange(min=1),
     metavar="N",
-    help="webdataset: images per tar file.",
+    help="webdataset, huggingface: images per tar file.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Export only the first N images of the store.")
 @click.option(
@@ -132,6 +131,7 @@ def command(
         oml          df.csv of Open Metric Learning
         wildlife     metadata.csv of wildlife-datasets and wildlife-tools
         csv          manifest.csv with every label policy
+        huggingface  tars and a dataset card for datasets.load_dataset; --with is optional
 
     \b
     Formats of the encoder of a re-id or DG-Net checkpoint (images to features):
@@ -148,7 +148,7 @@ def command(
     if to is not None and tool is not None:
         raise click.UsageError("--to writes generated images alone, --for real ones beside them; give one of the two")
     common = {name: options.pop(name) for name in ("out", "force")}
-    takes = _taken(to, options)
+    takes = _taken(to, tool, options)
     for name in options:
         if name not in takes and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             flag = {"data": "--with"}.get(name, f"--{name.replace('_', '-')}")
@@ -163,20 +163,18 @@ def command(
         _export_store(source, as_json=as_json, to=to, **common, **options)
 
 
-def _taken(to: str | None, options: Mapping[str, Any]) -> set[str]:
+def _taken(to: str | None, tool: str | None, options: Mapping[str, Any]) -> set[str]:
     """The options that a format takes."""
     if to is None:
-        return {*OF_TOOLS, *SHARED}
+        return {*OF_TOOLS, *SHARED, *(("shard_size",) if tool == "huggingface" else ())}
     return {"flip"} if to in OF_CHECKPOINTS else {name for name in options if name != "flip" and name not in OF_TOOLS}
 
 
-def _export_merged(store: Path, *, as_json: bool, data: Path | None, labels: str | None, **options: Any) -> None:
+def _export_merged(store: Path, *, as_json: bool, **options: Any) -> None:
     from dgaug.store.merge import export_merged
 
-    if data is None:
-        raise click.UsageError("--for needs --with DATA: the data set that the store was made from")
     with progress_shown() as progress:
-        made = export_merged(store, data, labels=labels or "appearance", progress=progress, **options)
+        made = export_merged(store, progress=progress, **options)
     if as_json:
         show_json({**asdict(made), "out": str(made.out)})
         return

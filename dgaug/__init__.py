@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dgaug.store.read import open_store
     from dgaug.store.verify import verify
     from dgaug.studies.ablation import ablate
+    from dgaug.studies.mixed import collate_mixed, mixed_dataset
     from dgaug.studies.train_reid import train_reid
     from dgaug.synthesis.draw import draw_grid, interpolate, swap
     from dgaug.synthesis.job import synthesize
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ablate",
+    "collate_mixed",
     "draw_grid",
     "evaluate_reid",
     "examine",
@@ -41,6 +43,7 @@ __all__ = [
     "import_published",
     "interpolate",
     "keep_freed_memory",
+    "mixed_dataset",
     "open_store",
     "report_run",
     "score_fid",
@@ -53,6 +56,7 @@ __all__ = [
 
 _HOME = {
     "ablate": "dgaug.studies.ablation",
+    "collate_mixed": "dgaug.studies.mixed",
     "draw_grid": "dgaug.synthesis.draw",
     "evaluate_reid": "dgaug.scores.retrieval.evaluate",
     "examine": "dgaug.report.doctor",
@@ -63,6 +67,7 @@ _HOME = {
     "import_published": "dgaug.models.import_published",
     "interpolate": "dgaug.synthesis.draw",
     "keep_freed_memory": "dgaug.memory",
+    "mixed_dataset": "dgaug.studies.mixed",
     "open_store": "dgaug.store.read",
     "report_run": "dgaug.report.page",
     "score_fid": "dgaug.scores.quality.score",

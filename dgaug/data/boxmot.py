@@ -35,9 +35,7 @@ def read_boxmot(path: Path) -> IdentityData:
     if not root.is_dir():
         script = "; its download script is not run here" if content.get("download") else ""
         raise DgaugError(f"{path}: path is {str(root)!r}, which is no folder{script}; unpack the data set there")
-    folders = {
-        split: _folder(root, content[split], f"{path}: {split}") for split in _SPLITS if content.get(split)
-    }
+    folders = {split: _folder(root, content[split], f"{path}: {split}") for split in _SPLITS if content.get(split)}
     usual = {split: name for split, name in MARKET_FOLDERS.items() if (root / name).is_dir()}
     data = read_flat(root, folders if "train" in folders or "gallery" in folders else usual | folders)
     return replace(data, layout="boxmot-yaml", manifest=path)

@@ -114,8 +114,8 @@ def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) 
             for batch in row_batches(store, spec.labels, start=start, stop=stop, images=True):
                 for row, described in enumerate(_documents(batch, spec.labels)):
                     key = f"{batch.start + row:09d}"
-                    _add(tar, f"{key}.jpg", batch.jpeg(row))
-                    _add(tar, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
+                    add_file(tar, f"{key}.jpg", batch.jpeg(row))
+                    add_file(tar, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
                 done(batch.start + len(batch))
 
 
@@ -218,7 +218,7 @@ def _table(path: Path, header: Sequence[str], sources: Sources) -> Iterator[Call
         yield write_row
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     # Time, owner and mode stay those of a fresh TarInfo: the same store gives the same bytes.
     entry = tarfile.TarInfo(name)
     entry.size = len(data)

@@ -21,12 +21,14 @@ from dgaug.store.merge_folder import MergeSpec, begin, finish, require_place, wo
 from dgaug.store.merge_images import write_images
 from dgaug.store.merge_plan import Plan, plan_export, quotas, sizes_note
 from dgaug.store.merge_selection import HARD, select_images
+from dgaug.store.merge_shards import shards_of, write_card, write_shards
 from dgaug.store.merge_tables import require_readable, write_tables
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.surroundings import as_found
 
-TOOLS = ("market", "boxmot", "oml", "wildlife", "csv")
-SOFT_TOOLS = ("csv",)
+TOOLS = ("market", "boxmot", "oml", "wildlife", "csv", "huggingface")
+SHARD_SIZE = 10_000
+SOFT_TOOLS = ("csv", "huggingface")
 """Tools whose format holds a distribution over identities."""
 
 
@@ -58,15 +60,17 @@ class Merged:
 @on_device
 def export_merged(
     store: str | Path,
-    data: str | Path,
+    data: str | Path | None = None,
     *,
     tool: str = "market",
     out: str | Path,
-    labels: str = "appearance",
+    labels: str | None = None,
     select: str = "random",
     min_confidence: float = 0.0,
-    ratio: float = 1.0,
+    ratio: float | None = None,
     unknown_camera: int | None = None,
+    license: str | None = None,
+    shard_size: int = SHARD_SIZE,
     layout: str = "auto",
     pattern: str | None = None,
     cameras: str = "auto",
@@ -81,14 +85,17 @@ def export_merged(
 
     Args:
         store: the folder of the store.
-        data: the data set that the store was made from.
-        tool: `market`, `boxmot`, `oml`, `wildlife` or `csv`.
+        data: the data set that the store was made from; `huggingface` goes without.
+        tool: `market`, `boxmot`, `oml`, `wildlife`, `csv` or `huggingface`.
         out: a new or empty folder outside of `data`.
-        labels: whose identity a generated image has: `appearance`, `structure`, `pseudo`; `csv` takes every policy.
+        labels: whose identity a generated image has: `appearance` (None), `structure`, `pseudo`; `csv` and
+            `huggingface` take every policy, the latter by default the stored soft labels.
         select: which images where there are more than `ratio` asks for: `random` or `confidence`.
         min_confidence: leave out images whose highest class probability is lower.
-        ratio: generated images for each real training image of an identity.
+        ratio: generated images for each real training image of an identity; None: 1, or all without `data`.
         unknown_camera: of `market` and `boxmot`, the number in file names of images of unknown camera.
+        license: of `huggingface`, the licence of the source images.
+        shard_size: of `huggingface`, images per tar file.
         layout, pattern, cameras: how `data` is read; the settings of the store's run where they are not given.
         seed: of `select="random"`.
         device: of a store of codes, where its images are decoded: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -100,12 +107,15 @@ def export_merged(
         Interrupted: a signal arrived; the same call resumes.
         OSError: the disk is full.
     """
-    _require(tool, labels, ratio)
+    _require(tool, labels, ratio, license, shard_size, has_data=data is not None)
     opened, out = open_store(store), Path(out)
-    label_policy(opened, labels)
-    require_place(out, Path(data), opened.path)
-    real = data_of_store(opened, Path(data), layout=layout, pattern=pattern, cameras=cameras, progress=progress)
-    require_place(out, real.root, opened.path)
+    labels = label_policy(opened, labels if labels or tool == "huggingface" else "appearance")
+    require_place(out, None if data is None else Path(data), opened.path)
+    real = None
+    if data is not None:
+        real = data_of_store(opened, Path(data), layout=layout, pattern=pattern, cameras=cameras, progress=progress)
+        require_place(out, real.root, opened.path)
+    ratio = ratio or (1.0 if real is not None else float(len(opened)))
     chosen = select_images(
         opened,
         labels=labels if labels in HARD else "appearance",
@@ -130,31 +140,48 @@ def export_merged(
         ratio=ratio,
         seed=seed,
         unknown_camera=unknown_camera,
+        license=license or "",
+        shard_size=shard_size if tool == "huggingface" else 0,
         images=len(plan.entries),
         store=store_digest(opened),
         data=_digest(real, plan),
     )
-    notes = [*plan.notes, *sizes_note(real, (one for one in plan.entries if one.row is None), opened.spec.image_size)]
+    notes = plan.notes
+    if real is not None:
+        images = (one for one in plan.entries if one.row is None)
+        notes = [*notes, *sizes_note(real, images, opened.spec.image_size)]
     complete = _write(opened, real, plan, spec, out, force=force, progress=progress)
     people = {one.person for one in plan.entries if one.split == "train"}
     return Merged(out, tool, len(plan.entries) - len(chosen), len(chosen), len(people), labels, complete, notes)
 
 
-def _require(tool: str, labels: str, ratio: float) -> None:
+def _require(
+    tool: str, labels: str | None, ratio: float | None, license: str | None, shard_size: int, *, has_data: bool
+) -> None:
     if tool not in TOOLS:
         raise DgaugError(f"expected --for to be one of {', '.join(TOOLS)}, found {tool!r}")
-    if labels not in HARD and tool not in SOFT_TOOLS:
+    if tool != "huggingface" and not has_data:
+        raise DgaugError(f"--for {tool} needs --with DATA: the data set that the store was made from")
+    if tool == "huggingface" and not (license or "").strip():
+        raise DgaugError(
+            "--for huggingface needs --license TEXT: the licence of the source images, for the dataset card"
+        )
+    if tool != "huggingface" and license is not None:
+        raise DgaugError(f"--license is of --for huggingface, found --for {tool}; remove it")
+    if shard_size < 1:
+        raise DgaugError(f"expected a --shard-size of 1 or more, found {shard_size}")
+    if labels not in (None, *HARD) and tool not in SOFT_TOOLS:
         raise DgaugError(
             f"the labels {labels!r} do not name one identity, which is all that the format of --for {tool} holds; use "
             f"--labels {', '.join(HARD[:-1])} or {HARD[-1]}, or --for {' or '.join(SOFT_TOOLS)}"
         )
-    if not 0 < ratio < float("inf"):
+    if ratio is not None and not 0 < ratio < float("inf"):
         raise DgaugError(f"expected a --ratio above 0, found {ratio}")
 
 
 def _write(
     store: StoreDataset,
-    data: IdentityData,
+    data: IdentityData | None,
     plan: Plan,
     spec: MergeSpec,
     out: Path,
@@ -165,19 +192,28 @@ def _write(
     """Whether it was there before."""
     working = working_folder(out)
     with locked(working, what="export"), stop_requests() as stop:
-        if begin(out, spec, plan, force=force):
+        shards = shards_of(plan, spec.shard_size) if spec.tool == "huggingface" else []
+        images = [name for name, _ in shards] or [one.path for one in plan.entries]
+        if begin(out, spec, images, force=force):
             shutil.rmtree(working)
             return True
-        write_tables(working, store, plan, tool=spec.tool, labels=spec.labels)
+        if shards:
+            write_card(working, store, plan, shards, labels=spec.labels, license=spec.license)
+        else:
+            write_tables(working, store, plan, tool=spec.tool, labels=spec.labels)
 
         def done(images: int) -> None:
             progress("exporting", images, spec.images)
             stop.leave()
 
-        write_images(working, store, data, plan, done=done)
+        if shards:
+            write_shards(working, store, data, shards, labels=spec.labels, done=done)
+        else:
+            write_images(working, store, data, plan, done=done)
         finish(out, spec)
     return False
 
 
-def _digest(data: IdentityData, plan: Plan) -> str:
-    return hashlib.sha256(json.dumps([fingerprint(data), plan.digest()]).encode()).hexdigest()
+def _digest(data: IdentityData | None, plan: Plan) -> str:
+    content = [None if data is None else fingerprint(data), plan.digest()]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_json
 from dgaug.store.export_folder import ABOUT, UNFINISHED
-from dgaug.store.merge_plan import Plan
 from dgaug.store.merge_tables import INDEX, TABLES, tables_of
 
 _SCHEMA = "merged-1"
 _LOCK = ".lock"
+_TAR = re.compile(r"(train|query|gallery|multi_query|val)-\d{5}\.tar")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,8 @@ class MergeSpec:
 
     Attributes:
         tool: whose format it has.
-        labels, select, min_confidence, ratio, seed, unknown_camera: as `export_merged` takes them.
+        labels, select, min_confidence, ratio, seed, unknown_camera, license, shard_size: as `export_merged` takes them;
+            the last is 0 where there are no tars.
         images: how many.
         store, data: hex sha256 of the store's content, and of the real images' names, sizes and places.
     """
@@ -35,6 +38,8 @@ class MergeSpec:
     ratio: float
     seed: int
     unknown_camera: int | None
+    license: str
+    shard_size: int
     images: int
     store: str
     data: str
@@ -45,7 +50,7 @@ def working_folder(out: Path) -> Path:
     return out.with_name(out.name + UNFINISHED)
 
 
-def require_place(out: Path, data: Path, store: Path) -> None:
+def require_place(out: Path, data: Path | None, store: Path) -> None:
     """Refuse an output folder that is in use, or inside the data or the store; creates nothing.
 
     Raises:
@@ -54,8 +59,8 @@ def require_place(out: Path, data: Path, store: Path) -> None:
     if not out.name or out.name == "..":
         raise DgaugError(f"expected the name of a folder for --out, found {str(out)!r}")
     place = Path(os.path.realpath(out))
-    for what, folder in (("data", data.parent if data.is_file() else data), ("store", store)):
-        if place.is_relative_to(os.path.realpath(folder)):
+    for what, folder in (("data", data.parent if data and data.is_file() else data), ("store", store)):
+        if folder is not None and place.is_relative_to(os.path.realpath(folder)):
             raise DgaugError(f"the output folder {out} lies inside the {what} {folder}; choose another --out")
     for folder in (out, working_folder(out)):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -68,8 +73,8 @@ def require_place(out: Path, data: Path, store: Path) -> None:
             )
 
 
-def begin(out: Path, spec: MergeSpec, plan: Plan, *, force: bool) -> bool:
-    """Make the working folder ready, or resume what is in it; True where `out` is complete.
+def begin(out: Path, spec: MergeSpec, images: Sequence[str], *, force: bool) -> bool:
+    """Make the working folder ready, or resume what is in it; True where `out` is complete with all files of `images`.
 
     Raises:
         DgaugError: the export there has other settings, or `force` would have to remove files of somebody else.
@@ -89,8 +94,7 @@ def begin(out: Path, spec: MergeSpec, plan: Plan, *, force: bool) -> bool:
                 f"the export in {folder} has other settings: {named}; choose another --out, or start over with --force"
             )
     if (out / ABOUT).is_file():
-        files = [*tables_of(spec.tool), *(one.path for one in plan.entries)]
-        if all((out / name).is_file() for name in files):
+        if all((out / name).is_file() for name in (*tables_of(spec.tool), *images)):
             return True
         # It lost a file: made whole again like one that was stopped.
         _move_back(out, working)
@@ -133,6 +137,10 @@ def _clear(folder: Path) -> None:
     tool = str(recorded.get("tool"))
     tables = tables_of(tool)
     images = [*_listed(folder / INDEX), *_listed(folder / TABLES["csv"])] if tables else []
+    if tool == "huggingface":
+        images = [
+            path.relative_to(folder).as_posix() for path in folder.glob("data/*.tar") if _TAR.fullmatch(path.name)
+        ]
     for name in (*images, *tables):
         path = folder / name
         path.unlink(missing_ok=True)

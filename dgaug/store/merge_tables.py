@@ -35,6 +35,8 @@ gallery: bounding_box_test
 
 def tables_of(tool: str) -> list[str]:
     """The files that an export holds beside its images."""
+    if tool == "huggingface":
+        return ["README.md"]
     own = [TABLES[tool]] if tool in TABLES else []
     return [*own, *([] if tool == "csv" else [INDEX]), *([IDENTITIES] if tool in READERS else [])]
 

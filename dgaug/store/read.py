@@ -196,6 +196,11 @@ class StoreDataset(Dataset[StoreItem]):
                     pairs[start:stop, column] = own(shard, f"pair/{donor}")[:]
         return pairs
 
+    def donors(self, k: int) -> tuple[int, int]:
+        """The pair of image k: appearance and structure row of the sources; DgaugError for a damaged shard."""
+        row = self._row(k)
+        return row.donor("appearance"), row.donor("structure")
+
     def rows_between(self, sources: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The images whose two donors are both among some sources [N]; DgaugError for a damaged shard."""
         rows_found = []

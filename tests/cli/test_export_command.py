@@ -117,8 +117,14 @@ def test_images_that_were_replaced_since_the_run_are_refused(tiny_run: Run, tmp_
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("export {store} --for market --out out", "--for needs --with DATA"),
+        ("export {store} --for market --out out", "--for market needs --with DATA"),
         ("export {store} --for market --to csv --with {data} --out out", "give one of the two"),
+        ("export {store} --for huggingface --out out", "--for huggingface needs --license TEXT"),
+        ("export {store} --for csv --license mit --with {data} --out out", "--license is of --for huggingface"),
+        (
+            "export {store} --for csv --shard-size 5 --with {data} --out out",
+            "--shard-size has no effect with --for csv",
+        ),
         ("export {store} --for lmdb --with {data} --out out", "'lmdb' is not one of"),
         ("export {store} --for market --with {data} --labels soft --out out", "or --for csv"),
         ("export {store} --for market --with {data} --limit 3 --out out", "--limit has no effect with --for market"),

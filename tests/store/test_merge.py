@@ -194,6 +194,52 @@ def test_a_manifest_has_every_split_and_soft_labels(store: Path, data: Path, tmp
             assert (row["label_1"], row["probability_1"]) == (row["identity"], "1.0")
 
 
+def test_datasets_loads_tars_and_card_from_disk(
+    store: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    out = tmp_path / "mixed"
+    made = merged(store, data, out, tool="huggingface", license="research only", shard_size=9)
+    assert (made.labels, made.generated) == ("soft", 7)
+    assert sorted(path.name for path in (out / "data").iterdir()) == [
+        "gallery-00000.tar",
+        "query-00000.tar",
+        "train-00000.tar",
+        "train-00001.tar",
+    ]
+    loaded = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert {split: len(loaded[split]) for split in loaded} == {"train": 14, "query": 2, "gallery": 4}
+    opened, rows = open_store(store), [row["json"] | {"jpg": row["jpg"]} for row in loaded["train"]]
+    assert Counter(row["identity"] for row in rows) == {"0002": 6, "0007": 4, "0010": 4}
+    row_of = {path: row for row, path in enumerate(opened.sources.path)}
+    for row in (row for row in rows if row["generated"]):
+        i, j = row_of[row["appearance"]], row_of[row["structure"]]
+        k = i * 7 + j
+        assert row["identity"] == opened.sources.identity_name[i]
+        assert row["camera"] == opened.sources.camera[j]
+        assert np.abs(np.asarray(row["jpg"]).astype(int) - image_of(k)).mean() < 4
+        assert row["label_identity"] == [opened.sources.class_name[one] for one in opened[k].label_class]
+        assert np.allclose(row["label_probability"], opened[k].label_probability)
+    assert not any(row["json"]["generated"] for split in ("query", "gallery") for row in loaded[split])
+    card = (out / "README.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(card.split("---")[1])
+    assert (head["license"], head["license_name"], "synthetic" in head["tags"]) == ("other", "research only", True)
+    assert opened.spec.generator_sha256 in card
+    assert "7 **generated** images beside 13 real ones" in card
+    (out / "data" / "train-00001.tar").unlink()
+    assert not merged(store, data, out, tool="huggingface", license="research only", shard_size=9).already_complete
+    merged(store, data, out, tool="csv", force=True)
+    assert not (out / "data").exists()
+
+
+def test_generated_images_alone_go_to_the_hub_without_the_data(store: Path, tmp_path: Path) -> None:
+    made = export_merged(store, tool="huggingface", out=tmp_path / "out", license="mit", labels="pseudo")
+    assert (made.real, made.generated) == (0, 49)
+    assert [path.name for path in (tmp_path / "out" / "data").iterdir()] == ["train-00000.tar"]
+    assert "no real ones" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_label_names_the_identity_of_its_policy(store: Path, data: Path, tmp_path: Path) -> None:
     opened = open_store(store)
     out = tmp_path / "structure"
@@ -262,10 +308,12 @@ def test_other_data_than_the_stores_are_refused(store: Path, data: Path, tmp_pat
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"tool": "lmdb"}, "market, boxmot, oml, wildlife, csv"),
-        ({"tool": "market", "labels": "soft"}, "--labels appearance, structure or pseudo, or --for csv"),
+        ({"tool": "lmdb"}, "market, boxmot, oml, wildlife, csv, huggingface"),
+        ({"tool": "market", "labels": "soft"}, "--labels appearance, structure or pseudo, or --for csv or huggingface"),
         ({"tool": "oml", "labels": "two-soft"}, "do not name one identity"),
         ({"tool": "csv", "labels": "hard"}, "unknown label policy 'hard'"),
+        ({"tool": "huggingface"}, "needs --license TEXT"),
+        ({"tool": "huggingface", "license": "mit", "shard_size": 0}, "--shard-size of 1 or more"),
         ({"select": "best"}, "--select to be one of random, confidence"),
         ({"ratio": 0}, "--ratio above 0"),
         ({"min_confidence": 2}, "--min-confidence from 0 to 1"),
