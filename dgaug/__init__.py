@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from dgaug.scores.quality.score import score_fid
     from dgaug.scores.retrieval.evaluate import evaluate_reid
     from dgaug.store.export import export_store
+    from dgaug.store.merge import export_merged
     from dgaug.store.read import open_store
     from dgaug.store.verify import verify
     from dgaug.studies.ablation import ablate
+    from dgaug.studies.mixed import collate_mixed, mixed_dataset
     from dgaug.studies.train_reid import train_reid
     from dgaug.synthesis.draw import draw_grid, interpolate, swap
     from dgaug.synthesis.job import synthesize
@@ -30,15 +32,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ablate",
+    "collate_mixed",
     "draw_grid",
     "evaluate_reid",
     "examine",
     "export_encoder",
+    "export_merged",
     "export_store",
     "import_network",
     "import_published",
     "interpolate",
     "keep_freed_memory",
+    "mixed_dataset",
     "open_store",
     "report_run",
     "score_fid",
@@ -51,15 +56,18 @@ __all__ = [
 
 _HOME = {
     "ablate": "dgaug.studies.ablation",
+    "collate_mixed": "dgaug.studies.mixed",
     "draw_grid": "dgaug.synthesis.draw",
     "evaluate_reid": "dgaug.scores.retrieval.evaluate",
     "examine": "dgaug.report.doctor",
     "export_encoder": "dgaug.models.export_encoder",
+    "export_merged": "dgaug.store.merge",
     "export_store": "dgaug.store.export",
     "import_network": "dgaug.models.import_network",
     "import_published": "dgaug.models.import_published",
     "interpolate": "dgaug.synthesis.draw",
     "keep_freed_memory": "dgaug.memory",
+    "mixed_dataset": "dgaug.studies.mixed",
     "open_store": "dgaug.store.read",
     "report_run": "dgaug.report.page",
     "score_fid": "dgaug.scores.quality.score",

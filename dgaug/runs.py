@@ -81,6 +81,8 @@ class Run:
 
     def data_folder(self) -> Path:
         """The folder that the paths of the run's data start from."""
+        if folder := self.data_description().get("folder"):
+            return Path(str(folder))
         root = self.data_root()
         return root.parent if root.suffix.lower() == ".csv" and not root.is_dir() else root
 

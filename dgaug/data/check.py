@@ -11,7 +11,7 @@ from dgaug.data.folders import SPLIT_FOLDERS
 from dgaug.data.left_out import left_out, listed, undecoded
 from dgaug.data.listing import holds_images, list_folders
 from dgaug.data.plausible import doubts
-from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
+from dgaug.data.records import TABLES, UNKNOWN_CAMERA, IdentityData, Record, Role
 
 _FAINT = 8
 """Grey levels of 256 below which an image shows next to nothing."""
@@ -192,7 +192,7 @@ def _copies_across_splits(inspections: Iterable[Inspection]) -> Iterable[str]:
 
 
 def _unread_folders(data: IdentityData) -> Iterable[str]:
-    if data.layout in ("manifest", "pattern"):
+    if data.layout in (*TABLES, "pattern", "boxmot-yaml"):
         return
     read = {record.path.partition("/")[0] for records in data.splits.values() for record in records}
     # DG-Net's own split of train_all repeats its images.

@@ -8,15 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
 
+from dgaug.data.boxmot import ENDINGS, read_boxmot
 from dgaug.data.folders import SPLIT_FOLDERS, read_dgnet_folders, read_identity_folders, read_split_folders
 from dgaug.data.formats import is_image
 from dgaug.data.listing import list_files, list_folders, list_images
-from dgaug.data.manifest import read_manifest, read_manifest_folder
 from dgaug.data.market import read_cuhk03, read_market, read_veri
 from dgaug.data.msmt17 import read_msmt17
 from dgaug.data.patterned import read_patterned
 from dgaug.data.plausible import MANIFEST_ADVICE, require_identity_folders
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData
+from dgaug.data.tool_tables import read_any_table, read_table_folder
 from dgaug.errors import DgaugError
 
 LAYOUTS = (
@@ -28,12 +29,15 @@ LAYOUTS = (
     "dgnet-folders",
     "identity-folders",
     "manifest",
+    "oml-csv",
+    "wildlife-csv",
+    "boxmot-yaml",
 )
 CAMERA_POLICIES = ("auto", "none", "required")
 
 # Tried in this order: what names its splits comes before what could be anything.
 _READERS: tuple[Callable[[Path], IdentityData | None], ...] = (
-    read_manifest_folder,
+    read_table_folder,
     read_market,
     read_veri,
     read_msmt17,
@@ -51,7 +55,8 @@ def open_data(
     r"""Recognise a data set and list its images, without opening them.
 
     Args:
-        root: a folder in one of `LAYOUTS`, or one that holds such a folder, or a manifest (`.csv`).
+        root: a folder in one of `LAYOUTS`, or one that holds such a folder, or a file: a manifest or a table of
+            another tool (`.csv`), a data set of boxmot (`.yaml`).
         layout: one of `LAYOUTS`, or `auto`.
         pattern: a regular expression for file names of your own, such as `(?P<identity>\d+)_cam(?P<camera>\d+)`;
             groups: `identity`, optional `camera` and `split`. It is searched (anchor with ^ and $) in the POSIX path
@@ -73,14 +78,14 @@ def open_data(
         raise DgaugError(f"unknown camera policy {cameras!r}; known are {', '.join(CAMERA_POLICIES)}")
     if not root.exists():
         raise DgaugError(f"{root}: no such folder")
-    if root.is_file() and root.suffix.lower() != ".csv":
-        raise DgaugError(f"{root}: a data set is a folder or a manifest (.csv), this is another file")
+    if root.is_file() and root.suffix.lower() not in (".csv", *ENDINGS):
+        raise DgaugError(f"{root}: a data set is a folder, a table (.csv) or a .yaml of boxmot, this is another file")
     if pattern is not None:
         if root.is_file() or layout != "auto":
             raise DgaugError("a pattern reads a folder whose layout is not known; drop the pattern or the layout")
         data = read_patterned(root, pattern)
     elif root.is_file():
-        data = read_manifest(root)
+        data = read_any_table(root) if root.suffix.lower() == ".csv" else read_boxmot(root)
     else:
         data = _recognise(root, layout)
     if not any(data.splits.values()):
@@ -118,7 +123,8 @@ def _read_here(root: Path, layout: str) -> IdentityData | None:
 def _not_recognised(root: Path, layout: str) -> str:
     looked_for = {
         "auto": "bounding_box_train (Market-1501, DukeMTMC-reID, CUHK03-NP), image_train (VeRi-776), list_train.txt "
-        "(MSMT17), train_all (DG-Net), train/<identity>, <identity>/ and manifest.csv",
+        "(MSMT17), train_all (DG-Net), train/<identity>, <identity>/, manifest.csv, df.csv and "
+        "metadata.csv",
     }.get(layout, f"the layout {layout}")
     folders, files, images = list_folders(root), list_files(root), list_images(root)
     recognised = [f"the folders {_first(folders)}"] if folders else []

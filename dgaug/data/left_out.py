@@ -8,13 +8,13 @@ from pathlib import Path
 
 from dgaug.data.formats import UNDECODED
 from dgaug.data.listing import list_other_files
-from dgaug.data.records import IdentityData
+from dgaug.data.records import TABLES, IdentityData
 from dgaug.data.summary import counted
 
 
 def left_out(data: IdentityData) -> Counter[str]:
     """How many files below the folders that were read are no images, by ending; a manifest leaves out nothing."""
-    if data.layout == "manifest":
+    if data.layout in TABLES:
         return Counter()
     return Counter(_ending(name) for folder in _folders(data) for name in list_other_files(folder))
 

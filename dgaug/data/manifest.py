@@ -6,8 +6,8 @@ import csv
 import difflib
 import os
 import posixpath
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -20,6 +20,29 @@ from dgaug.outputs import require_free
 
 MANIFEST_NAME = "manifest.csv"
 COLUMNS = ("path", "identity", "camera", "split", "role")
+Row = dict[str, str]
+_DELIMITERS = ",;\t"
+_LONGEST_HEADER = 1 << 16
+
+
+@dataclass(frozen=True)
+class Table:
+    """A form of CSV tables.
+
+    Attributes:
+        layout: its name.
+        needed: columns that it must have.
+        columns: all that it knows, in any case; others are left alone.
+        record: the split and the record of a row, without its camera, and where they come from for errors; None for a
+            row that is no image of the data set.
+        near: whether a column of almost a known name is an error.
+    """
+
+    layout: str
+    needed: Sequence[str]
+    columns: Sequence[str]
+    record: Callable[[Row, str, ManifestPaths], tuple[str, Record] | None]
+    near: bool = True
 
 
 def read_manifest_folder(root: Path) -> IdentityData | None:
@@ -38,9 +61,14 @@ def read_manifest(path: Path) -> IdentityData:
     Raises:
         DgaugError: with the line number, for whatever cannot be read.
     """
+    return read_table(path, MANIFEST)
+
+
+def read_table(path: Path, table: Table) -> IdentityData:
+    """Read a table of some form; DgaugError, with the line number, for whatever cannot be read."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(_rows(file, path))
+            rows = list(_rows(file, path, table))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DgaugError(f"{path}: not a CSV file in UTF-8 ({error}); save it as UTF-8") from error
     seen: set[tuple[str, str]] = set()
@@ -62,7 +90,17 @@ def read_manifest(path: Path) -> IdentityData:
     for _, split, record, camera in rows:
         splits.setdefault(split, []).append(replace(record, camera=numbers[camera]))
     in_order = {split: sorted(splits[split], key=lambda record: record.path) for split in SPLITS if split in splits}
-    return IdentityData(path.parent, "manifest", in_order, manifest=path, notes=(note,) if note else ())
+    return IdentityData(path.parent, table.layout, in_order, manifest=path, notes=(note,) if note else ())
+
+
+def header_of(path: Path) -> set[str]:
+    """The columns of a CSV file, in lower case; none where it is no text in UTF-8."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            line = file.readline(_LONGEST_HEADER)
+    except (OSError, UnicodeDecodeError):
+        return set()
+    return max((_columns(line, delimiter) for delimiter in _DELIMITERS), key=len)
 
 
 def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> None:
@@ -103,7 +141,7 @@ def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> Non
 def _require_readable(manifest: Path, data: IdentityData, prefix: str) -> None:
     """DgaugError where a name comes out of the manifest as another, as one with a space at its end does."""
     with manifest.open(encoding="utf-8", newline="") as file:
-        for (_, _, read, _), record in zip(_rows(file, manifest), _records(data), strict=True):
+        for (_, _, read, _), record in zip(_rows(file, manifest, MANIFEST), _records(data), strict=True):
             if (read.path, read.identity) != (_joined(prefix, record), record.identity):
                 raise DgaugError(
                     f"{data.root}: {record.path!r} of {record.identity!r} would read otherwise in a manifest; rename it"
@@ -127,52 +165,49 @@ def _joined(prefix: str, record: Record) -> str:
     return posixpath.normpath(posixpath.join(prefix, record.path))
 
 
-def _rows(file: TextIO, path: Path) -> Iterator[tuple[int, str, Record, str]]:
+def _rows(file: TextIO, path: Path, table: Table) -> Iterator[tuple[int, str, Record, str]]:
     """Line, split, record without its camera, and the camera's text of each row."""
-    reader = csv.DictReader(file, delimiter=_delimiter(file.readline()), skipinitialspace=True, restval="")
+    delimiter = _delimiter(file.readline(), table.needed)
+    reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True, restval="")
     file.seek(0)
     columns = [column.strip() for column in reader.fieldnames or ()]
-    columns = [column.lower() if column.lower() in COLUMNS else column for column in columns]
+    columns = [column.lower() if column.lower() in table.columns else column for column in columns]
     reader.fieldnames = columns
-    _check_columns(columns, path)
+    _check_columns(columns, path, table)
     paths = ManifestPaths(path.parent)
     for row in reader:
         line = reader.line_num
         if row.get(None) is not None:  # where csv puts what is more than the columns
             raise DgaugError(f"{path}, line {line}: more fields than columns; quote what holds a comma")
-        yield line, *_record(row, f"{path}, line {line}", paths), row.get("camera", "")
+        read = table.record(row, f"{path}, line {line}", paths)
+        if read is not None:
+            yield line, *read, row.get("camera", "")
 
 
-def _delimiter(header: str) -> str:
-    def columns(delimiter: str) -> set[str]:
-        return {column.strip(' "\r\n').lower() for column in header.split(delimiter)}
-
-    return next((one for one in ",;\t" if set(COLUMNS[:2]) <= columns(one)), ",")
+def _delimiter(header: str, needed: Sequence[str]) -> str:
+    return next((one for one in _DELIMITERS if set(needed) <= _columns(header, one)), ",")
 
 
-def _check_columns(columns: list[str], path: Path) -> None:
-    missing = [column for column in COLUMNS[:2] if column not in columns]
+def _columns(header: str, delimiter: str) -> set[str]:
+    return {column.strip(' "\r\n').lower() for column in header.split(delimiter)}
+
+
+def _check_columns(columns: list[str], path: Path, table: Table) -> None:
+    missing = [column for column in table.needed if column not in columns]
     if missing:
-        header = ", ".join(columns) or "an empty file"
-        raise DgaugError(
-            f"{path}, line 1: no column {missing[0]!r}; expected the header {','.join(COLUMNS[:4])}, found {header}"
-        )
+        header, expected = ", ".join(columns) or "an empty file", ",".join(table.columns[:4])
+        raise DgaugError(f"{path}, line 1: no column {missing[0]!r}; expected the header {expected}, found {header}")
     for column in columns:
-        near = difflib.get_close_matches(column.lower(), COLUMNS, n=1, cutoff=0.8)
-        if column not in COLUMNS and near:
+        near = difflib.get_close_matches(column.lower(), table.columns, n=1, cutoff=0.8) if table.near else []
+        if column not in table.columns and near:
             raise DgaugError(f"{path}, line 1: unknown column {column!r}; did you mean {near[0]!r}?")
-    twice = [column for column in COLUMNS if columns.count(column) > 1]
+    twice = [column for column in table.columns if columns.count(column) > 1]
     if twice:
         raise DgaugError(f"{path}, line 1: the column {twice[0]!r} is there twice")
 
 
 def _record(row: dict[str, str], where: str, paths: ManifestPaths) -> tuple[str, Record]:
-    image, identity = row["path"].strip(), row["identity"].strip()
-    if not image or not identity:
-        raise DgaugError(f"{where}: an image needs a path and an identity, found {image!r} and {identity!r}")
-    path = paths.resolve(image)
-    if path is None:
-        raise DgaugError(f"{where}: {_no_file(image, paths)}")
+    path, identity = image_and_identity(row, "identity", where, paths)
     split = split_named(row.get("split", ""))
     if split is None:
         raise DgaugError(f"{where}: unknown split {row['split']!r}; known are {', '.join(SPLITS)}")
@@ -182,9 +217,24 @@ def _record(row: dict[str, str], where: str, paths: ManifestPaths) -> tuple[str,
     return split, Record(path, identity, UNKNOWN_CAMERA, Role(role))
 
 
+def image_and_identity(row: Row, column: str, where: str, paths: ManifestPaths) -> tuple[str, str]:
+    """The file of a row and the identity in a column of it; DgaugError where one is missing."""
+    image, identity = row["path"].strip(), row[column].strip()
+    if not image or not identity:
+        raise DgaugError(f"{where}: an image needs a path and an identity, found {image!r} and {identity!r}")
+    path = paths.resolve(image)
+    if path is None:
+        raise DgaugError(f"{where}: {_no_file(image, paths)}")
+    return path, identity
+
+
 def _no_file(image: str, paths: ManifestPaths) -> str:
     if paths.leaves(image):
         return f"{image!r} leaves the manifest's folder; give paths relative to it"
     alike = paths.endings_of(image)
     hint = f"; did you mean {alike[0]!r}?" if alike else "; paths are relative to the manifest's folder"
     return f"there is no file {image!r}{hint}"
+
+
+MANIFEST = Table("manifest", COLUMNS[:2], COLUMNS, _record)
+"""The form of dgaug's own."""

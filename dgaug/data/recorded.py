@@ -27,6 +27,8 @@ def described(data: IdentityData) -> dict[str, object]:
     """What a run records of its data: root (what opens them again), layout, images, fingerprint, records."""
     return {
         "root": str(place_of(data.source)),
+        # A YAML may lie elsewhere than its images.
+        **({"folder": str(data.root.resolve())} if data.layout == "boxmot-yaml" else {}),
         "layout": data.layout,
         "images": len(data.splits["train"]),
         "fingerprint": fingerprint(data),
@@ -107,6 +109,22 @@ def require_fingerprint(run: Run, data: IdentityData, recorded: Mapping[str, obj
             f"the data at {data.source} are not those {run.folder} was started with: {len(data.splits['train']):,} "
             f"training images, {images:,} were recorded, and names or file sizes differ; {remedy}"
         )
+
+
+def require_same_files(run: Run, data: IdentityData, *, remedy: str) -> None:
+    """Refuse data that have the training images of a run by path and identity, but other files.
+
+    Nothing is compared where a run trained on other images, or its record of them is missing.
+
+    Raises:
+        DgaugError: says so, and `remedy`.
+    """
+    recorded = run.data_description()
+    rows = _recorded_rows(run)
+    train = [("train", record.path) for record in data.splits["train"]]
+    if rows is None or recorded.get("images") != len(train) or not all(key in rows for key in train):
+        return
+    require_fingerprint(run, data, recorded, remedy=remedy)
 
 
 def _table(splits: Mapping[str, Sequence[Record]]) -> str:

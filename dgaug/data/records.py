@@ -8,6 +8,8 @@ from enum import Enum
 from pathlib import Path
 
 UNKNOWN_CAMERA = -1
+TABLES = ("manifest", "oml-csv", "wildlife-csv")
+"""Layouts in which a table names every image."""
 
 
 class Role(str, Enum):

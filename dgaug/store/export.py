@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,8 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import locked
 from dgaug.store.export_folder import ExportSpec, begin_export, finish_export, require_export_folder
 from dgaug.store.export_formats import MarketNames, market_names, write_csv, write_folders, write_tars
-from dgaug.store.export_rows import label_policy, store_shards
+from dgaug.store.export_rows import label_policy, store_digest
 from dgaug.store.read import StoreDataset, open_store
-from dgaug.store.sources import settings_digest
 from dgaug.surroundings import as_found
 
 KINDS = ("folders", "webdataset", "csv")
@@ -105,7 +103,7 @@ def export_store(
         unknown_camera=unknown_camera,
         pictures=len(opened) if limit is None else min(limit, len(opened)),
         shard_size=shard_size if to == "webdataset" else 0,
-        store=_digest(opened),
+        store=store_digest(opened),
     )
     require_export_folder(out)
     with locked(out, what="export"):
@@ -136,12 +134,6 @@ def _leave(stop: StopRequest, images: int, total: int) -> None:
     # What is left after the last image takes no time; it is finished first.
     if images < total:
         stop.leave()
-
-
-def _digest(store: StoreDataset) -> str:
-    settings = [settings_digest(store.spec, store.sources, part) for part in range(len(store.spec.parts))]
-    content = [*settings, *store_shards(store).sha256]
-    return hashlib.sha256("\n".join(content).encode()).hexdigest()
 
 
 def _notes(store: StoreDataset, names: MarketNames) -> list[str]:

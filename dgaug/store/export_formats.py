@@ -16,6 +16,7 @@ from dgaug.errors import DgaugError
 from dgaug.files import csv_writer, whole
 from dgaug.store.export_folder import IDENTITIES, IMAGES, LABELS, UNFINISHED, ExportSpec, failure_named, tar_name
 from dgaug.store.export_rows import RowBatch, label_width, row_batches
+from dgaug.store.labels import TopLabels
 from dgaug.store.read import StoreDataset
 from dgaug.store.sources import Sources
 
@@ -113,8 +114,8 @@ def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) 
             for batch in row_batches(store, spec.labels, start=start, stop=stop, images=True):
                 for row, described in enumerate(_documents(batch, spec.labels)):
                     key = f"{batch.start + row:09d}"
-                    _add(tar, f"{key}.jpg", batch.jpeg(row))
-                    _add(tar, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
+                    add_file(tar, f"{key}.jpg", batch.jpeg(row))
+                    add_file(tar, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
                 done(batch.start + len(batch))
 
 
@@ -128,19 +129,29 @@ def write_csv(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) -
 
 
 def _columns(width: int) -> list[str]:
-    donors = ["appearance", "structure", "appearance_identity", "structure_identity", "camera"]
-    return [*donors, *(f"{what}_{rank}" for rank in range(1, width + 1) for what in ("label", "probability")), "rest"]
+    return ["appearance", "structure", "appearance_identity", "structure_identity", "camera", *label_columns(width)]
+
+
+def label_columns(width: int) -> list[str]:
+    """The columns of a label: its most probable classes, and the mass of all others."""
+    return [*(f"{what}_{rank}" for rank in range(1, width + 1) for what in ("label", "probability")), "rest"]
+
+
+def label_texts(labels: TopLabels, names: Sequence[str]) -> Iterator[list[str]]:
+    """What stands in these columns; probabilities as the shortest text that gives the stored float16 again."""
+    shares, rest = labels.probability.astype(str), labels.rest.astype(str)
+    for row in range(len(rest)):
+        ranked = zip(labels.classes[row].tolist(), shares[row].tolist(), strict=True)
+        yield [*(text for number, share in ranked for text in (names[number], share)), str(rest[row])]
 
 
 def _described(batch: RowBatch) -> Iterator[list[object]]:
-    """The columns of each row; probabilities as the shortest text that gives the stored float16 again."""
-    sources, names = batch.store.sources, batch.class_names
-    shares, rest = batch.labels.probability.astype(str), batch.labels.rest.astype(str)
-    for row, (i, j) in enumerate(zip(batch.appearance.tolist(), batch.structure.tolist(), strict=True)):
-        ranked = zip(batch.labels.classes[row].tolist(), shares[row].tolist(), strict=True)
-        label = [text for number, share in ranked for text in (names[number], share)]
-        donors = [sources.path[i], sources.path[j], sources.identity_name[i], sources.identity_name[j]]
-        yield [*donors, _camera(sources, j), *label, rest[row]]
+    """The columns of each row."""
+    sources = batch.store.sources
+    donors = zip(batch.appearance.tolist(), batch.structure.tolist(), strict=True)
+    for (i, j), label in zip(donors, label_texts(batch.labels, batch.class_names), strict=True):
+        names = [sources.path[i], sources.path[j], sources.identity_name[i], sources.identity_name[j]]
+        yield [*names, _camera(sources, j), *label]
 
 
 def _documents(batch: RowBatch, policy: str) -> Iterator[dict[str, object]]:
@@ -207,7 +218,7 @@ def _table(path: Path, header: Sequence[str], sources: Sources) -> Iterator[Call
         yield write_row
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     # Time, owner and mode stay those of a fresh TarInfo: the same store gives the same bytes.
     entry = tarfile.TarInfo(name)
     entry.size = len(data)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,6 +22,7 @@ from dgaug.store.read import StoreDataset, StoreItem
 from dgaug.store.safe_hdf5 import own, reading
 from dgaug.store.schema import DATASET_FILE, TOP
 from dgaug.store.shard_reader import checked_jpegs
+from dgaug.store.sources import settings_digest
 
 BATCH = 256
 QUALITY = 95
@@ -97,6 +100,12 @@ def store_shards(store: StoreDataset) -> ShardList:
     return shard_list(store.path, state)
 
 
+def store_digest(store: StoreDataset) -> str:
+    """Hex sha256 over the settings, sources and shards of a store."""
+    settings = [settings_digest(store.spec, store.sources, part) for part in range(len(store.spec.parts))]
+    return hashlib.sha256("\n".join([*settings, *store_shards(store).sha256]).encode()).hexdigest()
+
+
 def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, images: bool) -> Iterator[RowBatch]:
     """Rows [start, stop) in constant memory, one open shard at a time.
 
@@ -126,15 +135,40 @@ def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, 
                 )
 
 
+def row_labels(store: StoreDataset, policy: str, rows: NDArray[np.int64]) -> TopLabels:
+    """What a policy makes of the labels of some rows, int64 [G] and ascending; DgaugError for a damaged shard."""
+    shards = store_shards(store)
+    parts = []
+    for path, (low, high) in zip(shards.path, pairwise([*shards.start.tolist(), len(store)]), strict=True):
+        here = rows[(rows >= low) & (rows < high)] - low
+        if len(here):
+            with reading(store.path / path) as shard:
+                donors = [
+                    own(shard, f"pair/{donor}")[:][here].astype(np.int64) for donor in ("appearance", "structure")
+                ]
+                parts.append(_labels(store, shard, here, donors, policy))
+    return TopLabels(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
 def _labels(
-    store: StoreDataset, shard: h5py.File, rows: slice, donors: list[NDArray[np.int64]], policy: str
+    store: StoreDataset,
+    shard: h5py.File,
+    rows: slice | NDArray[np.int64],
+    donors: list[NDArray[np.int64]],
+    policy: str,
 ) -> TopLabels:
     kind, classes = store.spec.labels, len(store.sources.class_name)
+
+    def column(name: str) -> NDArray[Any]:
+        # HDF5 looks up single rows one by one.
+        whole = own(shard, f"label/{name}")
+        return np.asarray(whole[rows] if isinstance(rows, slice) else whole[:][rows])
+
     if kind == "top":
-        stored = TopLabels(*(own(shard, f"label/{name}")[rows] for name in ("class", "probability", "rest")))
+        stored = TopLabels(*map(column, ("class", "probability", "rest")))
         dense = None if policy == "soft" else dense_labels(stored, classes)
     elif kind == "dense":
-        dense = own(shard, "label/dense")[rows].astype(np.float32)
+        dense = column("dense").astype(np.float32)
         stored = top_labels(dense)
     else:
         dense = np.full((len(donors[0]), classes), 1 / classes, np.float32)

@@ -171,6 +171,11 @@ class StoreDataset(Dataset[StoreItem]):
         )
         return StoreBatch(pixels, labels, *donors)
 
+    def stored_bytes(self, k: int) -> bytes:
+        """Image k as the store keeps it: a JPEG or PNG file, or raw pixels; DgaugError where it is damaged."""
+        row = self._row(k)
+        return self._opened().files.image(row.number, row.row)
+
     def dense_label(self, k: int) -> NDArray[np.float32]:
         """The soft label of image k over all classes [C]; DgaugError where there are no labels."""
         if not self.has_labels:
@@ -189,6 +194,11 @@ class StoreDataset(Dataset[StoreItem]):
             with reading(self.path / name) as shard:
                 pairs[start:stop] = stored_donors(shard).T
         return pairs
+
+    def donors(self, k: int) -> tuple[int, int]:
+        """The pair of image k: appearance and structure row of the sources; DgaugError for a damaged shard."""
+        row = self._row(k)
+        return row.donor("appearance"), row.donor("structure")
 
     def rows_between(self, sources: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The images whose two donors are both among some sources [N]; DgaugError for a damaged shard."""

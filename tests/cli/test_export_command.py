@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from unittest.mock import Mock
@@ -86,9 +87,52 @@ def test_a_csv_counts_pairs(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) ->
     assert len((tmp_path / "out" / "labels.csv").read_text(encoding="utf-8").splitlines()) == 11
 
 
+@pytest.mark.parametrize("tool", ["market", "oml", "csv"])
+def test_a_killed_mixed_export_has_no_name_and_resumes(
+    raw_store: Path, tiny_run: Run, tmp_path: Path, dgaug: RunCommand, tool: str
+) -> None:
+    out, data = tmp_path / "out", tiny_run.data_root()
+    command = ("export", raw_store, "--with", data, "--for", tool, "--ratio", "1000", "--out", out)
+    process = start_process(*command)
+    there = tmp_path / "out.part" / ("query" if tool == "market" else "real")
+    assert signal_when(process, there, signal.SIGKILL).code == -signal.SIGKILL
+    assert not out.exists()
+    made = json.loads(dgaug(*command, "--json").out)
+    assert (made["tool"], made["generated"], made["already_complete"]) == (tool, IMAGES**2, False)
+    assert not (tmp_path / "out.part").exists()
+    checked = json.loads(dgaug("data", "check", out, "--json").out)
+    assert checked["splits"]["train"]["images"] == IMAGES + IMAGES**2
+    assert checked["splits"]["train"]["damaged"] == 0
+    assert json.loads(dgaug(*command, "--json").out)["already_complete"]
+
+
+def test_images_that_were_replaced_since_the_run_are_refused(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
+    shutil.copytree(tiny_run.data_root(), tmp_path / "data")
+    command = ("export", tiny_run.store, "--with", tmp_path / "data", "--for", "csv", "--out", tmp_path / "out")
+    assert dgaug(*command).code == 0
+    Image.new("RGB", (32, 64), "red").save(next((tmp_path / "data" / "bounding_box_train").iterdir()))
+    assert "names or file sizes differ; give the images of that run" in dgaug(*command, "--force").error()
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
+        ("export {store} --for market --out out", "--for market needs --with DATA"),
+        ("export {store} --for market --to csv --with {data} --out out", "give one of the two"),
+        ("export {store} --for huggingface --out out", "--for huggingface needs --license TEXT"),
+        ("export {store} --for csv --license mit --with {data} --out out", "--license is of --for huggingface"),
+        (
+            "export {store} --for csv --shard-size 5 --with {data} --out out",
+            "--shard-size has no effect with --for csv",
+        ),
+        ("export {store} --for lmdb --with {data} --out out", "'lmdb' is not one of"),
+        ("export {store} --for market --with {data} --labels soft --out out", "or --for csv"),
+        ("export {store} --for market --with {data} --limit 3 --out out", "--limit has no effect with --for market"),
+        ("export {store} --for csv --with {data} --flip --out out", "--flip has no effect with --for csv"),
+        ("export {store} --for csv --with gone --out out", "gone: no such folder"),
+        ("export {store} --for csv --with {data} --ratio 0 --out out", "0.0 is not in the range"),
+        ("export {store} --to csv --with {data} --out out", "--with has no effect with --to csv"),
+        ("export {store} --to csv --ratio 2 --out out", "--ratio has no effect with --to csv"),
         ("export gone --to csv --out out", "found none in gone"),
         ("export {store} --out out", "Missing option '--to'"),
         ("export {store} --to csv", "Missing option '--out'"),
@@ -111,7 +155,10 @@ def test_wrong_use_is_one_line_and_makes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (32, 64), "red").save("a.png")
-    assert said in dgaug(*command.format(store=tiny_run.store, run=tiny_run.folder).split()).error()
+    assert (
+        said
+        in dgaug(*command.format(store=tiny_run.store, run=tiny_run.folder, data=tiny_run.data_root()).split()).error()
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 

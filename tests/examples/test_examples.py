@@ -88,6 +88,24 @@ def test_a_plain_loop_learns_from_the_store(tmp_path: Path, own_run: Run) -> Non
     assert all(float(last) < float(first) for _, first, last in losses)
 
 
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("mixed_plain_loop.py", "torch"),
+        ("mixed_metric_learning.py", "pytorch_metric_learning"),
+        ("mixed_lightning.py", "lightning"),
+    ],
+)
+def test_real_and_generated_images_are_learned_from_in_one_loader(
+    tmp_path: Path, own_run: Run, name: str, package: str
+) -> None:
+    pytest.importorskip(package)
+    output = run_example(name, own_run.folder, cwd=tmp_path)
+    losses = [float(text) for text in re.findall(r"^epoch \d: loss ([\d.]+)$", output, re.MULTILINE)]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+
+
 def test_another_toolbox_reads_what_was_exported(tmp_path: Path, own_run: Run) -> None:
     output = run_example("feed_another_toolbox.py", own_run.folder, cwd=tmp_path)
     assert f"generated: {IMAGES * 3} images, {IDENTITIES} identities, 3 cameras" in output
