@@ -37,7 +37,7 @@ def read_data(
     """
     data = open_data(root, layout=settings.layout, pattern=settings.pattern, cameras=settings.cameras)
     data = with_levels(data, settings.depth)
-    data = _limited(data, settings)
+    data = limited(data, settings)
     train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
     data = replace(data, splits=data.splits | {"train": train})
     identities = len(class_names(train))
@@ -72,7 +72,8 @@ def with_levels(data: IdentityData, depth: str | Levels) -> IdentityData:
     return replace(data, levels=levels, notes=(*data.notes, note))
 
 
-def _limited(data: IdentityData, settings: DataSettings) -> IdentityData:
+def limited(data: IdentityData, settings: DataSettings) -> IdentityData:
+    """The data set with the training records that the limits of `settings.data` leave; see there."""
     seed = settings.subset_seed
     if settings.limit_identities is not None:
         data = limit_identities(data, settings.limit_identities)
@@ -81,6 +82,9 @@ def _limited(data: IdentityData, settings: DataSettings) -> IdentityData:
         data = limit_identities(data, max(1, round(count * settings.identities_fraction)), seed=seed)
     if settings.images_per_identity is not None:
         data = limit_images(data, settings.images_per_identity, seed=seed)
+    for fraction, each in ((settings.images_fraction, False), (settings.per_identity_fraction, True)):
+        if fraction is not None:
+            data = limit_share(data, fraction, seed=seed, each=each)
     return data
 
 
@@ -130,5 +134,25 @@ def limit_images(data: IdentityData, count: int, *, seed: int) -> IdentityData:
         counts[record.identity] += 1
         if counts[record.identity] <= count:
             kept.add(record)
+    limited = [record for record in train if record in kept]
+    return replace(data, splits={**data.splits, "train": limited}) if "train" in data.splits else data
+
+
+def limit_share(data: IdentityData, fraction: float, *, seed: int, each: bool) -> IdentityData:
+    """Keep a share of the training images, or with `each` of those of each identity, rounded; at least one of each.
+
+    The choice of a smaller share is part of that of a larger one.
+    """
+    train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
+    order = [train[place] for place in np.random.default_rng(seed).permutation(len(train))]
+    of = Counter(record.identity for record in train)
+    first, others = [], []
+    counts: Counter[str] = Counter()
+    for record in order:
+        counts[record.identity] += 1
+        wanted = max(1, round(fraction * of[record.identity])) if each else 1
+        (first if counts[record.identity] <= wanted else others).append(record)
+    more = 0 if each else max(0, round(fraction * len(train)) - len(first))
+    kept = {*first, *others[:more]}
     limited = [record for record in train if record in kept]
     return replace(data, splits={**data.splits, "train": limited}) if "train" in data.splits else data
