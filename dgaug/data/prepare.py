@@ -20,9 +20,10 @@ from dgaug.data.left_out import left_out, undecoded
 from dgaug.data.plausible import doubts
 from dgaug.data.records import IdentityData, Record, Role, class_names
 from dgaug.data.summary import summary
+from dgaug.data.toy import write_toy
 from dgaug.errors import DgaugError
 from dgaug.progress import Progress, silent
-from dgaug.settings import DataSettings
+from dgaug.settings import DataSettings, Settings
 
 _log = logging.getLogger("dgaug")
 
@@ -60,6 +61,19 @@ def read_data(
     if dropped:
         _log.warning("left out %d damaged images, the first: %s", len(dropped), dropped[0].record.path)
     return data
+
+
+def write_embedded_data(folder: Path, settings: Settings) -> None:
+    """Write the embedded data set of `settings.toy`; a folder that holds it is left as it is."""
+    toy = settings.toy
+    write_toy(
+        folder,
+        identities=toy.identities,
+        images_per_identity=toy.images_per_identity,
+        cameras=toy.cameras,
+        size=settings.data.image_size,
+        seed=settings.seed,
+    )
 
 
 def with_levels(data: IdentityData, depth: str | Levels) -> IdentityData:
@@ -146,7 +160,8 @@ def limit_share(data: IdentityData, fraction: float, *, seed: int, each: bool) -
     train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
     order = [train[place] for place in np.random.default_rng(seed).permutation(len(train))]
     of = Counter(record.identity for record in train)
-    first, others = [], []
+    first: list[Record] = []
+    others: list[Record] = []
     counts: Counter[str] = Counter()
     for record in order:
         counts[record.identity] += 1

@@ -33,6 +33,8 @@ FEEDS = ("none", "stored", "online", "both")
 CODES = "codes"
 """The store that an online feed draws from, in the folder of the study."""
 _log = logging.getLogger("dgaug")
+StandIn = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+"""From rows of a store [B] to the images [B, H, W, 3] that are shown in their place."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class StoreFeed:
     """Random images of a store, on its device, with their targets under a label policy.
 
     `confidence`: an image counts as much as its most probable class is probable; otherwise all count 1. `stream`
-    tells feeds of the same seed apart.
+    tells feeds of the same seed apart. `stand_in`: other images under the targets of the stored ones.
     """
 
     store: StoreDataset
@@ -74,23 +76,26 @@ class StoreFeed:
     fitting: Fitting = Fitting()
     confidence: bool = False
     stream: int = 0
+    stand_in: StandIn | None = None
 
     def __call__(self, iteration: int) -> GeneratedBatch:
         """The batch of an iteration; the same for the same seed, whatever came before."""
         rows = self.fitting.rows
         count = len(self.store) if rows is None else len(rows)
         drawn = draws("feed", self.seed, self.stream, iteration).integers(count, size=self.batch_size)
-        batch = self.store.batch(drawn if rows is None else rows[drawn])
+        chosen = drawn if rows is None else rows[drawn]
+        batch = self.store.batch(chosen)
+        pixels = batch.pixels if self.stand_in is None else upload(self.stand_in(chosen), batch.pixels.device)
         donors = (batch.appearance_identity, batch.structure_identity)
         appearance, structure = (self.fitting.identity(one) for one in donors)
         known = batch.labels
         if known is None:  # the policy takes nothing from it but its shape
             classes = len(self.store.sources.class_name)
-            known = torch.full((len(drawn), classes), 1 / classes, device=batch.pixels.device)
+            known = torch.full((len(drawn), classes), 1 / classes, device=pixels.device)
         label = self.fitting.label(known)
         targets = POLICIES[self.policy](label, appearance, structure)
         weights = label.amax(dim=1) if self.confidence else torch.ones_like(label[:, 0])
-        return GeneratedBatch(normalise(batch.pixels), targets, structure, weights)
+        return GeneratedBatch(normalise(pixels), targets, structure, weights)
 
 
 @dataclass(frozen=True)
@@ -170,11 +175,12 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Source:
-    """A store that fits the training images; `teacher` labels what it gives."""
+    """A store that fits the training images; `teacher` labels what it gives, `stand_in` see `StoreFeed`."""
 
     store: StoreDataset
     fitting: Fitting
     teacher: Path | None
+    stand_in: StandIn | None = None
 
     def described(self) -> dict[str, str | None]:
         """What tells it from another."""
@@ -259,6 +265,7 @@ def seeded_feed(sources: Sequence[Source], labelling: Labelling, count: int) -> 
                 fitting=source.fitting,
                 confidence=labelling.confidence,
                 stream=stream,
+                stand_in=source.stand_in,
             )
             for stream, (source, share) in enumerate(zip(sources, shares, strict=True))
         ]

@@ -159,22 +159,39 @@ class Study:
             **{f"{part}.{name}": value for part in ("reid", "model") for name, value in settings[part].items()},
             **more,
         }
-        path = self.folder / STUDY
-        if path.is_file() and any(self.folder.glob("seed*-*/last.pt")):
-            before = read_json(path)
-            changed = [name for name in described if before.get(name) != described[name]]
-            if changed:
-                raise DgaugError(
-                    f"{self.folder} holds models of another study (other {', '.join(changed)}); "
-                    "choose another --out, or --force trains again"
-                )
-        write_json(path, described)
+        record_study(self.folder, described, begun=any(self.folder.glob("seed*-*/last.pt")))
 
     def _clear(self) -> None:
         if (self.folder / STUDY).is_file():
             for item in self.folder.glob("seed*-*"):
                 shutil.rmtree(item)
             (self.folder / STUDY).unlink()
+
+
+def record_study(folder: Path, described: Mapping[str, object], *, begun: bool) -> None:
+    """Write `study.json`; where models are there already (`begun`), refuse to go on with other ones.
+
+    Raises:
+        DgaugError: names what differs.
+    """
+    path = folder / STUDY
+    if path.is_file() and begun:
+        # A folder of an earlier version does not name the settings that came later.
+        before = _default_settings() | read_json(path)
+        changed = [name for name in described if before.get(name) != described[name]]
+        if changed:
+            raise DgaugError(
+                f"{folder} holds models of another study (other {', '.join(changed)}); "
+                "choose another --out, or --force trains again"
+            )
+    write_json(path, described)
+
+
+def _default_settings() -> dict[str, object]:
+    sections = Settings().model_dump(mode="json").items()
+    return {
+        f"{part}.{name}": value for part, names in sections if isinstance(names, dict) for name, value in names.items()
+    }
 
 
 def generated_per_step(reid: FeedSettings) -> int:
