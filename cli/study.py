@@ -102,33 +102,34 @@ def show_study(results: dict[str, Any]) -> None:
     arms, names = protocol["arms"], list(points[0]["metrics"])
     about = f"{protocol['model']}, {protocol['repeats']} repeats; generator: {protocol['generator']}"
     rows = [
-        [f"{line['fraction']:g}", f"{line['images']:,.0f}", arms[line["arm"]]]
+        [f"{line['fraction']:g}", f"{line['images']:,.0f}", line["arm"]]
         + [percent(line["metrics"][name]) for name in names]
         for line in points
     ]
     show_table(
-        f"re-identification (%, mean ± standard deviation; {about})", ("fraction", "images", "trained on", *names), rows
+        f"re-identification (%, mean ± standard deviation; {about})", ("fraction", "images", "arm", *names), rows
     )
     rows = [
-        [f"{line['fraction']:g}", arms[line["arm"]], arms[other], *(difference(metrics[name]) for name in names)]
+        [f"{line['fraction']:g}", line["arm"], other, *(difference(metrics[name]) for name in names)]
         for line in points
         for other, metrics in line["minus"].items()
     ]
     show_table(
         "differences, paired by repeat (percentage points, 95 % interval)",
-        ("fraction", "trained on", "minus", *names),
+        ("fraction", "arm", "minus", *names),
         rows,
     )
     rows = [
-        [f"{line['fraction']:g}", f"{line['images']:,.0f}", arms[line["arm"]], worth_text(line["worth"])]
+        [f"{line['fraction']:g}", f"{line['images']:,.0f}", line["arm"], worth_text(line["worth"])]
         for line in points
         if line["worth"] is not None
     ]
     show_table(
         "worth so many further real images (mAP sum; 95 % interval by bootstrap)",
-        ("fraction", "images", "trained on", "further real images"),
+        ("fraction", "images", "arm", "further real images"),
         rows,
     )
+    note(*(f"{name}: {text}" for name, text in arms.items()))
     for fraction, chosen in protocol["chosen"].items():
         if chosen["still_rising"]:
             longest = f"{', '.join(chosen['still_rising'])} still rising at {chosen['steps']} steps"

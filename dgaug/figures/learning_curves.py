@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dgaug.figures.charts import FAINT, INK, plain_style
+from dgaug.figures.charts import INK, plain_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,15 +57,12 @@ def learning_curves(curves: Sequence[Curve], arrow: Arrow | None, *, title: str,
             height = 100 * arrow.height
             style = {"arrowstyle": "->", "color": INK, "linewidth": 1.6, "linestyle": "--", "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", (arrow.end, height), (arrow.start, height), arrowprops=style)
-            middle = (arrow.start * arrow.end) ** 0.5
-            text = f"worth {arrow.text} real images"
-            axes.annotate(text, (middle, height), (0, 6), textcoords="offset points", color=INK, fontsize=8)
-        axes.set_xlabel("real training images", color=INK)
+        axes.set_xlabel("real training images" + (f"\n{arrow.text}" if arrow else ""), color=INK)
         axes.set_ylabel(f"{metric}, %", color=INK)
         axes.set_title(title, fontsize=10, color=INK)
         axes.grid(color="#e5e5e5")
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(colors=INK, which="both")
-        axes.legend(frameon=False, fontsize=8, labelcolor=INK, edgecolor=FAINT)
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     return figure

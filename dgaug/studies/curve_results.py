@@ -23,6 +23,7 @@ ALSO = "also.json"
 PLOTTED = "mAP (sum, valid queries)"
 CHARTS = ("curve.png", "curve.pdf")
 Lines = list[dict[str, Any]]
+_BEYOND = {"above": "at least ", "below": "at most ", None: ""}
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,16 @@ def table(trained: Sequence[Trained]) -> Lines:
 
 
 def worth_text(found: Mapping[str, Any]) -> str:
-    """What images are worth in words: further real images with its interval, and the factor."""
-    sign = {"above": "more than ", "below": "less than ", None: ""}
-    low, high = (f"{sign[found[f'{end}_beyond']]}{found[end] - found['images']:+,.0f}" for end in ("low", "high"))
-    return f"{sign[found['beyond']]}{found['worth']:+,.0f} ({found['factor']:.2f}x) [{low}, {high}]"
+    """What images are worth in words: further real images with the interval, and the factor."""
+    middle, low, high = (
+        f"{_BEYOND[beyond]}{found[name] - found['images']:+,.0f}"
+        for name, beyond in (
+            ("equivalent", found["beyond"]),
+            ("low", found["low_beyond"]),
+            ("high", found["high_beyond"]),
+        )
+    )
+    return f"{middle} [{low}, {high}], {found['factor']:.2f}x"
 
 
 def _values(models: Sequence[Trained], name: str) -> list[float]:
@@ -162,6 +169,5 @@ def _arrow(lines: Lines) -> Arrow | None:
     if not fed:
         return None
     line = fed[0]
-    return Arrow(
-        line["images"], line["worth"]["equivalent"], line["metrics"][PLOTTED]["mean"], worth_text(line["worth"])
-    )
+    text = f"{ARMS[line['arm']].text} at {line['images']:,.0f} images: worth {worth_text(line['worth'])} real images"
+    return Arrow(line["images"], line["worth"]["equivalent"], line["metrics"][PLOTTED]["mean"], text)
