@@ -53,7 +53,7 @@ from dgaug_cli.train_reid import difference, percent
 @click.option(
     "--rates", metavar="R,...", help="Learning rates to choose from, times reid.learning_rate (default: 0.3,1)."
 )
-@click.option("--pairs", metavar="DESIGN", help="Pairs to generate (default: 32 structures per appearance).")
+@click.option("--pairs", metavar="DESIGN", help="Pairs of each generator (default: 32 structures per appearance).")
 @click.option(
     "--generator",
     metavar="RUN",

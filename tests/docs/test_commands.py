@@ -17,6 +17,7 @@ from tiny_run import RunCommand
 from dgaug.runs import Run
 
 ONLY_READ = {
+    "dgaug study": "takes minutes; tests/studies/test_learning_curve.py has one",
     "--inception-weights download": "needs the network",
     "--ray-address": "needs a cluster; tests/synthesis/test_ray_engine.py has one",
     "/shared/": "needs several machines; tests/synthesis runs torchrun",

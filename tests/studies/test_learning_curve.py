@@ -41,32 +41,34 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, config: Path) -> tuple[Path, dict[str, Any]]:
-    """A study that was killed inside a model, resumed by two processes at a time, and what the second printed."""
+    """A study that was not disturbed, and what it returned."""
     out = tmp_path_factory.mktemp("study") / "out"
-    asked = ("study", "--config", config, *FRACTIONS, "--out", out)
-    killed = signal_when(
-        start_process(*asked), out / "0.5" / "repeat0" / "seed0-real" / "last.state.pt", signal.SIGKILL
-    )
-    assert killed.code == -signal.SIGKILL
-    assert not (out / "results.json").exists()
-    helper = start_process(*asked)
-    ended = finish_process(start_process(*asked, "--json"))
-    assert ended.code == 0, ended.err
-    assert finish_process(helper).code == 0
-    results: dict[str, Any] = json.loads(ended.out)
+    asked = {"fractions": "0.5,1", "repeats": 3, "steps": "1,2", "rates": "1", "pairs": "random:20"}
+    results: dict[str, Any] = json.loads(json.dumps(study(config=config, **asked, out=out)))
     return out, results
 
 
 def test_a_killed_study_ends_with_the_bytes_of_one_that_was_not(
     finished: tuple[Path, dict[str, Any]], config: Path, tmp_path: Path
 ) -> None:
-    out, results = finished
-    whole = study(
-        config=config, fractions="0.5,1", repeats=3, steps="1,2", rates="1", pairs="random:20", out=tmp_path / "out"
-    )
-    assert json.loads(json.dumps(whole)) == results
+    out = tmp_path / "out"
+    shutil.copytree(finished[0], out)
+    for name in ("1/repeat2", "0.5/repeat1/seed1-generated", "0.5/chosen"):
+        shutil.rmtree(out / name)
     for name in RESULTS:
-        assert (tmp_path / "out" / name).read_bytes() == (out / name).read_bytes(), name
+        (out / name).unlink()
+    asked = ("study", "--config", config, *FRACTIONS, "--out", out)
+    state = out / "0.5" / "repeat1" / "seed1-generated" / "last.state.pt"
+    killed = signal_when(start_process(*asked), state, signal.SIGKILL)
+    assert killed.code == -signal.SIGKILL
+    assert not (out / "results.json").exists()
+    helper = start_process(*asked)
+    ended = finish_process(start_process(*asked, "--json"))
+    assert ended.code == 0, ended.err
+    assert finish_process(helper).code == 0
+    assert json.loads(ended.out) == finished[1]
+    for name in RESULTS:
+        assert (out / name).read_bytes() == (finished[0] / name).read_bytes(), name
 
 
 def test_every_point_has_every_arm_its_intervals_and_what_it_is_worth(finished: tuple[Path, dict[str, Any]]) -> None:
