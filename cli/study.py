@@ -30,8 +30,8 @@ from dgaug_cli.train_reid import difference, percent
 @click.option(
     "--arms",
     metavar="NAME,...",
-    help="real, augmented, generated, copied, true, generated-augmented, two-stage (default: the first four; on "
-    "embedded data true, too).",
+    help="real, augmented, generated, copied, true, generated-augmented, two-stage, selected, trusted (default: the "
+    "first four; on embedded data true, too).",
 )
 @click.option(
     "--model", default="bot", show_default=True, metavar="NAME", help="Re-id model: dgnet, baseline, pcb or bot."

@@ -13,7 +13,8 @@ from dgaug.data.toy import ToyWorld
 from dgaug.errors import DgaugError
 from dgaug.settings import FeedSettings
 from dgaug.store.read import StoreDataset
-from dgaug.studies.feeds import Labelling, Source, StandIn, seeded_feed
+from dgaug.studies.feeds import TRUST, Labelling, Source, StandIn, seeded_feed
+from dgaug.studies.selection import KEEP
 from dgaug.studies.study import Variant, generated_per_step
 from dgaug.training.batches import LabelledImages
 
@@ -29,12 +30,19 @@ class Arm:
         fed: whether it sees the pairs of the store.
         changes: of the settings `reid`.
         stand_in: makes the images that are shown in place of the generated ones; None: the generated ones.
+        keep: share of the generated images that a judge leaves, the real-only model of the same point; None: no judge.
     """
 
     text: str
     fed: bool = False
     changes: Mapping[str, object] = field(default_factory=dict)
     stand_in: Callable[[StoreDataset, LabelledImages, Path], StandIn] | None = None
+    keep: float | None = None
+
+    def labelling(self, reid: FeedSettings) -> Labelling:
+        """How its generated images get their targets."""
+        policy = str(self.changes.get("labels", reid.labels))
+        return Labelling(policy, reid.weighting == "confidence", None, None)
 
 
 def structure_donors(store: StoreDataset, images: LabelledImages, root: Path) -> StandIn:
@@ -73,6 +81,8 @@ ARMS = {
     TRUE: Arm("real + true images", fed=True, stand_in=true_images),
     "generated-augmented": Arm("real + generated, cheap augmentation", fed=True, changes=CHEAP),
     "two-stage": Arm("real + generated, then real only", fed=True, changes={"stop_generated": 0.7}),
+    "selected": Arm("real + generated, chosen by a judge", fed=True, keep=KEEP),
+    "trusted": Arm("real + generated, labels by trust", fed=True, changes={"labels": TRUST}, keep=1.0),
 }
 USUAL = (REAL, AUGMENTED, GENERATED, COPIED, TRUE)
 """Those of a study unless others are named; `TRUE` where the data are embedded ones."""
@@ -93,16 +103,14 @@ def require_arms(names: Sequence[str], *, embedded: bool) -> None:
         raise DgaugError(f"the arm {TRUE!r} needs the embedded data, whose every pair has a true image; remove it")
 
 
-def variant(
-    name: str, model: str, reid: FeedSettings, source: Source | None, labelling: Labelling, *, title: str = ""
-) -> Variant:
+def variant(name: str, model: str, reid: FeedSettings, source: Source | None, *, title: str = "") -> Variant:
     """An arm as a model to train, each with as many images in a step; `source` None: of an arm that is not fed."""
     arm, generated = ARMS[name], generated_per_step(reid)
     settings = reid.model_copy(update=dict(arm.changes))
     if source is None:
         real = settings.model_copy(update={"batch_size": reid.batch_size + generated})
         return Variant(title or name, model, real)
-    return Variant(title or name, model, settings, seeded_feed([source], labelling, generated))
+    return Variant(title or name, model, settings, seeded_feed([source], arm.labelling(reid), generated))
 
 
 def source_of(name: str, source: Source, images: LabelledImages, root: Path) -> Source:

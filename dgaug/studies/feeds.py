@@ -22,7 +22,7 @@ from dgaug.files import file_sha256
 from dgaug.progress import Progress
 from dgaug.runs import Run
 from dgaug.seeding import draws
-from dgaug.store.policies import LABEL_FREE, POLICIES
+from dgaug.store.policies import LABEL_FREE, POLICIES, by_appearance
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
@@ -30,6 +30,8 @@ from dgaug.training.reid_losses import Feed, GeneratedBatch
 from dgaug.transfer import upload
 
 FEEDS = ("none", "stored", "online", "both")
+TRUST = "trust"
+"""The label policy that needs a judge: the appearance donor's identity where it agrees, elsewhere the soft label."""
 CODES = "codes"
 """The store that an online feed draws from, in the folder of the study."""
 _log = logging.getLogger("dgaug")
@@ -66,7 +68,8 @@ class StoreFeed:
     """Random images of a store, on its device, with their targets under a label policy.
 
     `confidence`: an image counts as much as its most probable class is probable; otherwise all count 1. `stream`
-    tells feeds of the same seed apart. `stand_in`: other images under the targets of the stored ones.
+    tells feeds of the same seed apart. `stand_in`: other images under the targets of the stored ones. `trusted`: by row
+    of the store, whether a judge agrees with the appearance donor's identity; for the policy `trust`.
     """
 
     store: StoreDataset
@@ -77,6 +80,7 @@ class StoreFeed:
     confidence: bool = False
     stream: int = 0
     stand_in: StandIn | None = None
+    trusted: NDArray[np.bool_] | None = None
 
     def __call__(self, iteration: int) -> GeneratedBatch:
         """The batch of an iteration; the same for the same seed, whatever came before."""
@@ -93,9 +97,16 @@ class StoreFeed:
             classes = len(self.store.sources.class_name)
             known = torch.full((len(drawn), classes), 1 / classes, device=pixels.device)
         label = self.fitting.label(known)
-        targets = POLICIES[self.policy](label, appearance, structure)
+        targets = self._targets(chosen, label, appearance, structure)
         weights = label.amax(dim=1) if self.confidence else torch.ones_like(label[:, 0])
         return GeneratedBatch(normalise(pixels), targets, structure, weights)
+
+    def _targets(self, rows: NDArray[np.int64], label: Tensor, appearance: Tensor, structure: Tensor) -> Tensor:
+        if self.policy != TRUST:
+            return POLICIES[self.policy](label, appearance, structure)
+        assert self.trusted is not None
+        trusted = upload(self.trusted[rows], label.device)[:, None]
+        return torch.where(trusted, by_appearance(label, appearance, structure), label)
 
 
 @dataclass(frozen=True)
@@ -118,8 +129,8 @@ def require_policy(name: str) -> None:
     Raises:
         DgaugError: names those that do.
     """
-    if name not in POLICIES:
-        raise DgaugError(f"unknown label policy {name!r}; known are {', '.join(POLICIES)}")
+    if name not in (*POLICIES, TRUST):
+        raise DgaugError(f"unknown label policy {name!r}; known are {', '.join((*POLICIES, TRUST))}")
 
 
 def needs_teacher(policy: str, *, confidence: bool) -> bool:
@@ -175,12 +186,13 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Source:
-    """A store that fits the training images; `teacher` labels what it gives, `stand_in` see `StoreFeed`."""
+    """A store that fits the training images; `teacher` labels it, `stand_in` and `trusted` are those of `StoreFeed`."""
 
     store: StoreDataset
     fitting: Fitting
     teacher: Path | None
     stand_in: StandIn | None = None
+    trusted: NDArray[np.bool_] | None = None
 
     def described(self) -> dict[str, str | None]:
         """What tells it from another."""
@@ -266,6 +278,7 @@ def seeded_feed(sources: Sequence[Source], labelling: Labelling, count: int) -> 
                 confidence=labelling.confidence,
                 stream=stream,
                 stand_in=source.stand_in,
+                trusted=source.trusted,
             )
             for stream, (source, share) in enumerate(zip(sources, shares, strict=True))
         ]

@@ -34,10 +34,10 @@ from dgaug.scores.retrieval.held_out import (
     warn_of_leaks,
 )
 from dgaug.settings import Settings, load_settings, setting_texts
-from dgaug.studies.arms import ARMS, REAL, TRUE, USUAL, require_arms, source_of, variant
+from dgaug.studies.arms import ARMS, GENERATED, REAL, TRUE, USUAL, require_arms, source_of, variant
 from dgaug.studies.curve_results import ALSO, Trained, write_results
 from dgaug.studies.estimate import Estimate, estimate
-from dgaug.studies.feeds import Labelling, open_source, require_policy
+from dgaug.studies.feeds import TRUST, open_source, require_policy
 from dgaug.studies.plateau import Choice, Length, choose, lengths_of
 from dgaug.studies.points import (
     FRACTIONS,
@@ -49,6 +49,7 @@ from dgaug.studies.points import (
     require_fractions,
     split_to_choose,
 )
+from dgaug.studies.selection import Selection, require_judge, selected
 from dgaug.studies.shared_tasks import TIMES, Task, work_through
 from dgaug.studies.study import HEADLINE, STUDY, Row, Study, generated_per_step, record_study
 from dgaug.studies.train_reid import model_settings
@@ -146,6 +147,8 @@ def study(
     if settings.teacher.checkpoints:
         raise DgaugError("teacher.checkpoints: the teachers of a study see its fractions alone; remove the setting")
     require_policy(settings.reid.labels)
+    if settings.reid.labels == TRUST:
+        raise DgaugError(f"reid.labels={TRUST} needs a judge, which the arm 'trusted' has: add it to --arms instead")
     require_identities(settings.reid, "reid", Share(turns=settings.reid.accumulation))
     asked = _Asked(
         fractions=fractions_of(fractions),
@@ -248,6 +251,7 @@ def _begin(curve: _Curve, *, force: bool) -> None:
             (curve.folder / TIMES).unlink(missing_ok=True)
         begun = any(curve.folder.glob("*/*/*/ranking.json")) or any(curve.folder.glob(f"*/*/{READY}"))
         record_study(curve.folder, curve.described(), begun=begun)
+        curve.require_labels()
 
 
 @dataclass
@@ -272,10 +276,11 @@ class _Curve:
 
     @property
     def tried_arms(self) -> list[str]:
-        """The arms whose lengths are tried: real, and the first that is fed."""
+        """The arms whose lengths are tried: real, and for all that are fed the first that needs no judge."""
         if len(self.asked.lengths) == 1:
             return []
-        return [REAL, *[name for name in self.asked.arms if ARMS[name].fed][:1]]
+        fed = [name for name in self.asked.arms if ARMS[name].fed and ARMS[name].keep is None]
+        return [REAL, *(fed or [GENERATED])[:1]] if self._is_fed else [REAL]
 
     def require_points(self) -> None:
         """Refuse a point on which no length can be chosen, before anything is trained."""
@@ -406,7 +411,7 @@ class _Curve:
             checkpoint, teacher = run.checkpoint, run.teacher
         else:
             checkpoint, teacher = self.outside.checkpoint, folder / "teacher" / "last.pt"
-            if self._labelling.needs_teacher:
+            if self._needs_labels:
                 job = teacher_job(one.settings, self._labelled(one.folder, one.data))
                 every = self.settings.checkpoint.every
                 here = Processes(default_device())
@@ -416,7 +421,7 @@ class _Curve:
             checkpoint=checkpoint, data=one.data, teacher=labels, pairs=pairs, seed=one.settings.seed, out=store,
             progress=progress,
         )  # fmt: skip
-        made = {"generator_sha256": file_sha256(checkpoint), "pairs": pairs}
+        made = {"generator_sha256": file_sha256(checkpoint), "pairs": pairs, "labels": labels != "none"}
         write_figures(one.folder / READY, made)
 
     def _trial_task(self, one: Point, arm: str, length: Length) -> Task:
@@ -450,6 +455,8 @@ class _Curve:
         ]
         if ARMS[arm].fed:
             needs.append(one.folder / READY)
+        if ARMS[arm].keep is not None:
+            needs.append(self._judge(one).with_name("ranking.json"))
         finished = folder / ("ranking.json" if self.elsewhere is None else ALSO)
         return Task(f"{arm}, {_named(one)}", folder, finished, tuple(needs), lambda: self._compare(one, arm))
 
@@ -475,20 +482,37 @@ class _Curve:
         reid = reid.model_copy(
             update={"iterations": length.steps, "learning_rate": reid.learning_rate * length.rate}, deep=True
         )
-        labelling = self._labelling
-        source = None
-        if ARMS[arm].fed:
-            source = source_of(arm, open_source(one.folder / "store", images, labelling), images, place.data.root)
-        one_variant = variant(arm, self.asked.model, reid, source, labelling, title=f"{arm} {title}".strip())
         named_progress = named(self.progress, _named(one))
+        source, keep = None, ARMS[arm].keep
+        if ARMS[arm].fed:
+            source = open_source(one.folder / "store", images, ARMS[arm].labelling(reid))
+            source = source_of(arm, source, images, place.data.root)
+        if source is not None and keep is not None:
+            selection = Selection(self._judge(one), keep)
+            judge = require_judge(selection, [source], [])
+            source, _ = selected(source, selection, judge, images, progress=named_progress)
+        one_variant = variant(arm, self.asked.model, reid, source, title=f"{arm} {title}".strip())
         settings = one.settings.model_copy(update={"reid": reid})
         models = Study(settings, place.data, images, place.folder, default_device(), named_progress)
         return models.row(one_variant, one.settings.seed)
 
+    def _judge(self, one: Point) -> Path:
+        """The real-only model of a point: trained on the same images as the teacher, from another start."""
+        return one.folder / f"seed{one.settings.seed}-{REAL}" / "last.pt"
+
     @property
-    def _labelling(self) -> Labelling:
-        reid = self.settings.reid
-        return Labelling(reid.labels, reid.weighting == "confidence", None, None)
+    def _needs_labels(self) -> bool:
+        arms = [ARMS[name] for name in self.asked.arms if ARMS[name].fed]
+        return any(arm.labelling(self.settings.reid).needs_teacher for arm in arms)
+
+    def require_labels(self) -> None:
+        """Refuse arms that need the soft labels which the stores in the folder were made without."""
+        made = [one.folder / READY for one in self.points if (one.folder / READY).is_file()]
+        if self._needs_labels and not all(read_json(file).get("labels") for file in made):
+            raise DgaugError(
+                f"the stores in {self.folder} have no soft labels, which these --arms need; choose another --out, or "
+                "--force starts over"
+            )
 
     def _choice(self, fraction: float) -> Choice:
         if not self.tried_arms:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ def test_copies_and_true_images_stand_under_the_targets_of_the_generated_ones(
     source = open_source(tiny_run.store, images, LABELLING)
     batches = {}
     for name in ("generated", "copied", "true"):
-        feed = variant(name, "dgnet", settings.reid, source_of(name, source, images, root), LABELLING).feed
+        feed = variant(name, "dgnet", settings.reid, source_of(name, source, images, root)).feed
         assert feed is not None
         batches[name] = feed(3)(1)
     generated = batches["generated"]
@@ -51,8 +53,9 @@ def test_copies_and_true_images_stand_under_the_targets_of_the_generated_ones(
 
 def test_every_arm_sees_as_many_images_in_a_step(tiny_run: Run, images: LabelledImages) -> None:
     reid, source = tiny_settings().reid, open_source(tiny_run.store, images, LABELLING)
+    source = replace(source, trusted=np.zeros(len(source.store), np.bool_))
     for name, arm in ARMS.items():
-        made = variant(name, "dgnet", reid, source if arm.fed else None, LABELLING)
+        made = variant(name, "dgnet", reid, source if arm.fed else None)
         generated = 0 if made.feed is None else len(made.feed(0)(0).images)
         assert made.reid.batch_size + generated == 16, name
 

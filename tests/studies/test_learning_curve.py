@@ -130,9 +130,10 @@ def test_more_repeats_and_arms_are_added_and_another_study_is_refused(
     asked = ("study", "--config", config, *FRACTIONS, "--out", out)
     other = dgaug(*asked, "--set", "reid.gamma=0.5")
     assert "models of another study (other reid.gamma)" in other.error()
-    more = dgaug(*asked, "--arms", "real,two-stage")
+    more = dgaug(*asked, "--arms", "real,two-stage,trusted,selected")
     assert more.code == 0, more.err
-    assert (out / "1" / "repeat2" / "seed2-two-stage" / "ranking.json").is_file()
+    for arm in ("two-stage", "selected", "trusted"):
+        assert (out / "1" / "repeat2" / f"seed2-{arm}" / "ranking.json").is_file()
     assert "two-stage: real + generated, then real only" in more.err
 
 
