@@ -50,6 +50,14 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
     metavar="N",
     help="Also report the CUHK03 protocol: N random galleries with one image per identity (its authors use 10).",
 )
+@click.option(
+    "--structures",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="K",
+    help="Also average the features of each image over its appearance on K structures, made by the generator of --run.",
+)
+@shared.run
 @shared.seed("Random seed.")
 @click.option("--features", type=shared.PATH, metavar="FILE", help="Write the features to a .h5 or .npz file.")
 @click.option(
@@ -99,6 +107,10 @@ def _show_protocol(protocol: Mapping[str, Any]) -> None:
     if protocol["fine_weight"] is not None:
         chosen = "as given" if protocol["fine_weight_chosen_by"] is None else "chosen on the training split"
         note(f"both: prim + {protocol['fine_weight']:g} x fine ({chosen})")
+    if protocol["structure_averaged"] is not None:
+        note(
+            f"structure-averaged: each image as it is and on {protocol['structure_averaged']['structures']} structures"
+        )
     if protocol["multi_query"] is not None:
         alone = protocol["multi_query"]["queries_by_their_own_picture"]
         note(f"multi-query: {alone:,} queries have no such images and use their own")

@@ -24,6 +24,7 @@ from dgaug_cli import (
     interpolate,
     report,
     score_fid,
+    study,
     swap,
     synthesize,
     train,
@@ -48,11 +49,11 @@ LESS_MEMORY = (
     "free memory, or lower *.batch_size of schedule, teacher and reid and raise *.accumulation by the same factor "
     "(the same batches), or lower data.height and data.width (smaller images)"
 )
-DISTRIBUTED = ("train", "synthesize")
+DISTRIBUTED = ("train", "synthesize", "study")
 """Commands that several processes of torchrun can work on together."""
 COMMANDS = {
     "Main job": (demo, train, synthesize, score_fid, train_reid),
-    "Look and measure": (grid, swap, interpolate, report, eval_reid, ablate, verify),
+    "Look and measure": (grid, swap, interpolate, report, eval_reid, ablate, study, verify),
     "Data and exchange": (data, export, import_),
     "Help": (config, doctor, completion),
 }

@@ -29,7 +29,13 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option(
     "--labels",
     metavar="POLICY",
-    help="soft, appearance, structure, pseudo, lsro, mprl, two-soft or extra-class (default: that of the settings).",
+    help="soft, appearance, structure, pseudo, lsro, mprl, two-soft, extra-class, or trust with --select (default: of "
+    "the settings).",
+)
+@click.option(
+    "--select",
+    metavar="judge:FILE,keep=F",
+    help="Use only the fraction F of the generated images that an independent re-id checkpoint recognises best.",
 )
 @click.option(
     "--model",
@@ -70,6 +76,8 @@ def command(as_json: bool, **options: Any) -> None:
         show_json(results)
         return
     show_reid(results)
+    for chosen in results["protocol"].get("select", []):
+        note(f"selected by the judge: {chosen['kept']:,} images kept, {chosen['left_out']:,} left out")
     note(f"seeds: {len(results['protocol']['seeds'])}; {results['protocol']['evaluation']}")
 
 

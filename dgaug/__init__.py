@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dgaug.store.read import open_store
     from dgaug.store.verify import verify
     from dgaug.studies.ablation import ablate
+    from dgaug.studies.learning_curve import study
     from dgaug.studies.mixed import collate_mixed, mixed_dataset
     from dgaug.studies.train_reid import train_reid
     from dgaug.synthesis.draw import draw_grid, interpolate, swap
@@ -47,6 +48,7 @@ __all__ = [
     "open_store",
     "report_run",
     "score_fid",
+    "study",
     "swap",
     "synthesize",
     "train",
@@ -71,6 +73,7 @@ _HOME = {
     "open_store": "dgaug.store.read",
     "report_run": "dgaug.report.page",
     "score_fid": "dgaug.scores.quality.score",
+    "study": "dgaug.studies.learning_curve",
     "swap": "dgaug.synthesis.draw",
     "synthesize": "dgaug.synthesis.job",
     "train": "dgaug.training.train",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dgaug.errors import DgaugError
 
 _LAST_PORT = 65535
+_GROUP = ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,20 @@ def launched() -> Launched:
             "torchrun, or unset both to work in one process"
         )
     return Launched(rank, size, local_size or 1)
+
+
+@contextmanager
+def alone() -> Iterator[int | None]:
+    """Work as one process in a block although a launcher started a group: each does tasks of its own.
+
+    Yields the rank on this machine, None where there is no group.
+    """
+    local_rank = _number("LOCAL_RANK") if launched().size > 1 else None
+    before = {name: os.environ.pop(name) for name in _GROUP if name in os.environ}
+    try:
+        yield local_rank
+    finally:
+        os.environ.update(before)
 
 
 def world_size() -> int:

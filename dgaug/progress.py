@@ -18,3 +18,12 @@ class Progress(Protocol):
 
 def silent(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
     """A listener that shows nothing."""
+
+
+def named(progress: Progress, name: str) -> Progress:
+    """The same listener, told titles that end in a name."""
+
+    def tell(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+        progress(f"{title}, {name}", done, total, figures)
+
+    return tell

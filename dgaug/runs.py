@@ -158,13 +158,23 @@ def locked(folder: Path, *, what: str) -> Iterator[None]:
     Raises:
         DgaugError: another process holds it.
     """
+    with lock(folder) as mine:
+        if not mine:
+            raise DgaugError(f"another process is writing the {what} {folder}; wait for it, or use --out")
+        yield
+
+
+@contextmanager
+def lock(folder: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Lock a folder if no other process has; whether it did. `wait`: until it is free."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DgaugError(f"another process is writing the {what} {folder}; wait for it, or use --out") from error
-        yield
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def environment(seed: int) -> dict[str, object]:

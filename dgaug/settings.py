@@ -58,6 +58,10 @@ class DataSettings(Section):
     """Only this share of the training identities, chosen by `subset_seed`."""
     images_per_identity: int | None = Field(None, ge=1)
     """Only so many images of each training identity, chosen by `subset_seed`."""
+    images_fraction: float | None = Field(None, gt=0, le=1)
+    """Only this share of the training images, at least one of each identity, chosen by `subset_seed`."""
+    per_identity_fraction: float | None = Field(None, gt=0, le=1)
+    """Only this share of the images of each training identity, at least one, chosen by `subset_seed`."""
     subset_seed: int = Field(0, ge=0)
     workers: int | None = Field(None, ge=0)
     """Threads that read images beside the main one; unset: none on CPU, up to 8 beside an accelerator."""
@@ -112,6 +116,10 @@ class ReidSettings(Section):
     milestones: tuple[float, ...] = (0.667,)
     gamma: float = Field(0.1, gt=0, le=1)
     erasing: Fraction = 0.5
+    jitter: float = Field(0.0, ge=0, lt=1)
+    """Brightness, contrast and saturation of each image are multiplied by factors from 1 - jitter to 1 + jitter."""
+    local_grey: Fraction = 0.0
+    """Probability that a random rectangle of an image loses its colour."""
 
 
 class TeacherSettings(ReidSettings):
@@ -129,6 +137,8 @@ class FeedSettings(ReidSettings):
     """Generated images for each real one in a batch."""
     ramp_start: Fraction = 0.0
     ramp_length: Fraction = 0.1
+    stop_generated: Fraction = 1.0
+    """Share of the iterations after which only real images are used (training in two stages); 1: never."""
     labels: str = "soft"
     """Label policy of the generated images, see `dgaug.store.policies`."""
     teacher: Weight = 1.0

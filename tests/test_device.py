@@ -28,6 +28,7 @@ COMMANDS = {
     "train-reid": [],
     "eval-reid": ["a.pt", "--data", "b"],
     "ablate": [],
+    "study": [],
     "grid": [],
     "swap": ["a.jpg", "b.jpg"],
     "interpolate": ["a.jpg", "b.jpg"],

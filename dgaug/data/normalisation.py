@@ -22,6 +22,18 @@ def denormalise(images: Tensor) -> Tensor:
     return pixels.round().clamp(0, 255).to(torch.uint8)
 
 
+def to_unit(images: Tensor) -> Tensor:
+    """Normalised images [B, 3, H, W] to the range 0..1."""
+    mean, std = (_per_channel(one, images.device)[:, None, None] for one in (IMAGENET_MEAN, IMAGENET_STD))
+    return images * std + mean
+
+
+def from_unit(pixels: Tensor) -> Tensor:
+    """Images [B, 3, H, W] in the range 0..1 to normalised ones."""
+    mean, std = (_per_channel(one, pixels.device)[:, None, None] for one in (IMAGENET_MEAN, IMAGENET_STD))
+    return (pixels - mean) / std
+
+
 def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
     """A number for each channel, float32 [C], written on the device: a copy from the host would wait for it."""
     row = torch.empty(len(values), device=device)

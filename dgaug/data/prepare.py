@@ -20,9 +20,10 @@ from dgaug.data.left_out import left_out, undecoded
 from dgaug.data.plausible import doubts
 from dgaug.data.records import IdentityData, Record, Role, class_names
 from dgaug.data.summary import summary
+from dgaug.data.toy import write_toy
 from dgaug.errors import DgaugError
 from dgaug.progress import Progress, silent
-from dgaug.settings import DataSettings
+from dgaug.settings import DataSettings, Settings
 
 _log = logging.getLogger("dgaug")
 
@@ -37,7 +38,7 @@ def read_data(
     """
     data = open_data(root, layout=settings.layout, pattern=settings.pattern, cameras=settings.cameras)
     data = with_levels(data, settings.depth)
-    data = _limited(data, settings)
+    data = limited(data, settings)
     train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
     data = replace(data, splits=data.splits | {"train": train})
     identities = len(class_names(train))
@@ -62,6 +63,19 @@ def read_data(
     return data
 
 
+def write_embedded_data(folder: Path, settings: Settings) -> None:
+    """Write the embedded data set of `settings.toy`; a folder that holds it is left as it is."""
+    toy = settings.toy
+    write_toy(
+        folder,
+        identities=toy.identities,
+        images_per_identity=toy.images_per_identity,
+        cameras=toy.cameras,
+        size=settings.data.image_size,
+        seed=settings.seed,
+    )
+
+
 def with_levels(data: IdentityData, depth: str | Levels) -> IdentityData:
     """The data set with the levels of its 16-bit images: `auto`, `full` or the levels; this process reads them so."""
     levels = find_levels(data) if depth == "auto" else None if isinstance(depth, str) else depth
@@ -72,7 +86,8 @@ def with_levels(data: IdentityData, depth: str | Levels) -> IdentityData:
     return replace(data, levels=levels, notes=(*data.notes, note))
 
 
-def _limited(data: IdentityData, settings: DataSettings) -> IdentityData:
+def limited(data: IdentityData, settings: DataSettings) -> IdentityData:
+    """The data set with the training records that the limits of `settings.data` leave; see there."""
     seed = settings.subset_seed
     if settings.limit_identities is not None:
         data = limit_identities(data, settings.limit_identities)
@@ -81,6 +96,9 @@ def _limited(data: IdentityData, settings: DataSettings) -> IdentityData:
         data = limit_identities(data, max(1, round(count * settings.identities_fraction)), seed=seed)
     if settings.images_per_identity is not None:
         data = limit_images(data, settings.images_per_identity, seed=seed)
+    for fraction, each in ((settings.images_fraction, False), (settings.per_identity_fraction, True)):
+        if fraction is not None:
+            data = limit_share(data, fraction, seed=seed, each=each)
     return data
 
 
@@ -130,5 +148,26 @@ def limit_images(data: IdentityData, count: int, *, seed: int) -> IdentityData:
         counts[record.identity] += 1
         if counts[record.identity] <= count:
             kept.add(record)
+    limited = [record for record in train if record in kept]
+    return replace(data, splits={**data.splits, "train": limited}) if "train" in data.splits else data
+
+
+def limit_share(data: IdentityData, fraction: float, *, seed: int, each: bool) -> IdentityData:
+    """Keep a share of the training images, or with `each` of those of each identity, rounded; at least one of each.
+
+    The choice of a smaller share is part of that of a larger one.
+    """
+    train = [record for record in data.splits.get("train", []) if record.role is Role.IDENTITY]
+    order = [train[place] for place in np.random.default_rng(seed).permutation(len(train))]
+    of = Counter(record.identity for record in train)
+    first: list[Record] = []
+    others: list[Record] = []
+    counts: Counter[str] = Counter()
+    for record in order:
+        counts[record.identity] += 1
+        wanted = max(1, round(fraction * of[record.identity])) if each else 1
+        (first if counts[record.identity] <= wanted else others).append(record)
+    more = 0 if each else max(0, round(fraction * len(train)) - len(first))
+    kept = {*first, *others[:more]}
     limited = [record for record in train if record in kept]
     return replace(data, splits={**data.splits, "train": limited}) if "train" in data.splits else data

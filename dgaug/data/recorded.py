@@ -19,7 +19,15 @@ from dgaug.settings import DataSettings
 
 _log = logging.getLogger("dgaug")
 _COLUMNS = ("split", "path", "identity", "camera", "role")
-_LIMITS = ("limit_identities", "identities_fraction", "images_per_identity", "subset_seed", "damaged")
+_LIMITS = (
+    "limit_identities",
+    "identities_fraction",
+    "images_per_identity",
+    "images_fraction",
+    "per_identity_fraction",
+    "subset_seed",
+    "damaged",
+)
 _Rows = dict[tuple[str, str], tuple[str, str, str]]
 
 

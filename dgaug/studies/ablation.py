@@ -16,7 +16,7 @@ from dgaug.device import AUTO, default_device, on_device
 from dgaug.figures.charts import Interval, intervals, save_figure
 from dgaug.files import file_sha256, whole, write_figures
 from dgaug.models.checkpoints import load_reid
-from dgaug.progress import Progress, silent
+from dgaug.progress import Progress, named, silent
 from dgaug.runs import Run, locked
 from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.held_out import held_out, require_cameras, require_evaluation, warn_of_leaks
@@ -163,7 +163,7 @@ def _generators(
     progress: Progress,
 ) -> dict[str, Run]:
     full = train(
-        data, config, overrides=overrides, out=folder / FULL, seed=seed, force=force, progress=_named(progress, FULL)
+        data, config, overrides=overrides, out=folder / FULL, seed=seed, force=force, progress=named(progress, FULL)
     )
     runs = {FULL: full}
     for name, switched_off in GENERATORS.items():
@@ -175,16 +175,9 @@ def _generators(
                 out=folder / name.replace(" ", "-"),
                 teacher=full.teacher,
                 force=force,
-                progress=_named(progress, name),
+                progress=named(progress, name),
             )
     return runs
-
-
-def _named(progress: Progress, name: str) -> Progress:
-    def told(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
-        progress(f"{title}, {name}", done, total, figures)
-
-    return told
 
 
 def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:

@@ -22,7 +22,7 @@ from dgaug.files import file_sha256
 from dgaug.progress import Progress
 from dgaug.runs import Run
 from dgaug.seeding import draws
-from dgaug.store.policies import LABEL_FREE, POLICIES
+from dgaug.store.policies import LABEL_FREE, POLICIES, by_appearance
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
@@ -30,9 +30,13 @@ from dgaug.training.reid_losses import Feed, GeneratedBatch
 from dgaug.transfer import upload
 
 FEEDS = ("none", "stored", "online", "both")
+TRUST = "trust"
+"""The label policy that needs a judge: the appearance donor's identity where it agrees, elsewhere the soft label."""
 CODES = "codes"
 """The store that an online feed draws from, in the folder of the study."""
 _log = logging.getLogger("dgaug")
+StandIn = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+"""From rows of a store [B] to the images [B, H, W, 3] that are shown in their place."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class StoreFeed:
     """Random images of a store, on its device, with their targets under a label policy.
 
     `confidence`: an image counts as much as its most probable class is probable; otherwise all count 1. `stream`
-    tells feeds of the same seed apart.
+    tells feeds of the same seed apart. `stand_in`: other images under the targets of the stored ones. `trusted`: by row
+    of the store, whether a judge agrees with the appearance donor's identity; for the policy `trust`.
     """
 
     store: StoreDataset
@@ -74,23 +79,34 @@ class StoreFeed:
     fitting: Fitting = Fitting()
     confidence: bool = False
     stream: int = 0
+    stand_in: StandIn | None = None
+    trusted: NDArray[np.bool_] | None = None
 
     def __call__(self, iteration: int) -> GeneratedBatch:
         """The batch of an iteration; the same for the same seed, whatever came before."""
         rows = self.fitting.rows
         count = len(self.store) if rows is None else len(rows)
         drawn = draws("feed", self.seed, self.stream, iteration).integers(count, size=self.batch_size)
-        batch = self.store.batch(drawn if rows is None else rows[drawn])
+        chosen = drawn if rows is None else rows[drawn]
+        batch = self.store.batch(chosen)
+        pixels = batch.pixels if self.stand_in is None else upload(self.stand_in(chosen), batch.pixels.device)
         donors = (batch.appearance_identity, batch.structure_identity)
         appearance, structure = (self.fitting.identity(one) for one in donors)
         known = batch.labels
         if known is None:  # the policy takes nothing from it but its shape
             classes = len(self.store.sources.class_name)
-            known = torch.full((len(drawn), classes), 1 / classes, device=batch.pixels.device)
+            known = torch.full((len(drawn), classes), 1 / classes, device=pixels.device)
         label = self.fitting.label(known)
-        targets = POLICIES[self.policy](label, appearance, structure)
+        targets = self._targets(chosen, label, appearance, structure)
         weights = label.amax(dim=1) if self.confidence else torch.ones_like(label[:, 0])
-        return GeneratedBatch(normalise(batch.pixels), targets, structure, weights)
+        return GeneratedBatch(normalise(pixels), targets, structure, weights)
+
+    def _targets(self, rows: NDArray[np.int64], label: Tensor, appearance: Tensor, structure: Tensor) -> Tensor:
+        if self.policy != TRUST:
+            return POLICIES[self.policy](label, appearance, structure)
+        assert self.trusted is not None
+        trusted = upload(self.trusted[rows], label.device)[:, None]
+        return torch.where(trusted, by_appearance(label, appearance, structure), label)
 
 
 @dataclass(frozen=True)
@@ -113,8 +129,8 @@ def require_policy(name: str) -> None:
     Raises:
         DgaugError: names those that do.
     """
-    if name not in POLICIES:
-        raise DgaugError(f"unknown label policy {name!r}; known are {', '.join(POLICIES)}")
+    if name not in (*POLICIES, TRUST):
+        raise DgaugError(f"unknown label policy {name!r}; known are {', '.join((*POLICIES, TRUST))}")
 
 
 def needs_teacher(policy: str, *, confidence: bool) -> bool:
@@ -170,11 +186,13 @@ class Labelling:
 
 @dataclass(frozen=True)
 class Source:
-    """A store that fits the training images; `teacher` labels what it gives."""
+    """A store that fits the training images; `teacher` labels it, `stand_in` and `trusted` are those of `StoreFeed`."""
 
     store: StoreDataset
     fitting: Fitting
     teacher: Path | None
+    stand_in: StandIn | None = None
+    trusted: NDArray[np.bool_] | None = None
 
     def described(self) -> dict[str, str | None]:
         """What tells it from another."""
@@ -259,6 +277,8 @@ def seeded_feed(sources: Sequence[Source], labelling: Labelling, count: int) -> 
                 fitting=source.fitting,
                 confidence=labelling.confidence,
                 stream=stream,
+                stand_in=source.stand_in,
+                trusted=source.trusted,
             )
             for stream, (source, share) in enumerate(zip(sources, shares, strict=True))
         ]

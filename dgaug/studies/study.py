@@ -156,11 +156,28 @@ class Study:
             **{f"{part}.{name}": value for part in ("reid", "model") for name, value in settings[part].items()},
             **more,
         }
-        path = self.folder / STUDY
-        if path.is_file() and any(self.folder.glob("seed*-*/last.pt")):
-            before = read_json(path)
-            require_same_settings(self.folder, {name: before.get(name) for name in described}, described)
-        write_json(path, described)
+        record_study(self.folder, described, begun=any(self.folder.glob("seed*-*/last.pt")))
+
+
+def record_study(folder: Path, described: Mapping[str, object], *, begun: bool) -> None:
+    """Write `study.json`; where models are there already (`begun`), refuse to go on with other ones.
+
+    Raises:
+        DgaugError: names what differs.
+    """
+    path = folder / STUDY
+    if path.is_file() and begun:
+        # A folder of an earlier version does not name the settings that came later.
+        before = _default_settings() | read_json(path)
+        require_same_settings(folder, {name: before.get(name) for name in described}, described)
+    write_json(path, described)
+
+
+def _default_settings() -> dict[str, object]:
+    sections = Settings().model_dump(mode="json").items()
+    return {
+        f"{part}.{name}": value for part, names in sections if isinstance(names, dict) for name, value in names.items()
+    }
 
 
 def generated_per_step(reid: FeedSettings) -> int:

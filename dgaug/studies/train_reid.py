@@ -20,7 +20,8 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
 from dgaug.scores.retrieval.held_out import HeldOut, held_out, require_evaluation, warn_of_leaks
 from dgaug.settings import FeedSettings, Settings, load_settings, override, parse_settings, setting_texts
-from dgaug.studies.feeds import FEEDS, Labelling, open_sources, require_policy, seeded_feed
+from dgaug.studies.feeds import FEEDS, TRUST, Labelling, open_sources, require_policy, seeded_feed
+from dgaug.studies.selection import Selected, parse_selection, require_judge, selected
 from dgaug.studies.study import (
     HEADLINE,
     Figure,
@@ -55,6 +56,7 @@ def train_reid(
     config: str | Path | None = None,
     feed: str = "stored",
     labels: str | None = None,
+    select: str | None = None,
     model: str = "dgnet",
     seeds: int = 1,
     seed: int | None = None,
@@ -83,6 +85,8 @@ def train_reid(
         feed: `none` (real images only), `stored` (a store), `online` (fresh pairs, drawn on the training device from
             the codes of the run's frozen generator) or `both` (half and half).
         labels: label policy of the generated images, see `dgaug.store.policies`; None: the settings'.
+        select: `judge:FILE,keep=0.5`: use only this share of the generated images of each appearance identity, those
+            that an independent re-id checkpoint recognises best; the label policy `trust` needs it.
         model: `dgnet` (two heads), `baseline` (one), `pcb` or `bot`; it brings its own recipe.
         seeds: how many repetitions, each with its twins.
         seed: the first one; None: the settings'.
@@ -110,6 +114,11 @@ def train_reid(
     settings = model_settings(base, model, setting_texts(overrides, set), flags)
     reid = settings.reid
     require_policy(reid.labels)
+    selection = None if select is None else parse_selection(select)
+    if reid.labels == TRUST and selection is None:
+        raise DgaugError(f"the label policy {TRUST} needs a judge; add --select judge:FILE")
+    if selection is not None and feed == "none":
+        raise DgaugError("--select chooses among generated images, --feed none has none; remove one of them")
     require_identities(reid, "reid", Share(turns=reid.accumulation))
     folder = Path(out) if out is not None else trained.reid if trained is not None else None
     if folder is None:
@@ -127,6 +136,12 @@ def train_reid(
     sources = open_sources(
         feed, trained, _path(store), images=images, labelling=labelling, folder=folder, progress=progress
     )
+    chosen: list[Selected] = []
+    if selection is not None:
+        teachers = [path for path in (labelling.teacher, labelling.fallback) if path is not None]
+        judge = require_judge(selection, sources, teachers)
+        pairs = [selected(source, selection, judge, images, progress=progress) for source in sources]
+        sources, chosen = [source for source, _ in pairs], [one for _, one in pairs]
     study = Study(settings, content, images, folder, default_device(), progress)
     generated = generated_per_step(reid) if sources else 0
     variants = [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, generated))] if sources else []
@@ -134,10 +149,14 @@ def train_reid(
         variants += twin_variants(model, reid, generated)
     first = settings.seed if seed is None else seed
     with locked(folder, what="re-id folder"):
-        study.begin({"--model": model, "--feed": feed, "sources": [one.described() for one in sources]}, force=force)
+        made_of: dict[str, object] = {
+            "sources": [one.described() for one in sources],
+            "--select": [one.described() for one in chosen] or None,
+        }
+        study.begin({"--model": model, "--feed": feed, **made_of}, force=force)
         _log.info("%d models of %d steps each: %s", seeds * len(variants), reid.iterations, _named(variants, seeds))
         rows = [study.row(variant, number) for number in range(first, first + seeds) for variant in variants]
-        return _write_results(study, rows, model=model, feed=feed, generated=generated)
+        return _write_results(study, rows, model=model, feed=feed, generated=generated, chosen=chosen)
 
 
 def model_settings(
@@ -180,7 +199,9 @@ def _teacher_of(run: Run | None) -> Path | None:
     return run.teacher if run is not None and run.teacher.is_file() else None
 
 
-def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, generated: int) -> dict[str, Any]:
+def _write_results(
+    study: Study, rows: list[Row], *, model: str, feed: str, generated: int, chosen: Sequence[Selected]
+) -> dict[str, Any]:
     settings = study.settings.reid
     two_heads = all("both" in row.ranking for row in rows)
     score = "prim + weight x fine" if two_heads else "prim"
@@ -188,6 +209,7 @@ def _write_results(study: Study, rows: list[Row], *, model: str, feed: str, gene
         "model": model,
         "feed": feed,
         "labels": settings.labels if feed != "none" else None,
+        **({"select": [one.described() for one in chosen]} if chosen else {}),
         "seeds": sorted({row.seed for row in rows}),
         "optimiser_steps": settings.iterations,
         "pictures_per_step": settings.batch_size + generated,

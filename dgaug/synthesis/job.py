@@ -15,6 +15,7 @@ import torch
 
 from dgaug.data.prepare import read_data
 from dgaug.data.recorded import read_run_data
+from dgaug.data.records import IdentityData
 from dgaug.device import AUTO, default_device, on_device, require_precision
 from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
@@ -66,7 +67,7 @@ class _Origin:
     """Where generator, data and teacher come from, and where the store goes."""
 
     checkpoint: Path
-    data: Path | Run
+    data: Path | Run | IdentityData
     teacher: Path | None
     store: Path
 
@@ -107,7 +108,7 @@ def synthesize(
     run: str | Path = "latest",
     *,
     checkpoint: str | Path | None = None,
-    data: str | Path | None = None,
+    data: str | Path | IdentityData | None = None,
     teacher: str | Path | None = None,
     pairs: str = "all",
     codec: str = "jpeg",
@@ -132,7 +133,7 @@ def synthesize(
     Args:
         run: the run whose generator, data and teacher are used, unless the next three say otherwise.
         checkpoint: a DG-Net checkpoint instead of a run's; then `data` is needed.
-        data: the data set whose training images are the donors.
+        data: the data set whose training images are the donors, or one that was read.
         teacher: a re-id checkpoint for the soft labels; `none` for no labels; None: the run's.
         pairs: `all`, `cross-identity`, `cross-camera`, `random:K`, `per-appearance:K`, `grid:AxB`, `csv:FILE`.
         codec: `jpeg`, `png`, `raw`, or `codes`: images are drawn when they are asked for.
@@ -195,27 +196,27 @@ def _engine(name: str, ray_address: str | None, device: str) -> _Engine:
 def _origin(
     run: str | Path,
     checkpoint: str | Path | None,
-    data: str | Path | None,
+    data: str | Path | IdentityData | None,
     teacher: str | Path | None,
     out: str | Path | None,
 ) -> _Origin:
+    donors = data if data is None or isinstance(data, IdentityData) else Path(data)
     if checkpoint is not None:
-        if data is None:
+        if donors is None:
             raise DgaugError("--checkpoint needs --data: the data set whose images are the donors")
         if out is None:
             raise DgaugError("--checkpoint needs --out: there is no run folder to put the store in")
         if teacher is None:
             _log.warning("no labels: --checkpoint came without --teacher FILE")
         judge = None if teacher in (None, "none") else Path(str(teacher))
-        return _Origin(Path(checkpoint), Path(data), judge, Path(out))
+        return _Origin(Path(checkpoint), donors, judge, Path(out))
     trained = find_run(str(run))
     if not trained.checkpoint.is_file():
         raise DgaugError(f"{trained.folder} has no checkpoint; run dgaug train --resume --out {trained.folder} first")
     judge = None if teacher == "none" else Path(teacher) if teacher else trained.teacher
     if judge == trained.teacher and not judge.is_file():
         raise DgaugError(f"{trained.folder} has no teacher; give one with --teacher FILE, or --teacher none: no labels")
-    origin = Path(data) if data else trained
-    return _Origin(trained.checkpoint, origin, judge, Path(out) if out else trained.store)
+    return _Origin(trained.checkpoint, donors or trained, judge, Path(out) if out else trained.store)
 
 
 def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress) -> _Prepared:
@@ -225,7 +226,9 @@ def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress
     checkpoint, teacher = origin.checkpoint.absolute(), origin.teacher.absolute() if origin.teacher else None
     networks = load_networks(checkpoint, teacher)
     reading = networks.generator.settings.data
-    if isinstance(origin.data, Run):
+    if isinstance(origin.data, IdentityData):
+        content = origin.data
+    elif isinstance(origin.data, Run):
         content = read_run_data(origin.data, reading, progress=progress)
     else:
         content = read_data(origin.data, reading, progress=progress)

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dgaug.distributed import Processes
@@ -25,7 +27,7 @@ from dgaug.progress import Progress, silent
 from dgaug.seeding import draws, seed_torch
 from dgaug.settings import DataSettings, ReidSettings
 from dgaug.training import schedule
-from dgaug.training.augmentation import erase, sample_boxes, shifted
+from dgaug.training.augmentation import Box, erase, greyed, jittered, sample_boxes, sample_factors, shifted
 from dgaug.training.batches import LabelledImages, TrainingImages, endless_batches
 from dgaug.training.divergence import broken_weights, divergence, shown_images
 from dgaug.training.reid_losses import Feed, GeneratedBatch, ReidTerms, term_weights
@@ -220,6 +222,27 @@ def _read(waiting: list[_Terms], job: ReidJob) -> list[dict[str, float]]:
     return losses
 
 
+@dataclass(frozen=True)
+class _Colours:
+    """What happens to the colours of a batch: jitter, then a grey rectangle; None: nothing."""
+
+    factors: NDArray[np.float32] | None
+    boxes: list[Box] | None
+
+    @classmethod
+    def sample(cls, job: ReidJob, count: int, purpose: str, iteration: int) -> _Colours:
+        rng, settings = draws(purpose, job.seed, iteration), job.settings
+        factors = sample_factors(count, settings.jitter, rng) if settings.jitter else None
+        boxes = sample_boxes(count, job.images.image_size, settings.local_grey, rng) if settings.local_grey else None
+        return cls(factors, boxes)
+
+    def applied(self, images: Tensor, places: range) -> Tensor:
+        """The images [B, 3, H, W] at some places of the batch."""
+        if self.factors is not None:
+            images = jittered(images, self.factors[places.start : places.stop])
+        return images if self.boxes is None else greyed(images, self.boxes[places.start : places.stop])
+
+
 class _Loop:
     """One iteration after the other."""
 
@@ -245,6 +268,7 @@ class _Loop:
         self._set_rates(iteration)
         rng = draws(f"{job.phase}: erasing", job.seed, iteration)
         boxes = sample_boxes(settings.batch_size, job.images.image_size, settings.erasing, rng)
+        colours = _Colours.sample(job, settings.batch_size, f"{job.phase}: colours", iteration)
         weights = term_weights(settings, iteration)
         generated = self._generated(job.feed, iteration) if job.feed is not None and weights["teacher"] > 0 else None
         self.network.train()
@@ -252,10 +276,12 @@ class _Loop:
         losses = []
         for turn, ((images,), labels) in enumerate(batches):
             seed_torch(f"{job.phase}: dropout", job.seed, iteration, self.share.rank * self.share.turns + turn)
-            mine = [boxes[place] for place in self.share.rows(settings.batch_size, turn)]
+            places = self.share.rows(settings.batch_size, turn)
+            mine = [boxes[place] for place in places]
+            shown = colours.applied(images, places)
             with self.processes.averaging(self.terms, now=turn + 1 == len(batches)):
                 with torch.autocast(labels.device.type, torch.bfloat16, enabled=job.precision == "bf16"):
-                    terms = self.terms(erase(images, mine), labels, self._part(generated, turn))
+                    terms = self.terms(erase(shown, mine), labels, self._part(generated, turn))
                 total = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
                 torch.autograd.backward(total / len(batches))
             losses.append(torch.stack([*terms.values(), total]).detach())
@@ -265,10 +291,12 @@ class _Loop:
         return _Terms(iteration, [*terms, "total"], values)
 
     def _generated(self, feed: Feed, iteration: int) -> GeneratedBatch:
-        """The generated batch of an iteration, mirrored, shifted and erased as real images are."""
+        """The generated batch of an iteration, mirrored, shifted, coloured and erased as real images are."""
         job, batch = self.job, feed(iteration)
         rng = draws(f"{job.phase}: generated", job.seed, iteration)
         images = shifted(batch.images, job.data.pad, rng)
+        colours = _Colours.sample(job, len(images), f"{job.phase}: colours of generated", iteration)
+        images = colours.applied(images, range(len(images)))
         boxes = sample_boxes(len(images), job.images.image_size, job.settings.erasing, rng)
         return replace(batch, images=erase(images, boxes))
 

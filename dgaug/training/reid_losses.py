@@ -134,6 +134,8 @@ def term_weights(settings: ReidSettings, iteration: int) -> dict[str, float]:
         return {"identification": 1.0}
     start, length = (share * settings.iterations for share in (settings.ramp_start, settings.ramp_length))
     teacher = settings.teacher * min(1.0, max(0.0, (iteration + 1 - start) / max(1.0, length)))
+    if iteration >= settings.stop_generated * settings.iterations:
+        teacher = 0.0
     return {
         "identification": 1.0,
         "metric": settings.metric_weight,

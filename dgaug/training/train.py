@@ -8,10 +8,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from dgaug.cuda_math import training_math
-from dgaug.data.prepare import read_data
+from dgaug.data.prepare import read_data, write_embedded_data
 from dgaug.data.recorded import described, place_of, require_fingerprint, require_recorded, write_records
 from dgaug.data.records import IdentityData, class_names
-from dgaug.data.toy import is_toy, write_toy
+from dgaug.data.toy import is_toy
 from dgaug.device import AUTO, on_device, require_precision
 from dgaug.distributed import Processes
 from dgaug.errors import Interrupted
@@ -151,7 +151,7 @@ def _prepare(run: Run, settings: Settings, *, force: bool) -> None:
         return
     if run.config.is_file() and not run.knows_data():
         run.data_root()  # says which option names the data
-    _write_embedded_data(run, settings)
+    write_embedded_data(run.folder / "data", settings)
 
 
 def _checked_before_anything_is_made(
@@ -187,18 +187,6 @@ def _require_room(
     judge = judges[0].network if judges else ReidNetwork(**architecture)
     require_room(
         dgnet_trial(settings, classes, judge, processes), settings.schedule, "schedule", processes, begun=resumed
-    )
-
-
-def _write_embedded_data(run: Run, settings: Settings) -> None:
-    toy = settings.toy
-    write_toy(
-        run.folder / "data",
-        identities=toy.identities,
-        images_per_identity=toy.images_per_identity,
-        cameras=toy.cameras,
-        size=settings.data.image_size,
-        seed=settings.seed,
     )
 
 
@@ -250,6 +238,19 @@ def _reached(run: Run, settings: Settings) -> int:
     return int(content["iteration"])
 
 
+def teacher_job(settings: Settings, images: LabelledImages) -> ReidJob:
+    """The training of a teacher on some images."""
+    return ReidJob(
+        images,
+        settings.teacher,
+        settings.data,
+        teacher_architecture(settings, len(images.class_names)),
+        weights=settings.model.weights,
+        seed=settings.seed,
+        precision=settings.behaviour.precision,
+    )
+
+
 def _teacher(
     run: Run,
     settings: Settings,
@@ -263,15 +264,7 @@ def _teacher(
     if given and processes.is_rank_zero and not run.teacher.is_file():
         checkpoints.copy_teachers(given, run.teacher)
     processes.barrier()
-    job = ReidJob(
-        images,
-        settings.teacher,
-        settings.data,
-        teacher_architecture(settings, len(images.class_names)),
-        weights=settings.model.weights,
-        seed=settings.seed,
-        precision=settings.behaviour.precision,
-    )
+    job = teacher_job(settings, images)
     every = settings.checkpoint.log
 
     def on_log(iteration: int, terms: Mapping[str, float]) -> None:

@@ -93,9 +93,8 @@ def test_a_killed_mixed_export_has_no_name_and_resumes(
 ) -> None:
     out, data = tmp_path / "out", tiny_run.data_root()
     command = ("export", raw_store, "--with", data, "--for", tool, "--ratio", "1000", "--out", out)
-    process = start_process(*command)
     there = tmp_path / "out.part" / ("query" if tool == "market" else "real")
-    assert signal_when(process, there, signal.SIGKILL).code == -signal.SIGKILL
+    assert signal_at(there, signal.SIGKILL, *command).code == -signal.SIGKILL
     assert not out.exists()
     made = json.loads(dgaug(*command, "--json").out)
     assert (made["tool"], made["generated"], made["already_complete"]) == (tool, IMAGES**2, False)

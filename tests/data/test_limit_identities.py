@@ -62,3 +62,17 @@ def test_settings_limit_what_is_read(people: IdentityData) -> None:
 def test_no_image_at_all_is_refused(people: IdentityData) -> None:
     with pytest.raises(DgaugError, match="at least one image"):
         limit_images(people, 0, seed=0)
+
+
+def test_a_share_of_the_images_holds_every_identity_and_grows(people: IdentityData) -> None:
+    shares = [
+        read_data(people.root, DataSettings(images_fraction=fraction, subset_seed=1)).splits["train"]
+        for fraction in (0.1, 0.5, 0.75, 1)
+    ]
+    assert [len(share) for share in shares] == [20, 20, 30, 40]
+    assert {len(class_names(share)) for share in shares} == {20}
+    assert set(shares[1]) < set(shares[2]) < set(shares[3])
+    each = DataSettings(per_identity_fraction=0.5, subset_seed=1)
+    halves = read_data(people.root, each).splits["train"]
+    assert [record.identity for record in halves] == class_names(halves)
+    assert halves != read_data(people.root, each.model_copy(update={"subset_seed": 2})).splits["train"]

@@ -19,6 +19,7 @@ from dgaug.runs import Run
 from dgaug.synthesis.job import synthesize
 
 ONLY_READ = {
+    "dgaug study": "takes minutes; tests/studies/test_learning_curve.py has one",
     "--inception-weights download": "needs the network",
     "--ray-address": "needs a cluster; tests/synthesis/test_ray_engine.py has one",
     "/shared/": "needs several machines; tests/synthesis runs torchrun",

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from torch import Tensor
+
 from dgaug.data.prepare import read_data
 from dgaug.data.records import IdentityData, Role, class_names
 from dgaug.device import AUTO, default_device, on_device
@@ -37,6 +39,7 @@ from dgaug.scores.retrieval.protocols import MULTI_QUERY, SINGLE_QUERY, Evaluati
 from dgaug.scores.retrieval.ranked_lists import plot_ranked_lists
 from dgaug.scores.retrieval.reranking import Reranking
 from dgaug.scores.retrieval.similarity import require_metric
+from dgaug.scores.retrieval.structure_average import Structures, averaged_features, choose_structures
 from dgaug.settings import parse_settings
 from dgaug.surroundings import as_found
 
@@ -64,6 +67,8 @@ def evaluate_reid(
     rerank_lambda: float = Reranking.original,
     multi_query: bool = False,
     single_shot: int = 0,
+    structures: int = 0,
+    run: str | Path = "latest",
     seed: int = 0,
     features: str | Path | None = None,
     ranked_lists: str | Path | None = None,
@@ -88,7 +93,10 @@ def evaluate_reid(
         rerank: k-reciprocal re-ranking too, with the three parameters that follow.
         multi_query: rank by the mean feature of a query's identity and camera too (Market-1501: gt_bbox).
         single_shot: so many repeats of the CUHK03 protocol too, see `single_shot`.
-        seed: of these repeats, and of the validation split of `auto`.
+        structures: average the features of each query and gallery image over its appearance on so many structures
+            too, those of training images of `run`, made by its generator; 0: not.
+        run: see `structures`.
+        seed: of these repeats, of the structures, and of the validation split of `auto`.
         features: a file for the features, `.h5` or `.npz`, see `write_features`.
         ranked_lists: a PNG file for some queries and the first images of their rankings.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
@@ -116,12 +124,20 @@ def evaluate_reid(
     if weight is None and extraction.parts == 2:
         weight = choose_fine_weight(extraction, content, metric=metric_of_scores, seed=seed, progress=progress)
     weight = weight or FineWeight()
+    chosen = choose_structures(str(run), structures, extraction, seed=seed) if structures else None
     splits = _features(extraction, content, used, progress)
     evaluation = evaluate_splits(
         splits[QUERY],
         splits[GALLERY],
         weightings_of(extraction.parts, weight.weight),
-        protocols=Protocols(metric_of_scores, reranking, splits.get(MULTI_QUERY), single_shot, seed),
+        protocols=Protocols(
+            metric_of_scores,
+            reranking,
+            splits.get(MULTI_QUERY),
+            single_shot,
+            seed,
+            None if chosen is None else _averaged(extraction, content, chosen, progress),
+        ),
         described={
             "checkpoint_sha256": model.sha256,
             "image_size": list(model.image_size),
@@ -132,6 +148,7 @@ def evaluate_reid(
             "reranking": None if reranking is None else _described_reranking(reranking, content),
             "single_gallery_shot": {"repeats": single_shot, "seed": seed} if single_shot else None,
             "multi_query": _described_multi_query(splits) if multi_query else None,
+            "structure_averaged": None if chosen is None else chosen.described(),
             **_described_data(model, content, leaks),
         },
         progress=progress,
@@ -197,6 +214,22 @@ def _features(
 ) -> dict[str, Split]:
     numbers = identity_numbers(record for split in splits for record in data.splits[split])
     return {split: split_features(extraction, data, split, numbers, progress=progress) for split in splits}
+
+
+def _averaged(
+    extraction: Extraction, data: IdentityData, structures: Structures, progress: Progress
+) -> tuple[Tensor, Tensor]:
+    sides = [
+        averaged_features(
+            extraction,
+            [data.image_path(record) for record in data.splits[split]],
+            structures,
+            title=f"features of {split} over structures",
+            progress=progress,
+        )
+        for split in (QUERY, GALLERY)
+    ]
+    return sides[0], sides[1]
 
 
 def _described_reranking(reranking: Reranking, data: IdentityData) -> dict[str, object]:

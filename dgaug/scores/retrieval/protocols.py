@@ -23,6 +23,7 @@ SINGLE_QUERY = "single-query"
 MULTI_QUERY = "multi-query"
 RERANKED = "re-ranked"
 SINGLE_SHOT = "single-gallery-shot"
+AVERAGED = "structure-averaged"
 
 _log = logging.getLogger("dgaug")
 
@@ -40,6 +41,7 @@ class Protocols:
         multi_query: the images that stand for a query of their identity and camera; None: none.
         single_shot: repeats of the CUHK03 protocol; 0: none.
         seed: of these repeats.
+        averaged: features of all queries and of the whole gallery averaged over structures; None: none.
     """
 
     metric: str = "inner"
@@ -47,6 +49,7 @@ class Protocols:
     multi_query: Split | None = None
     single_shot: int = 0
     seed: int = 0
+    averaged: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,10 @@ def evaluate_splits(
     if protocols.multi_query is not None:
         together = multi_query_features(query, protocols.multi_query).to(asked)
         scorers[MULTI_QUERY] = WeightedScores(together, scored_query, weightings, metric=protocols.metric)
+    if protocols.averaged is not None:
+        queries, everyone = (side.to(asked) for side in protocols.averaged)
+        kept = everyone[torch.from_numpy(retrieval.kept).to(asked.device)]
+        scorers[AVERAGED] = WeightedScores(queries, kept, weightings, metric=protocols.metric)
     if protocols.reranking is not None:
         scorers[RERANKED] = RerankedScores(
             asked, scored_query, weightings, parameters=protocols.reranking, progress=progress

@@ -1,0 +1,136 @@
+"""`dgaug study`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from dgaug_cli import options as shared
+from dgaug_cli.console import note, progress_shown, show_json, show_table
+from dgaug_cli.train_reid import difference, percent
+
+
+@click.command("study")
+@shared.data("Data set with query and gallery (default: the embedded data).")
+@shared.config("Preset or YAML file (default: study if --data is not given).")
+@click.option(
+    "--fractions",
+    default="0.1,0.2,0.4,0.6,0.8,1",
+    show_default=True,
+    metavar="F,F,...",
+    help="Fractions of the real training images.",
+)
+@click.option(
+    "--axis",
+    default="images",
+    show_default=True,
+    metavar="AXIS",
+    help="What the fractions are of: images, identities, or per-identity (of the images of each identity).",
+)
+@click.option(
+    "--arms",
+    metavar="NAME,...",
+    help="real, augmented, generated, copied, true, generated-augmented, two-stage, selected, trusted (default: the "
+    "first four; on embedded data true, too).",
+)
+@click.option(
+    "--model", default="bot", show_default=True, metavar="NAME", help="Re-id model: dgnet, baseline, pcb or bot."
+)
+@click.option(
+    "--repeats",
+    default=5,
+    show_default=True,
+    type=int,
+    metavar="N",
+    help="Repetitions, each with another subset, generator and model seed; at least 3.",
+)
+@shared.seed("Random seed of the first repeat (default: that of the settings).", default=None)
+@click.option(
+    "--steps",
+    metavar="N,...",
+    help="Numbers of optimiser steps to choose from, once per fraction (default: 0.5, 1 and 2 times reid.iterations).",
+)
+@click.option(
+    "--rates", metavar="R,...", help="Learning rates to choose from, times reid.learning_rate (default: 0.3,1)."
+)
+@click.option("--pairs", metavar="DESIGN", help="Pairs of each generator (default: 32 structures per appearance).")
+@click.option(
+    "--generator",
+    metavar="RUN",
+    help="Run whose generator makes the images of all points, although it saw others (default: one for each point).",
+)
+@click.option("--also", type=shared.PATH, metavar="DIR", help="Evaluate every model on another data set's test, too.")
+@shared.overrides
+@shared.device
+@shared.out("Output directory.", default="study")
+@click.option("--dry-run", is_flag=True, help="Only count the models and estimate the time.")
+@shared.force("Start over; discard the results in --out.")
+@shared.as_json
+def command(as_json: bool, dry_run: bool, **options: Any) -> None:
+    """Measure how many real images the generated ones are worth.
+
+    Trains re-id models on growing fractions of the real images: on real images only, with cheap augmentation, with
+    generated images, with copies, and on embedded data with the true images. Run the same command again to resume.
+    Started several times on the same --out, the processes share the work.
+
+    \b
+    Examples:
+        dgaug study
+        dgaug study --dry-run
+        dgaug study --data ../Market-1501 --config market1501-cpu --fractions 0.2,0.5,1 --repeats 3
+        torchrun --nproc-per-node 2 -m -- dgaug study --out study
+    """
+    from dgaug.studies.learning_curve import study
+
+    with progress_shown() as progress:
+        results = study(dry_run=dry_run, progress=progress, **options)
+    if as_json:
+        show_json(results)
+    elif dry_run:
+        rows = [(name, f"{results[name]:,}") for name in ("generators", "trials", "models", "steps")]
+        show_table("estimate", ("", "value"), [*rows, ("time in one process", f"at most {results['seconds']:,.0f} s")])
+    else:
+        show_study(results)
+        note(f"all metrics and the chart: {options['out']}")
+
+
+def show_study(results: dict[str, Any]) -> None:
+    """Print the tables of `study`: metrics, paired differences, and what the images are worth."""
+    from dgaug.studies.curve_results import worth_text
+
+    protocol, points = results["protocol"], results["points"]
+    arms, names = protocol["arms"], list(points[0]["metrics"])
+    about = f"{protocol['model']}, {protocol['repeats']} repeats; generator: {protocol['generator']}"
+    rows = [
+        [f"{line['fraction']:g}", f"{line['images']:,.0f}", line["arm"]]
+        + [percent(line["metrics"][name]) for name in names]
+        for line in points
+    ]
+    show_table(
+        f"re-identification (%, mean ± standard deviation; {about})", ("fraction", "images", "arm", *names), rows
+    )
+    rows = [
+        [f"{line['fraction']:g}", line["arm"], other, *(difference(metrics[name]) for name in names)]
+        for line in points
+        for other, metrics in line["minus"].items()
+    ]
+    show_table(
+        "differences, paired by repeat (percentage points, 95 % interval)",
+        ("fraction", "arm", "minus", *names),
+        rows,
+    )
+    rows = [
+        [f"{line['fraction']:g}", f"{line['images']:,.0f}", line["arm"], worth_text(line["worth"])]
+        for line in points
+        if line["worth"] is not None
+    ]
+    show_table(
+        "worth so many further real images (mAP sum; 95 % interval by bootstrap)",
+        ("fraction", "images", "arm", "further real images"),
+        rows,
+    )
+    note(*(f"{name}: {text}" for name, text in arms.items()))
+    for fraction, chosen in protocol["chosen"].items():
+        if chosen["still_rising"]:
+            longest = f"{', '.join(chosen['still_rising'])} still rising at {chosen['steps']} steps"
+            note(f"fraction {fraction}: {longest}, so no plateau was reached; give longer --steps")

@@ -1,0 +1,173 @@
+"""What a study found: by fraction and arm a table, paired intervals, what images are worth, and the chart."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dgaug.figures.charts import save_figure
+from dgaug.figures.learning_curves import Arrow, Curve, learning_curves
+from dgaug.files import whole, write_figures
+from dgaug.scores.retrieval.ranking import Ranking
+from dgaug.studies.arms import ARMS, AUGMENTED, REAL
+from dgaug.studies.study import HEADLINE, Row, flat, over_seeds, paired_difference
+from dgaug.studies.worth import worth
+
+ALSO = "also.json"
+"""The ranking of a model on the other data set, beside its `ranking.json`."""
+PLOTTED = "mAP (sum, valid queries)"
+CHARTS = ("curve.png", "curve.pdf")
+Lines = list[dict[str, Any]]
+_BEYOND = {"above": "at least ", "below": "at most ", None: ""}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model of a study.
+
+    Attributes:
+        images, identities: real training images and identities at its point.
+        row: its arm, its seed and its ranking.
+        also: its ranking on the other data set, by feature.
+    """
+
+    fraction: float
+    repeat: int
+    images: int
+    identities: int
+    row: Row
+    also: dict[str, Ranking] | None
+
+
+def write_results(
+    folder: Path, trained: Sequence[Trained], protocol: Mapping[str, object], *, outside: bool
+) -> dict[str, Any]:
+    """Write `results.json`, two tables and the chart; returns the content of the first."""
+    lines = table(trained)
+    results = {"protocol": dict(protocol), "points": lines}
+    write_figures(folder / "results.json", results)
+    rows = [
+        {"fraction": one.fraction, "repeat": one.repeat, "images": one.images} | row
+        for one in trained
+        for row in flat([one.row])
+    ]
+    for name, content in (("results.csv", rows), ("table.csv", _flat_table(lines, str(protocol["generator"])))):
+        with whole(folder / name) as aside:
+            pd.DataFrame(content).to_csv(aside, index=False)
+    chart = learning_curves(_curves(lines), _arrow(lines), title=_title(protocol, outside=outside), metric=PLOTTED)
+    for name in CHARTS:
+        save_figure(chart, folder / name)
+    return results
+
+
+def table(trained: Sequence[Trained]) -> Lines:
+    """A line for each fraction and arm: metrics over repeats, paired differences, and what the images are worth.
+
+    Differences are taken to the real arm and to the one with cheap augmentation, repeat by repeat.
+    """
+    fractions = sorted({one.fraction for one in trained})
+    arms = [name for name in ARMS if any(one.row.variant == name for one in trained)]
+    at = {
+        (fraction, arm): sorted(
+            (one for one in trained if one.fraction == fraction and one.row.variant == arm), key=lambda one: one.repeat
+        )
+        for fraction in fractions
+        for arm in arms
+    }
+    sizes = [statistics.fmean(one.images for one in at[fraction, REAL]) for fraction in fractions]
+    real = [_values(at[fraction, REAL], PLOTTED) for fraction in fractions]
+    lines = []
+    for place, fraction in enumerate(fractions):
+        for arm in arms:
+            models = at[fraction, arm]
+            line: dict[str, Any] = {
+                "fraction": fraction,
+                "images": sizes[place],
+                "identities": statistics.fmean(one.identities for one in models),
+                "arm": arm,
+                "metrics": {name: over_seeds(_values(models, name)) for name in HEADLINE},
+                "by_repeat": {name: _values(models, name) for name in HEADLINE},
+                "minus": {
+                    other: {
+                        name: paired_difference(_values(models, name), _values(at[fraction, other], name))
+                        for name in HEADLINE
+                    }
+                    for other in (REAL, AUGMENTED)
+                    if other in arms and other != arm and arm != REAL
+                },
+                "worth": None
+                if arm == REAL
+                else worth(sizes, real, _values(models, PLOTTED), sizes[place]).described(),
+            }
+            if models[0].also is not None:
+                line["also"] = {name: over_seeds(_values_also(models, name)) for name in HEADLINE}
+            lines.append(line)
+    return lines
+
+
+def worth_text(found: Mapping[str, Any]) -> str:
+    """What images are worth in words: further real images with the interval, and the factor."""
+    middle, low, high = (
+        f"{_BEYOND[beyond]}{found[name] - found['images']:+,.0f}"
+        for name, beyond in (
+            ("equivalent", found["beyond"]),
+            ("low", found["low_beyond"]),
+            ("high", found["high_beyond"]),
+        )
+    )
+    return f"{middle} [{low}, {high}], {found['factor']:.2f}x"
+
+
+def _values(models: Sequence[Trained], name: str) -> list[float]:
+    return [float(one.row.headline[HEADLINE[name]]) for one in models]
+
+
+def _values_also(models: Sequence[Trained], name: str) -> list[float]:
+    rows = [Row("", 0, one.also or {}) for one in models]
+    return [float(row.headline[HEADLINE[name]]) for row in rows]
+
+
+def _flat_table(lines: Lines, generator: str) -> list[dict[str, object]]:
+    rows = []
+    for line in lines:
+        for name, metric in line["metrics"].items():
+            row = {"fraction": line["fraction"], "images": line["images"], "arm": line["arm"], "metric": name, **metric}
+            for other, differences in line["minus"].items():
+                row |= {f"minus_{other}_{part}": differences[name][part] for part in ("mean", "low", "high")}
+            if line["worth"] is not None and name == PLOTTED:
+                row |= {f"worth_{part}": value for part, value in line["worth"].items() if part != "images"}
+            rows.append(row | {"generator": generator})
+    return rows
+
+
+def _title(protocol: Mapping[str, object], *, outside: bool) -> str:
+    generator = f"\ngenerator {protocol['generator']}" if outside else ""
+    return f"{protocol['model']}: mean and standard deviation over {protocol['repeats']} repeats{generator}"
+
+
+def _curves(lines: Lines) -> list[Curve]:
+    arms = list(dict.fromkeys(line["arm"] for line in lines))
+    return [
+        Curve(
+            ARMS[arm].text,
+            [line["images"] for line in lines if line["arm"] == arm],
+            [line["metrics"][PLOTTED]["mean"] for line in lines if line["arm"] == arm],
+            [line["metrics"][PLOTTED]["spread"] or 0.0 for line in lines if line["arm"] == arm],
+        )
+        for arm in arms
+    ]
+
+
+def _arrow(lines: Lines) -> Arrow | None:
+    """What images are worth at the smallest fraction, of the first arm that is fed."""
+    fed = [line for line in lines if ARMS[line["arm"]].fed]
+    if not fed:
+        return None
+    line = fed[0]
+    text = f"{ARMS[line['arm']].text} at {line['images']:,.0f} images: worth {worth_text(line['worth'])} real images"
+    return Arrow(line["images"], line["worth"]["equivalent"], line["metrics"][PLOTTED]["mean"], text)
