@@ -56,7 +56,7 @@ def _numbers(settings: StructureInputSettings, rng: np.random.Generator) -> list
     mixing, bands, levels, prints = _lengths(settings)
     directions = rng.standard_normal((mixing // CHANNELS, CHANNELS))
     weights = directions / np.linalg.norm(directions, axis=1, keepdims=True) / math.sqrt(CHANNELS)
-    numbers = [*weights.ravel(), *rng.uniform(0.1, 0.9, bands), *rng.uniform(-CURVE, CURVE, levels)]
+    numbers = [*weights.ravel(), *sorted(rng.uniform(0.1, 0.9, bands)), *rng.uniform(-CURVE, CURVE, levels)]
     return numbers + (_print_numbers(settings.print, rng) if prints else [])
 
 
