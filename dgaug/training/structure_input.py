@@ -20,7 +20,9 @@ from dgaug.transfer import upload
 CHANNELS = 3
 CURVE = 2.0
 """Levels of a random curve lie within plus and minus this, the range of normalised images."""
-PRINT_NUMBERS = 10
+MIDDLE, HALF_WIDTH, EDGE = (0.42, 0.58), (0.26, 0.42), 0.04
+"""Of the middle columns, relative to the width: where their centre lies, half their width, how soft they end."""
+REGION_NUMBERS, PRINT_NUMBERS = 2, 10
 HEIGHTS, WIDTHS, PERIODS = (0.15, 0.6), (0.3, 0.9), (3 / 64, 10 / 64)
 """Of a print: its height and the period of its stripes relative to the image's height, its width to the width."""
 KINDS = 3
@@ -38,26 +40,31 @@ def structure_input(images: Tensor, numbers: Tensor, settings: StructureInputSet
     if not numbers.shape[1]:
         return grey(images)
     uploaded = upload(numbers, images.device).to(images.dtype)
-    weights, cuts, levels, prints = torch.split(uploaded, _lengths(settings), dim=1)
+    weights, cuts, levels, prints, region = torch.split(uploaded, _lengths(settings), dim=1)
     maps = _mixed(images, weights, cuts) if settings.mixing == "random" else grey(images)
     if settings.curve:
         maps = _through_curve(maps, levels)
     if settings.print:
         maps = maps + _print(prints, maps)
+    if settings.region == "middle":
+        maps = torch.lerp(grey(images), maps, _middle(region, maps))
     return maps
 
 
 def _lengths(settings: StructureInputSettings) -> list[int]:
+    """How many numbers weights, cuts, the curve, a print and the region take."""
     mixing = CHANNELS * (settings.bands + 1) if settings.mixing == "random" else 0
-    return [mixing, settings.bands, settings.curve, PRINT_NUMBERS if settings.print else 0]
+    prints, region = PRINT_NUMBERS if settings.print else 0, REGION_NUMBERS if settings.region == "middle" else 0
+    return [mixing, settings.bands, settings.curve, prints, region]
 
 
 def _numbers(settings: StructureInputSettings, rng: np.random.Generator) -> list[float]:
-    mixing, bands, levels, prints = _lengths(settings)
+    mixing, bands, levels, prints, region = _lengths(settings)
     directions = rng.standard_normal((mixing // CHANNELS, CHANNELS))
     weights = directions / np.linalg.norm(directions, axis=1, keepdims=True) / math.sqrt(CHANNELS)
     numbers = [*weights.ravel(), *sorted(rng.uniform(0.1, 0.9, bands)), *rng.uniform(-CURVE, CURVE, levels)]
-    return numbers + (_print_numbers(settings.print, rng) if prints else [])
+    numbers += _print_numbers(settings.print, rng) if prints else []
+    return numbers + ([rng.uniform(*MIDDLE), rng.uniform(*HALF_WIDTH)] if region else [])
 
 
 def _print_numbers(probability: float, rng: np.random.Generator) -> list[float]:
@@ -104,6 +111,12 @@ def _print(numbers: Tensor, maps: Tensor) -> Tensor:
     along = torch.sign(torch.sin(2 * math.pi * right * (width / height) / period_right + phase_right))
     stripes = torch.where(kind == 0, across, torch.where(kind == 1, along, (across + along) / 2))
     return contrast * inside * stripes
+
+
+def _middle(numbers: Tensor, maps: Tensor) -> Tensor:
+    """How much of each column belongs to the middle [B, 1, 1, W]."""
+    centre, half = numbers[:, :, None, None, None].unbind(1)
+    return torch.sigmoid((half - (_places(maps.shape[3], maps) - centre).abs()) / EDGE)
 
 
 def _places(length: int, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the structure encoder sees in training: by default the plain grey, else one that clothing cannot be read from."""
+"""What the structure encoder sees in training: by default plain grey, else one that clothing cannot be read from."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dgaug.training.losses import Batch
 from dgaug.training.structure_input import sample_numbers, structure_input
 from dgaug.training.train import train
 
-ALL = {"mixing": "random", "bands": 2, "curve": 5, "print": 0.7}
+ALL = {"mixing": "random", "bands": 2, "curve": 5, "print": 0.7, "region": "middle"}
 COUNT = 8
 
 
@@ -72,6 +72,11 @@ def test_a_print_covers_a_rectangle_with_two_or_three_levels() -> None:
     assert torch.equal(seen(images(), print=0.0), grey(images()))
 
 
+def test_the_background_may_keep_its_grey() -> None:
+    difference = (seen(images(), mixing="random", region="middle") - grey(images())).abs().mean(dim=(0, 1, 2))
+    assert difference[[0, -1]].max() < 0.15 * difference[16]
+
+
 def test_it_belongs_to_the_iteration() -> None:
     assert torch.equal(seen(images(), 3, **ALL), seen(images(), 3, **ALL))
     assert not torch.equal(seen(images(), 3, **ALL), seen(images(), 4, **ALL))
@@ -81,6 +86,7 @@ def test_it_belongs_to_the_iteration() -> None:
     ("text", "said"),
     [
         ("structure_input.bands=2", "bands above 0 need mixing: random"),
+        ("structure_input.region=middle", "region: middle needs mixing: random, curve or print"),
         ("structure_input.curve=1", "curve needs at least 2 points"),
         ("structure_input.print=2", "structure_input.print = 2"),
         ("structure_input.mixing=grey", "structure_input.mixing = 'grey'"),
