@@ -74,7 +74,7 @@ def test_a_print_covers_a_rectangle_with_two_or_three_levels() -> None:
 
 def test_the_background_may_keep_its_grey() -> None:
     difference = (seen(images(), mixing="random", region="middle") - grey(images())).abs().mean(dim=(0, 1, 2))
-    assert difference[[0, -1]].max() < 0.15 * difference[16]
+    assert difference[[0, -1]].max() < 0.4 * difference[16]
 
 
 def test_it_belongs_to_the_iteration() -> None:
