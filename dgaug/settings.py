@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dgaug.errors import DgaugError
 from dgaug.outputs import changes, flat
@@ -169,6 +169,10 @@ class LossSettings(Section):
     identification: Weight = 1.0
     positive: Weight = 1.0
     generated_identity: Weight = 0.5
+    teacher_identity: Weight = 0.0
+    """The same by the fixed teacher instead of the appearance encoder that is still learning."""
+    teacher_feature: Weight = 0.0
+    """Distance between the teacher's features of a generated image and of its appearance donor."""
     structure_code: Weight = 1.0
     appearance_code: Weight = 0.0
     """The paper's appearance-code reconstruction; in the published code it gives no gradient, hence 0."""
@@ -179,6 +183,33 @@ class LossSettings(Section):
     erasing: Fraction = 0.5
     structure_branch: Fraction = 0.5
     """Probability that the structure-code term trains the encoder; otherwise it trains the image."""
+
+
+class StructureInputSettings(Section):
+    """What the structure encoder sees in training; synthesis always shows it the mean of the channels."""
+
+    mixing: Literal["mean", "random"] = "mean"
+    """Grey as the mean of the channels, or with random weights of either sign for every image."""
+    bands: int = Field(0, ge=0, le=8)
+    """Cuts at random heights; below each the random weights are others."""
+    curve: int = Field(0, ge=0, le=32)
+    """Points of a random curve that maps the grey, not monotone; 0: none."""
+    print: Fraction = 0.0
+    """Probability that stripes or checks are printed on a random rectangle."""
+
+    region: Literal["all", "middle"] = "all"
+    """Where all this happens: everywhere, or in middle columns with soft edges, where the person is; the background
+    keeps its mean grey then."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> StructureInputSettings:
+        if self.bands and self.mixing == "mean":
+            raise ValueError("bands above 0 need mixing: random, or every band is the same")
+        if self.region == "middle" and self.mixing == "mean" and not self.curve and not self.print:
+            raise ValueError("region: middle needs mixing: random, curve or print, or nothing happens there")
+        if self.curve == 1:
+            raise ValueError("curve needs at least 2 points, or 0 for none")
+        return self
 
 
 class ScheduleSettings(Section):
@@ -264,6 +295,7 @@ class Settings(Section):
     model: ModelSettings = ModelSettings()
     teacher: TeacherSettings = TeacherSettings()
     loss: LossSettings = LossSettings()
+    structure_input: StructureInputSettings = StructureInputSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     behaviour: BehaviourSettings = BehaviourSettings()

@@ -20,6 +20,7 @@ from dgaug.training.graphs import IterationGraphs
 from dgaug.training.losses import SIDES, STRUCTURE_TERMS, Batch, Codes, IterationTerms, Plan, Scene, Terms
 from dgaug.training.networks import Networks, counters_together
 from dgaug.training.sampling import Share
+from dgaug.training.structure_input import sample_numbers
 
 
 class Report(Mapping[str, float]):
@@ -106,7 +107,7 @@ class DGNet:
         plans = self._plans(batches, iteration)
         captured = self.graphs.of(self, batches, plans) if self.graphs else None
         if captured is None:
-            half = self.discriminator_half(batches)
+            half = self.discriminator_half(batches, plans)
             terms = half.terms
             self._update("discriminator")
             terms |= self.generator_half(batches, half, plans, iteration)
@@ -136,9 +137,12 @@ class DGNet:
             [first + place for first in range(0, SIDES * side, side) for place in self.share.rows(side, turn)]
             for turn in range(self.share.turns)
         ]
-        return [Plan(weights, boxes[:, rows], encoder_learns) for rows in mine]
+        rng = draws("dgnet: structure input", self.settings.seed, iteration)
+        sampled = [sample_numbers(SIDES * side, self.settings.structure_input, rng) for _ in range(2)]
+        greys = torch.stack(sampled)
+        return [Plan(weights, boxes[:, rows], encoder_learns, greys[:, rows]) for rows in mine]
 
-    def discriminator_half(self, batches: Sequence[Batch]) -> FirstHalf:
+    def discriminator_half(self, batches: Sequence[Batch], plans: Sequence[Plan]) -> FirstHalf:
         """Codes, generated images, and the discriminator's gradients.
 
         One batch alone keeps its graph for the generator's turn; of several the images are generated again there.
@@ -146,7 +150,7 @@ class DGNet:
         with self._forward(), counters_together(self.networks.appearance):
             codes = [self.terms.codes(batch) for batch in batches]
             with torch.set_grad_enabled(len(batches) == 1):
-                scenes = [self.terms.generate(batch, code) for batch, code in zip(batches, codes, strict=True)]
+                scenes = [self.terms.generate(*given) for given in zip(batches, codes, plans, strict=True)]
             fakes = [scene.fakes.leaf.detach() for scene in scenes]
             return FirstHalf(codes, scenes, self._discriminator_gradients(batches, fakes))
 
@@ -175,7 +179,7 @@ class DGNet:
                 if iteration is not None:
                     self._seed_dropout(iteration, turn)
                 if not scene.fakes.whole.requires_grad:
-                    scene = self.terms.generate(batch, code)
+                    scene = self.terms.generate(batch, code, plan)
                 groups = self.terms.generator(batch, code, scene, plan)
                 inputs = [*parameters, *(cut.leaf for cut in scene)]
                 terms = self._add_gradients(groups, plan.weights, inputs)

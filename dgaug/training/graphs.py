@@ -4,7 +4,7 @@ An iteration launches thousands of small kernels, and the host needs longer to l
 CUDA graph launches them together. There are two for each kind of iteration, because the discriminator is updated
 between its own gradients and the generator's; optimisers, averages and everything that changes with the iteration
 (learning rates, the seed of dropout) stay outside. What changes inside is copied into tensors that the graphs read:
-images, labels, erased boxes, weights of the terms.
+images, labels, erased boxes, the numbers of structure inputs, weights of the terms.
 """
 
 from __future__ import annotations
@@ -73,7 +73,8 @@ class CapturedIteration:
         self._boxes = plan.boxes.to(batch.images.device)
         self._weights = torch.zeros(len(plan.weights), device=batch.images.device)
         weights = dict(zip(plan.weights, self._weights.unbind(), strict=True))
-        self._plan = Plan(weights, self._boxes, plan.encoder_learns)
+        self._greys = plan.greys.to(batch.images.device)
+        self._plan = Plan(weights, self._boxes, plan.encoder_learns, self._greys)
         self._half: FirstHalf | None = None
         self._first = record(self._discriminator_half, pool)
         self._second = record(self._generator_half, pool)
@@ -83,6 +84,7 @@ class CapturedIteration:
         for mine, given in zip(self._batch, batch, strict=True):
             mine.copy_(given, non_blocking=True)
         self._boxes.copy_(plan.boxes, non_blocking=True)
+        self._greys.copy_(plan.greys, non_blocking=True)
         self._weights.copy_(torch.tensor(list(plan.weights.values())), non_blocking=True)
         return self._first.replayed()
 
@@ -91,7 +93,7 @@ class CapturedIteration:
         return self._second.replayed()
 
     def _discriminator_half(self) -> Made:
-        self._half = self._model.discriminator_half([self._batch])
+        self._half = self._model.discriminator_half([self._batch], [self._plan])
         return self._half.terms, _gradients(self._model, "discriminator")
 
     def _generator_half(self) -> Made:

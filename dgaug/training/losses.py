@@ -25,14 +25,16 @@ from dgaug.models.blocks import as_published
 from dgaug.models.convolution import input_gradients, penalised
 from dgaug.models.half_weights import with_half_weights
 from dgaug.models.reid import AnyReidNetwork, ReidOutput, soft_labels
-from dgaug.models.structure_encoder import grey
 from dgaug.settings import Settings
 from dgaug.training.augmentation import erase
 from dgaug.training.networks import Networks, frozen_state, training_mode
+from dgaug.training.structure_input import structure_input
 
 Terms = dict[str, Tensor]
 STRUCTURE_TERMS = ("structure_code", "cycle")
 """Terms of the structure code of a generated image."""
+TEACHER_TERMS = {"teacher_identity", "teacher_feature"}
+"""Terms in which the teacher says whether a generated image shows its appearance donor."""
 SIDES = 2
 
 
@@ -54,6 +56,11 @@ def identification(logits: Tensor, labels: Tensor) -> Tensor:
 def teacher_divergence(logits: Tensor, soft_label: Tensor) -> Tensor:
     """KL(soft label || softmax of the logits) summed over classes, mean over images, both sides added."""
     return SIDES * functional.kl_div(logits.float().log_softmax(dim=1), soft_label, reduction="batchmean")
+
+
+def feature_distance(features: Tensor, target: Tensor) -> Tensor:
+    """One minus the cosine of re-id features [2B, D], both sides added."""
+    return SIDES * (1 - functional.cosine_similarity(features.float(), target.float())).mean()
 
 
 def patch_error(scores: list[Tensor], target: float) -> Tensor:
@@ -102,11 +109,13 @@ class Plan(NamedTuple):
         weights: of each term that is wanted, numbers or tensors without axes.
         boxes: what is erased from the images and from their positives [2, 2B, 4].
         encoder_learns: who learns from the structure term, the encoder or what generates.
+        greys: random numbers of what the structure encoder sees of the images and of the generated ones [2, 2B, ...].
     """
 
     weights: Mapping[str, float] | Mapping[str, Tensor]
     boxes: Tensor
     encoder_learns: bool
+    greys: Tensor
 
 
 class Codes(NamedTuple):
@@ -159,6 +168,7 @@ class IterationTerms:
     def __init__(self, networks: Networks, settings: Settings) -> None:
         self.networks = networks
         self.behaviour = settings.behaviour
+        self.structure_input = settings.structure_input
         self.penalised = settings.loss.gradient_penalty > 0
 
     def codes(self, batch: Batch) -> Codes:
@@ -172,10 +182,11 @@ class IterationTerms:
         """Appearance codes [2B, code] of images, which teach nothing."""
         return torch.cat([self.networks.appearance(side).appearance for side in self._code_batches(images)])
 
-    def generate(self, batch: Batch, codes: Codes) -> Scene:
+    def generate(self, batch: Batch, codes: Codes, plan: Plan) -> Scene:
         """Encode, and draw every appearance on its partner's structure."""
         generator = self.networks.generator
-        structure = Cut.of(generator.structure(batch.images))
+        seen = structure_input(batch.images, plan.greys[0], self.structure_input)
+        structure = Cut.of(generator.structure_encoder(seen))
         adain, positive_adain = Cut.of(generator.adain(codes.images)), Cut.of(generator.adain(codes.positives))
         fakes = Cut.of(generator.decoder(partners(structure.leaf), adain.leaf))
         return Scene(structure, adain, positive_adain, fakes)
@@ -212,8 +223,10 @@ class IterationTerms:
                 "generated_identity": identification(seen.logits[0], batch.labels),
                 "appearance_code": reconstruction(seen.appearance, codes.images),
             }
+        if wanted & TEACHER_TERMS:
+            yield self._teacher_terms(fakes, batch)
         if not wanted.isdisjoint(STRUCTURE_TERMS):
-            structure = self._seen_structure(fakes, encoder_learns=plan.encoder_learns)
+            structure = self._seen_structure(fakes, plan)
             terms = {
                 "structure_code": reconstruction(structure, partners(scene.structure.leaf).detach()),
             }
@@ -247,17 +260,29 @@ class IterationTerms:
         assert teacher is not None
         return with_half_weights(teacher) if self.behaviour.precision == "bf16" else teacher
 
+    def _teacher_terms(self, fakes: Tensor, batch: Batch) -> Terms:
+        """The teacher in eval mode whatever its statistics elsewhere: a fixed judge."""
+        teacher = self._teacher.eval()
+        with torch.no_grad():
+            (target, *_) = teacher(batch.images).embeddings
+        seen = teacher(fakes)
+        return {
+            "teacher_identity": identification(seen.logits[0], batch.labels),
+            "teacher_feature": feature_distance(seen.embeddings[0], target),
+        }
+
     def _soft_labels(self, fakes: Tensor) -> Tensor:
         batch_statistics, teacher = self.behaviour.teacher_statistics == "batch", self._teacher
         teacher.train(batch_statistics)
         sides = fakes.chunk(SIDES) if batch_statistics else (fakes,)
         return torch.cat([soft_labels(teacher, side) for side in sides])
 
-    def _seen_structure(self, fakes: Tensor, *, encoder_learns: bool) -> Tensor:
-        if encoder_learns:
-            return self.networks.generator.structure(fakes.detach())
+    def _seen_structure(self, fakes: Tensor, plan: Plan) -> Tensor:
         encoder = self.networks.generator.structure_encoder
-        seen: Tensor = functional_call(encoder, frozen_state(encoder), (grey(fakes),))
+        shown = structure_input(fakes.detach() if plan.encoder_learns else fakes, plan.greys[1], self.structure_input)
+        seen: Tensor = (
+            encoder(shown) if plan.encoder_learns else functional_call(encoder, frozen_state(encoder), (shown,))
+        )
         return seen
 
     def _frozen_appearance(self, fakes: Tensor) -> ReidOutput:

@@ -35,6 +35,8 @@ def weights(loss: LossSettings, schedule: ScheduleSettings, iteration: int) -> d
         "identification": loss.identification,
         "positive": loss.positive,
         "generated_identity": loss.generated_identity,
+        "teacher_identity": loss.teacher_identity,
+        "teacher_feature": loss.teacher_feature,
         "structure_code": ramp(loss.structure_code),
         "appearance_code": ramp(loss.appearance_code),
         "cycle": ramp(loss.cycle),
