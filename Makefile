@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu test-hostile fuzz lint bench figures toy-generator
+.PHONY: install demo test test-slow test-gpu test-hostile fuzz lint docs bench figures toy-generator
 
 install: $(INSTALLED)
 
@@ -37,6 +37,11 @@ fuzz: install
 	for name in $$($(BIN)/python tests/hostile/fuzz.py --list); do \
 	    $(BIN)/python tests/hostile/fuzz.py $$name -max_total_time=$(SECONDS) || exit 1; \
 	done
+
+# The documentation as a site, in build/docs.
+docs: install
+	$(BIN)/pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: install
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dgaug.models.export_encoder import export_encoder
     from dgaug.models.import_network import import_network
     from dgaug.models.import_published import import_published
+    from dgaug.report.diagnosis import diagnose
     from dgaug.report.doctor import examine
     from dgaug.report.page import report_run
     from dgaug.scores.quality.score import score_fid
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ablate",
     "collate_mixed",
+    "diagnose",
     "draw_grid",
     "evaluate_reid",
     "examine",
@@ -59,6 +61,7 @@ __all__ = [
 _HOME = {
     "ablate": "dgaug.studies.ablation",
     "collate_mixed": "dgaug.studies.mixed",
+    "diagnose": "dgaug.report.diagnosis",
     "draw_grid": "dgaug.synthesis.draw",
     "evaluate_reid": "dgaug.scores.retrieval.evaluate",
     "examine": "dgaug.report.doctor",

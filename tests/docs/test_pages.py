@@ -101,3 +101,14 @@ def test_messages_that_are_explained_are_said() -> None:
     for message in messages:
         parts = re.findall(r"`([^`]+)`", message)
         assert any(all(part in text for part in parts) for text in texts), message
+
+
+def test_every_public_function_has_a_snippet_and_its_place_in_the_list() -> None:
+    snippets, listed = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("python.md", "api.md"))
+    assert [name for name in dgaug.__all__ if f"dgaug.{name}" not in snippets] == []
+    assert [name for name in dgaug.__all__ if f".{name}\n" not in listed] == []
+
+
+def test_every_page_of_the_docs_has_its_place_on_the_site() -> None:
+    placed = re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(placed) == sorted(["index.md", *(page.name for page in PAGES[1:])])
