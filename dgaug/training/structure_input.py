@@ -18,15 +18,13 @@ from dgaug.settings import StructureInputSettings
 from dgaug.transfer import upload
 
 CHANNELS = 3
-CURVE = 2.0
-"""Levels of a random curve lie within plus and minus this, the range of normalised images."""
-MIDDLE, HALF_WIDTH, EDGE = (0.42, 0.58), (0.26, 0.42), 0.04
-"""Of the middle columns, relative to the width: where their centre lies, half their width, how soft they end."""
-REGION_NUMBERS, PRINT_NUMBERS = 2, 10
 HEIGHTS, WIDTHS, PERIODS = (0.15, 0.6), (0.3, 0.9), (3 / 64, 10 / 64)
 """Of a print: its height and the period of its stripes relative to the image's height, its width to the width."""
 KINDS = 3
 """Stripes across, stripes along, checks."""
+MIDDLE, HALF_WIDTH, EDGE = (0.42, 0.58), (0.26, 0.42), 0.04
+"""Of the middle columns, relative to the width: where their centre lies, half their width, how soft they end."""
+PRINT_NUMBERS, REGION_NUMBERS = 10, 2
 
 
 def sample_numbers(count: int, settings: StructureInputSettings, rng: np.random.Generator) -> Tensor:
@@ -40,10 +38,8 @@ def structure_input(images: Tensor, numbers: Tensor, settings: StructureInputSet
     if not numbers.shape[1]:
         return grey(images)
     uploaded = upload(numbers, images.device).to(images.dtype)
-    weights, cuts, levels, prints, region = torch.split(uploaded, _lengths(settings), dim=1)
-    maps = _mixed(images, weights, cuts) if settings.mixing == "random" else grey(images)
-    if settings.curve:
-        maps = _through_curve(maps, levels)
+    weights, prints, region = torch.split(uploaded, _lengths(settings), dim=1)
+    maps = (images * weights[:, :, None, None]).sum(dim=1, keepdim=True) if weights.shape[1] else grey(images)
     if settings.print:
         maps = maps + _print(prints, maps)
     if settings.region == "middle":
@@ -52,19 +48,25 @@ def structure_input(images: Tensor, numbers: Tensor, settings: StructureInputSet
 
 
 def _lengths(settings: StructureInputSettings) -> list[int]:
-    """How many numbers weights, cuts, the curve, a print and the region take."""
-    mixing = CHANNELS * (settings.bands + 1) if settings.mixing == "random" else 0
-    prints, region = PRINT_NUMBERS if settings.print else 0, REGION_NUMBERS if settings.region == "middle" else 0
-    return [mixing, settings.bands, settings.curve, prints, region]
+    """How many numbers the weights, a print and the region take."""
+    return [
+        CHANNELS if settings.mixing == "random" else 0,
+        PRINT_NUMBERS if settings.print else 0,
+        REGION_NUMBERS if settings.region == "middle" else 0,
+    ]
 
 
 def _numbers(settings: StructureInputSettings, rng: np.random.Generator) -> list[float]:
-    mixing, bands, levels, prints, region = _lengths(settings)
-    directions = rng.standard_normal((mixing // CHANNELS, CHANNELS))
-    weights = directions / np.linalg.norm(directions, axis=1, keepdims=True) / math.sqrt(CHANNELS)
-    numbers = [*weights.ravel(), *sorted(rng.uniform(0.1, 0.9, bands)), *rng.uniform(-CURVE, CURVE, levels)]
-    numbers += _print_numbers(settings.print, rng) if prints else []
-    return numbers + ([rng.uniform(*MIDDLE), rng.uniform(*HALF_WIDTH)] if region else [])
+    weights, prints, region = _lengths(settings)
+    numbers: list[float] = []
+    if weights:
+        direction = rng.standard_normal(CHANNELS)
+        numbers += (direction / np.linalg.norm(direction) / math.sqrt(CHANNELS)).tolist()
+    if prints:
+        numbers += _print_numbers(settings.print, rng)
+    if region:
+        numbers += [rng.uniform(*MIDDLE), rng.uniform(*HALF_WIDTH)]
+    return numbers
 
 
 def _print_numbers(probability: float, rng: np.random.Generator) -> list[float]:
@@ -74,30 +76,6 @@ def _print_numbers(probability: float, rng: np.random.Generator) -> list[float]:
     top, left = rng.uniform(0, 1 - height), rng.uniform(0, 1 - width)
     kind = float(rng.integers(KINDS))
     return [contrast, top, left, height, width, kind, *rng.uniform(*PERIODS, 2), *rng.uniform(0, 2 * math.pi, 2)]
-
-
-def _mixed(images: Tensor, weights: Tensor, cuts: Tensor) -> Tensor:
-    """Weighted sums of the channels; below each cut (relative to the height) the weights are others."""
-    first, *others = weights.reshape(len(weights), -1, CHANNELS).unbind(1)
-    maps = _weighted(images, first)
-    rows = _places(images.shape[2], images)[None, None, :, None]
-    for own, cut in zip(others, cuts.unbind(1), strict=True):
-        maps = torch.where(rows > cut[:, None, None, None], _weighted(images, own), maps)
-    return maps
-
-
-def _weighted(images: Tensor, weights: Tensor) -> Tensor:
-    return (images * weights[:, :, None, None]).sum(dim=1, keepdim=True)
-
-
-def _through_curve(maps: Tensor, levels: Tensor) -> Tensor:
-    """Grey from darkest to brightest of each image mapped to its levels [B, K], linear between them."""
-    darkest, brightest = maps.amin((1, 2, 3), keepdim=True), maps.amax((1, 2, 3), keepdim=True)
-    last = levels.shape[1] - 1
-    position = (maps - darkest) / (brightest - darkest + 1e-5) * last
-    below = position.detach().floor().clamp(0, last - 1).long()
-    low, high = (levels.gather(1, (below + step).flatten(1)).view_as(maps) for step in (0, 1))
-    return low + (high - low) * (position - below)
 
 
 def _print(numbers: Tensor, maps: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ def settings_of(accumulation: int) -> Settings:
         behaviour={"appearance_statistics": "frozen"},
         schedule={"batch_size": SIDE, "accumulation": accumulation},
         loss={"teacher_identity": 0.5, "teacher_feature": 1.0},
-        structure_input={"mixing": "random", "bands": 2, "curve": 5, "print": 0.5, "region": "middle"},
+        structure_input={"mixing": "random", "print": 0.5, "region": "middle"},
     )
 
 

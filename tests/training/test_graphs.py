@@ -29,7 +29,7 @@ def make_model() -> DGNet:
     settings = tiny_settings(
         loss={"structure_branch": 0.5, "teacher_identity": 0.5, "teacher_feature": 1.0},
         schedule={"iterations": 40, "ramp_start": 0.3},
-        structure_input={"mixing": "random", "bands": 2, "curve": 5, "print": 0.5, "region": "middle"},
+        structure_input={"mixing": "random", "print": 0.5, "region": "middle"},
     )
     networks = build_networks(settings, CLASSES)
     networks.teacher = ReidNetwork("small", CLASSES, dropouts=(0.5,), pool="avg", embedding=16)

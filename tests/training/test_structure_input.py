@@ -20,7 +20,7 @@ from dgaug.training.losses import Batch
 from dgaug.training.structure_input import sample_numbers, structure_input
 from dgaug.training.train import train
 
-ALL = {"mixing": "random", "bands": 2, "curve": 5, "print": 0.7, "region": "middle"}
+ALL = {"mixing": "random", "print": 0.7, "region": "middle"}
 COUNT = 8
 
 
@@ -46,23 +46,6 @@ def test_random_weights_are_of_either_sign_and_of_one_length_and_other_for_every
     assert (weights.sum(dim=1) < 0).any()
 
 
-def test_bands_have_weights_of_their_own() -> None:
-    plain = torch.ones(COUNT, 3, 64, 32)
-    levels = [len(image.unique()) for image in seen(plain, mixing="random", bands=2)]
-    assert levels == [3] * COUNT
-    assert all(len(row.unique()) == 1 for row in seen(plain, mixing="random", bands=2)[0, 0])
-
-
-def test_a_curve_maps_equal_grey_to_equal_grey_and_not_in_its_order() -> None:
-    ramp = torch.linspace(-2, 2, 64 * 32).view(1, 1, 64, 32).expand(COUNT, 3, 64, 32)
-    mapped = seen(ramp, curve=5)
-    assert mapped.abs().max() <= 2
-    slopes = mapped.flatten(1).diff(dim=1).sign()
-    assert ((slopes > 0).any(dim=1) & (slopes < 0).any(dim=1)).all()
-    twice = torch.cat((ramp[..., :16], ramp[..., :16].flip(2)), dim=3)
-    assert torch.equal(seen(twice, curve=5)[..., :16], seen(twice, curve=5)[..., 16:].flip(2))
-
-
 def test_a_print_covers_a_rectangle_with_two_or_three_levels() -> None:
     added = seen(images(), print=1.0) - grey(images())
     for image in added:
@@ -85,9 +68,7 @@ def test_it_belongs_to_the_iteration() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("structure_input.bands=2", "bands above 0 need mixing: random"),
-        ("structure_input.region=middle", "region: middle needs mixing: random, curve or print"),
-        ("structure_input.curve=1", "curve needs at least 2 points"),
+        ("structure_input.region=middle", "region: middle needs mixing: random, or print above 0"),
         ("structure_input.print=2", "structure_input.print = 2"),
         ("structure_input.mixing=grey", "structure_input.mixing = 'grey'"),
         ("loss.teacher_feature=-1", "loss.teacher_feature = -1"),
