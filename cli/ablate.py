@@ -47,9 +47,9 @@ def command(as_json: bool, **options: Any) -> None:
     rows = [[line["name"], *(percent(line["figures"][name]) for name in names)] for line in results["table"]]
     show_table(f"re-identification (%, {seeds_text(results)})", ("trained with", *names), rows)
     rows = [
-        [line["name"], twin, *(difference(figures[name]) for name in names)]
+        [line["name"], twin, *(difference(values[name]) for name in names)]
         for line in results["table"]
-        for twin, figures in line["minus"].items()
+        for twin, values in line["minus"].items()
     ]
     show_table(
         "difference to the twin, paired by seed (percentage points, 95 % interval)",

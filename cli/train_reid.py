@@ -84,24 +84,24 @@ def command(as_json: bool, **options: Any) -> None:
 def show_reid(results: dict[str, Any]) -> None:
     """Print the tables of `train-reid`: one row per variant, then the differences to each twin."""
     names = list(next(iter(results["summary"].values())))
-    rows = [[variant, *(percent(figures[name]) for name in names)] for variant, figures in results["summary"].items()]
+    rows = [[variant, *(percent(values[name]) for name in names)] for variant, values in results["summary"].items()]
     show_table(f"re-identification (%, {seeds_text(results)})", ("training images", *names), rows)
     differences = results["differences"]
     if differences and len(results["protocol"]["seeds"]) > 1:
-        rows = [[twin, *(difference(figures[name]) for name in names)] for twin, figures in differences.items()]
+        rows = [[twin, *(difference(values[name]) for name in names)] for twin, values in differences.items()]
         show_table("augmented minus twin, paired by seed (percentage points, 95 % interval)", ("twin", *names), rows)
 
 
-def percent(figure: dict[str, Any]) -> str:
+def percent(estimate: dict[str, Any]) -> str:
     """Mean and standard deviation in per cent."""
-    spread = "" if figure["spread"] is None else f" ± {100 * figure['spread']:.1f}"
-    return f"{100 * figure['mean']:.1f}{spread}"
+    spread = "" if estimate["spread"] is None else f" ± {100 * estimate['spread']:.1f}"
+    return f"{100 * estimate['mean']:.1f}{spread}"
 
 
-def difference(figure: dict[str, Any]) -> str:
+def difference(estimate: dict[str, Any]) -> str:
     """A paired difference with its interval, in percentage points."""
-    mean = f"{100 * figure['mean']:+.1f}"
-    return mean if figure["low"] is None else f"{mean} [{100 * figure['low']:+.1f}, {100 * figure['high']:+.1f}]"
+    mean = f"{100 * estimate['mean']:+.1f}"
+    return mean if estimate["low"] is None else f"{mean} [{100 * estimate['low']:+.1f}, {100 * estimate['high']:+.1f}]"
 
 
 def seeds_text(results: dict[str, Any]) -> str:

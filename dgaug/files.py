@@ -73,7 +73,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def write_figures(path: Path, content: Mapping[str, object]) -> None:
-    """Write a JSON object whole, with the sha256 of itself: a figure with a changed digit is still a figure."""
+    """Write a JSON object whole, with the sha256 of itself: a number with a changed digit is still a number."""
     write_json(path, {**content, _SEAL: _digest(content)})
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 class Progress(Protocol):
     """Called as often as a job likes; the listener decides what to show.
 
-    Args of the call: what is being done, how many of `total` are done, and the few figures that matter now.
+    Args of the call: what is being done, how many of `total` are done, and the few values that matter now.
     """
 
     def __call__(self, title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:

@@ -109,8 +109,6 @@ class ReidSettings(Section):
     learning_rate: Positive = 0.05
     """Of the heads; the backbone learns at `backbone_factor` of it."""
     backbone_factor: float = Field(0.1, gt=0, le=1)
-    momentum: Fraction = 0.9
-    weight_decay: Weight = 5e-4
     warmup: Fraction = 0.08
     """Share of the iterations in which the learning rate rises from a tenth."""
     milestones: tuple[float, ...] = (0.667,)
@@ -351,9 +349,35 @@ def override(settings: Settings, overrides: Iterable[str]) -> dict[str, Any]:
 def parse_settings(values: object, *, source: str) -> Settings:
     """Validated settings from a nested dictionary; a fault names the setting, what is wrong and the nearest name."""
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate(_without_retired(values, source))
     except ValidationError as error:
         raise DgaugError(f"{source}: {_explain(error)}") from error
+
+
+RETIRED = {
+    "teacher.momentum": 0.9,
+    "teacher.weight_decay": 5e-4,
+    "reid.momentum": 0.9,
+    "reid.weight_decay": 5e-4,
+}
+"""Settings of earlier versions that nobody had a reason to change, and what they always are now."""
+
+
+def _without_retired(values: object, source: str) -> object:
+    """The values as they are read today; DgaugError where an earlier version had another value of a retired setting."""
+    if not isinstance(values, dict):
+        return values
+    kept = dict(values)
+    for dotted, value in RETIRED.items():
+        section, name = dotted.split(".")
+        if not isinstance(kept.get(section), dict) or name not in kept[section]:
+            continue
+        kept[section] = dict(kept[section])
+        if (found := kept[section].pop(name)) != value:
+            raise DgaugError(
+                f"{source}: {dotted} is no setting any more, it is always {value}; found {_SHORT.repr(found)}"
+            )
+    return kept
 
 
 FREE = (

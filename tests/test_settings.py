@@ -10,7 +10,7 @@ from tiny_run import tiny_settings
 
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
-from dgaug.settings import Settings, differing, load_settings, override, parse_settings, preset_names
+from dgaug.settings import RETIRED, Settings, differing, load_settings, override, parse_settings, preset_names
 
 
 @pytest.mark.parametrize(
@@ -148,3 +148,15 @@ def test_a_run_may_go_on_with_another_recipe_for_later_models() -> None:
 def test_settings_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValueError, match="frozen"):
         tiny_settings().seed = 4
+
+
+def test_retired_settings_are_read_at_the_value_that_they_have_now() -> None:
+    older = tiny_settings().model_dump(mode="json")
+    for dotted, value in RETIRED.items():
+        section, name = dotted.split(".")
+        assert name not in older[section]
+        older[section][name] = value
+    assert parse_settings(older, source="config.yaml") == tiny_settings()
+    older["reid"]["momentum"] = 0.8
+    with pytest.raises(DgaugError, match=r"config.yaml: reid.momentum is no setting any more, .* 0.9; found 0.8"):
+        parse_settings(older, source="config.yaml")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dgaug.data.formats import formats_of
+from dgaug.data.formats import DECODE_ERRORS, formats_of
 from dgaug.data.records import IdentityData
 
 Levels = tuple[int, int]
@@ -79,5 +79,5 @@ def _sixteen_bits(path: Path) -> NDArray[np.int64] | None:
     try:
         with Image.open(path, formats=formats_of(path.name)) as image:
             return np.asarray(image).astype(np.int64).clip(*FULL).ravel() if image.mode in SIXTEEN_BIT else None
-    except Exception:
+    except DECODE_ERRORS:
         return None

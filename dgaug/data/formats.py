@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -21,6 +23,21 @@ UNDECODED = frozenset(
     | {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".raw", ".mp4", ".avi", ".mov", ".mkv", ".seq"}
 )
 """Endings of images and videos that dgaug may lack a decoder for."""
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+"""All that Pillow's decoders raise on damaged bytes."""
 
 
 def formats_of(name: str) -> tuple[str, ...]:
@@ -36,7 +53,7 @@ def is_image(path: str) -> bool:
         return True
     if ending not in UNDECODED and ending[1:].strip("0123456789"):
         return False
-    with suppress(Exception):  # whatever Pillow makes of foreign bytes: no image
+    with suppress(*DECODE_ERRORS):  # whatever Pillow makes of foreign bytes: no image
         if os.path.isfile(path):
             with Image.open(path, formats=formats_of(path)):
                 return True

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dgaug.data.depth import SIXTEEN_BIT, Levels, levels_of, to_eight_bits
-from dgaug.data.formats import formats_of
+from dgaug.data.formats import DECODE_ERRORS, formats_of
 from dgaug.data.truncation import truncation_refused
 from dgaug.errors import DgaugError
 
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
-# All that Pillow's decoders raise on damaged bytes
-_DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    NotImplementedError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 class DamagedImage(DgaugError):
@@ -93,7 +76,7 @@ def decode_image(content: bytes, path: Path, levels: Levels | None = None) -> Im
             return _in_rgb(image, levels or levels_of(path))
     except UnidentifiedImageError as error:
         raise DamagedImage(path, "cut off at its start, or not an image in a known format") from error
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         raise DamagedImage(path, str(error) or type(error).__name__) from error
 
 

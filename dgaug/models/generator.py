@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,6 +12,9 @@ from torch import Tensor, nn
 from dgaug.data.normalisation import denormalise
 from dgaug.models.decoder import AdaINParameters, Decoder
 from dgaug.models.structure_encoder import StructureEncoder, grey
+
+AT_ONCE = 16
+"""Structures of a grid that are decoded at a time: the memory of the decoder grows with them."""
 
 
 class Generator(nn.Module):
@@ -43,16 +48,15 @@ class Generator(nn.Module):
 
 
 @torch.no_grad()
-def every_pair(decoder: Decoder, structure: Tensor, adain: Tensor, *, at_once: int = 16) -> NDArray[np.uint8]:
+def every_pair(decoder: Decoder, structures: Sequence[Tensor], adain: Tensor) -> NDArray[np.uint8]:
     """Every appearance on every structure: images uint8 [A, S, H, W, 3].
 
     Args:
-        structure: structure codes [S, C, H / 4, W / 4].
+        structures: structure codes [S, C, H / 4, W / 4] in the parts that are decoded at a time, `AT_ONCE` each.
         adain: AdaIN parameters [A, 4, 2, 2, C].
-        at_once: structures decoded at a time: the decoder's memory grows with them.
     """
     rows = []
     for row in adain:
-        parts = [decoder(part, row.expand(len(part), *row.shape)) for part in torch.split(structure, at_once)]
+        parts = [decoder(part, row.expand(len(part), *row.shape)) for part in structures]
         rows.append(torch.cat([denormalise(part) for part in parts]))
     return torch.stack(rows).cpu().numpy()

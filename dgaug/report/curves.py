@@ -75,7 +75,7 @@ def read_curves(path: Path) -> list[PhaseCurves]:
             for name, value in values.items():
                 table.setdefault(phase, {}).setdefault(name, []).append((iteration, value))
     if not terms:
-        raise DgaugError(f"{path} holds no line of figures yet")
+        raise DgaugError(f"{path} holds no line of values yet")
     return [_phase(phase, curves, weights.get(phase, {})) for phase, curves in terms.items()]
 
 
@@ -139,7 +139,7 @@ def _thinned(points: Points) -> list[_Bucket]:
 
 @dataclass(frozen=True)
 class _Axes:
-    """From figures to places in the box."""
+    """From values to places in the box."""
 
     first: int
     last: int

@@ -18,7 +18,7 @@ from dgaug.figures.sheets import Pixels, enlarged, enlargement
 IMAGE_HEIGHT, IMAGE_BYTES = 192, 7_000
 """Of a single image of the grid, an interpolation or a ranked list."""
 SHEET_SIDE, SHEET_BYTES = 1200, 150_000
-"""Of a whole sheet: a preview, or a figure."""
+"""Of a whole sheet: a preview, or a chart."""
 _QUALITIES = (88, 75, 60, 45, 30)
 MOST = 12
 """Of previews, and of figures: the page keeps its size."""

@@ -27,7 +27,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Score:
-    """A single figure, with what it is where that is known."""
+    """A single value, with what it is where that is known."""
 
     name: str
     value: str
@@ -45,7 +45,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure in percent: mean, what stands after ± (None: one seed), and the interval (None: none)."""
+    """A value in percent: mean, what stands after ± (None: one seed), and the interval (None: none)."""
 
     mean: float
     spread: float | None

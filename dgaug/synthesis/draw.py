@@ -20,7 +20,7 @@ from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.figures.sheets import interpolation_sheet, nxn_sheet, save_animation, save_sheet
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
-from dgaug.models.generator import every_pair
+from dgaug.models.generator import AT_ONCE, every_pair
 from dgaug.outputs import require_free
 from dgaug.runs import Run, find_run
 from dgaug.seeding import draws
@@ -206,15 +206,13 @@ def generate_between(model: TrainedGenerator, donors: Pixels, weights: list[floa
     """
     images = normalise(torch.from_numpy(donors).to(next(model.generator.parameters()).device))
     structure, appearance = model.generator.structure(images), model.appearance(images).appearance
-    generator, rows = model.generator, []
+    generator = model.generator
+    changing = appearance if what == "appearance" else structure
+    steps = [torch.lerp(changing[0], changing[1], weight)[None] for weight in weights]
     if what == "appearance":
-        codes = [torch.lerp(appearance[0], appearance[1], weight)[None] for weight in weights]
-        adain = torch.cat([generator.adain(code) for code in codes])
-        rows = [every_pair(generator.decoder, own[None], adain)[:, 0] for own in structure]
-    else:
-        steps = torch.stack([torch.lerp(structure[0], structure[1], weight) for weight in weights])
-        rows = [every_pair(generator.decoder, steps, generator.adain(own[None]), at_once=1)[0] for own in appearance]
-    return np.stack(rows)
+        adain = torch.cat([generator.adain(step) for step in steps])
+        return np.stack([every_pair(generator.decoder, [own], adain)[:, 0] for own in torch.split(structure, 1)])
+    return every_pair(generator.decoder, steps, generator.adain(appearance))
 
 
 @torch.no_grad()
@@ -223,7 +221,7 @@ def generate_all(model: TrainedGenerator, appearances: Pixels, structures: Pixel
     device = next(model.generator.parameters()).device
     _, adain = encode_images(model, torch.from_numpy(appearances).to(device))
     codes, _ = encode_images(model, torch.from_numpy(structures).to(device))
-    return every_pair(model.generator.decoder, codes, adain)
+    return every_pair(model.generator.decoder, torch.split(codes, AT_ONCE), adain)
 
 
 def here(model: TrainedGenerator) -> TrainedGenerator:

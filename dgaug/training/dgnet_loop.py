@@ -195,7 +195,7 @@ def preview(networks: Networks, images: LabelledImages, *, seed: int) -> Image.I
     with torch.no_grad():
         adain = networks.generator_ema.adain(networks.appearance(donors).appearance)
         structure = networks.generator_ema.structure(donors)
-        cells = every_pair(networks.generator_ema.decoder, structure, adain)
+        cells = every_pair(networks.generator_ema.decoder, [structure], adain)
     networks.appearance.train()
     return nxn_sheet(cells, pixels, pixels)
 

@@ -33,6 +33,8 @@ from dgaug.training.divergence import broken_weights, divergence, shown_images
 from dgaug.training.reid_losses import Feed, GeneratedBatch, ReidTerms, term_weights
 from dgaug.training.sampling import WHOLE, OrderedBatches, Share, order_of
 
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+
 
 @dataclass(frozen=True)
 class ReidJob:
@@ -322,9 +324,9 @@ def _optimizer(network: ReidNetwork, settings: ReidSettings) -> torch.optim.SGD:
             {"params": network.backbone.parameters(), "lr": backbone},
             {"params": network.heads.parameters(), "lr": heads},
         ],
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-        weight_decay=settings.weight_decay,
+        momentum=MOMENTUM,
+        nesterov=True,
+        weight_decay=WEIGHT_DECAY,
     )
 
 

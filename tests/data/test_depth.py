@@ -77,6 +77,16 @@ def test_a_damaged_image_is_left_to_those_who_decode_it(thermal: Path) -> None:
     assert find_levels(open_data(thermal)) is not None
 
 
+def test_a_mistake_of_ours_is_not_taken_for_damage(thermal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(*_: object, **__: object) -> None:
+        raise AttributeError("no such name")
+
+    data = open_data(thermal)
+    monkeypatch.setattr("dgaug.data.depth.Image.open", mistaken)
+    with pytest.raises(AttributeError):
+        find_levels(data)
+
+
 def test_levels_are_rounded_and_clipped() -> None:
     values = np.array([0, 999, 1000, 1001, 1255, 1510, 1511, 65535])
     assert to_eight_bits(values, (1000, 1510)).tolist() == [0, 0, 0, 1, 128, 255, 255, 255]

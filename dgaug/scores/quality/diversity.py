@@ -44,7 +44,7 @@ def diversity_dssim(
     """(1 - SSIM) / 2 in CIE Lab between random images of one identity: higher is more diverse, 0 is all the same.
 
     Every round draws `pairs` pairs of two different images from each identity, uint8 [H, W, 3], that has two; the
-    figure is (max + min) / 2 of the running mean after each round. SSIM has scikit-image's default window, data range
+    value is (max + min) / 2 of the running mean after each round. SSIM has scikit-image's default window, data range
     100. This is what the published DG-Net table calls SSIM; it needs no ground truth.
 
     Raises:

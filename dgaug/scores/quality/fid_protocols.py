@@ -49,7 +49,7 @@ class Protocol:
 
     `published`: one generated image for each appearance donor against all real ones, both resized to 256 x 128;
     images of a store go through JPEG 75 once more, of either side at most 12,936 are taken, and what is left of the
-    last batch of 50 is dropped (method.md 6.1). The published figures come from the TensorFlow Inception and a draw of
+    last batch of 50 is dropped (method.md 6.1). The published values come from the TensorFlow Inception and a draw of
     their own, so they are near, not equal.
     """
 

@@ -1,4 +1,4 @@
-"""What a call of `score_fid` will compute: encoders, images of both sides, and all that moves the figures."""
+"""What a call of `score_fid` will compute: encoders, images of both sides, and all that moves the scores."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Plan:
         return torch.from_numpy(np.flatnonzero(pairs[:, 0] != pairs[:, 1]))
 
     def described(self) -> dict[str, Any]:
-        """Everything that moves the figures, for the result."""
+        """Everything that moves the scores, for the result."""
         teacher = self.subject.teacher
         return {
             "name": self.protocol.name,

@@ -35,7 +35,7 @@ def manifold_scores(
     - `coverage` (0..1): share of the real balls of `density_k` neighbours with a generated feature inside.
       Naeem et al. 2020, section 3.
 
-    A feature on the surface of a ball is inside. Distances are Euclidean, in float64, some rows at a time. The figures
+    A feature on the surface of a ball is inside. Distances are Euclidean, in float64, some rows at a time. The values
     move with N and M: compare equal counts only.
 
     Raises:

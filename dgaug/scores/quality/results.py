@@ -1,4 +1,4 @@
-"""What `score_fid` leaves behind: figures as JSON and CSV, and the images that show what they mean."""
+"""What `score_fid` leaves behind: scores as JSON and CSV, and the images that show what they mean."""
 
 from __future__ import annotations
 

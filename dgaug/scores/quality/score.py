@@ -1,4 +1,4 @@
-"""`dgaug score-fid`: how good generated images are, each figure with everything that moves it."""
+"""`dgaug score-fid`: how good generated images are, each score with everything that moves it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def score_fid(
         stop.leave()
         if folder is not None:
             write_result(folder, result)
-            _log.info("figures and images: %s", folder)
+            _log.info("scores and images: %s", folder)
         return result
 
 

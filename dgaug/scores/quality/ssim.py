@@ -31,7 +31,7 @@ def ssim(
 
     uint8 images have data range 255, floating ones 1 unless `data_range` says otherwise. `gaussian` is the standard:
     11 x 11, sigma 1.5, Wang et al. 2004, section III-C. `uniform` is 7 x 7 with sample covariance, the default of
-    scikit-image, from which the published diversity figure comes.
+    scikit-image, from which the published diversity comes.
 
     Raises:
         DgaugError: different shapes or types, or images smaller than the window.
@@ -55,7 +55,7 @@ def ssim(
 
 
 def ssim_parameters(window: Literal["gaussian", "uniform"] = "gaussian") -> dict[str, float | bool]:
-    """What `ssim` computes, as keywords of scikit-image's `structural_similarity`, to be recorded beside a figure."""
+    """What `ssim` computes, as keywords of scikit-image's `structural_similarity`, to be recorded beside a score."""
     fixed: dict[str, float | bool] = {"K1": K1, "K2": K2}
     if window == "uniform":
         return fixed | {"win_size": UNIFORM_SIZE, "gaussian_weights": False, "use_sample_covariance": True}

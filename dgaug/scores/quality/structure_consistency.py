@@ -28,7 +28,7 @@ def structure_consistency(generated: Pixels, structure: Pixels, appearance: Pixe
     - `grey_correlation`: mean of each image's Pearson correlation (-1..1), blind to brightness and contrast;
     - `edge_correlation`: the same of the Sobel magnitudes, blind to what lies between the edges.
 
-    The structure donor's figures should be high and the appearance donor's, the contrast, low. They cannot reach 1 with
+    The structure donor's values should be high and the appearance donor's, the contrast, low. They cannot reach 1 with
     other clothes on: the true images of the embedded data say how far. An image of one grey correlates with nothing
     (0).
 

@@ -168,7 +168,7 @@ def evaluate_network(
     fine_weight: float = FINE_WEIGHT,
     progress: Progress = silent,
 ) -> Tables:
-    """The figures of a network for single queries, by feature (`prim`, `fine`, `both`); `fine_weight` is that of both.
+    """The metrics of a network for single queries, by feature (`prim`, `fine`, `both`); `fine_weight` is that of both.
 
     Raises:
         DgaugError: no query or gallery, one identity only, or no query with a match.

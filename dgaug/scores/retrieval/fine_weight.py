@@ -64,9 +64,9 @@ def choose_fine_weight(
         tables = {float(name): summary(scores) for name, scores in score_queries(retrieval, scorer).items()}
     except DgaugError as error:
         raise DgaugError(f"choosing the weight of fine on the training split: {error}; or give a number") from error
-    figures = {weight: float(table["sum_valid_queries/mAP"]) for weight, table in tables.items()}
-    best = max(figures, key=lambda weight: (figures[weight], -abs(weight - FINE_WEIGHT)))
-    return FineWeight(best, figures, len(query))
+    values = {weight: float(table["sum_valid_queries/mAP"]) for weight, table in tables.items()}
+    best = max(values, key=lambda weight: (values[weight], -abs(weight - FINE_WEIGHT)))
+    return FineWeight(best, values, len(query))
 
 
 def validation_split(records: Sequence[Record], identities: int, *, seed: int) -> tuple[list[Record], list[Record]]:

@@ -28,7 +28,7 @@ AVERAGED = "structure-averaged"
 _log = logging.getLogger("dgaug")
 
 Tables = dict[str, Ranking]
-"""By feature (`prim`, `fine`, `both`), the figures of `evaluate_ranking`."""
+"""By feature (`prim`, `fine`, `both`), the metrics of `evaluate_ranking`."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Evaluation:
         ]
 
     def __getitem__(self, feature: str) -> Ranking:
-        """The figures of a feature (`prim`, `fine`, `both`) for single queries."""
+        """The metrics of a feature (`prim`, `fine`, `both`) for single queries."""
         return self.ranking[SINGLE_QUERY][feature]
 
     def as_json(self) -> dict[str, object]:

@@ -291,7 +291,7 @@ def per_query(ranks: Sequence[Numbers]) -> PerQuery:
 
 
 def summary(scores: PerQuery) -> Ranking:
-    """The figures of both conventions, see `evaluate_ranking`.
+    """The metrics of both conventions, see `evaluate_ranking`.
 
     Raises:
         DgaugError: no query has a match.

@@ -25,7 +25,7 @@ def single_shot(retrieval: Retrieval, scorer: Scorer, *, repeats: int = 10, seed
 
     The draw is new for every query, as the match must be from another camera than its own, and is the same for every
     weighting. A distractor is a person of its own and always stays. Keys are those of `evaluate_ranking`; beside
-    each figure of a convention stands its standard deviation over the draws (`…/R1/spread`), where there are several.
+    each value of a convention stands its standard deviation over the draws (`…/R1/spread`), where there are several.
 
     Raises:
         DgaugError: fewer than one repeat, or no query with a match.
