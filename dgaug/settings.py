@@ -233,6 +233,8 @@ class CheckpointSettings(Section):
     every: Count = 10_000
     preview: Count = 5_000
     log: Count = 50
+    tracker: Literal["tensorboard", "wandb", "mlflow", "none"] = "tensorboard"
+    """What follows the training beside `log.jsonl`."""
 
 
 class ToySettings(Section):
@@ -328,6 +330,7 @@ FREE = (
     "checkpoint.every",
     "checkpoint.preview",
     "checkpoint.log",
+    "checkpoint.tracker",
     "behaviour.graphs",
     "behaviour.tf32",
     "behaviour.deterministic",
@@ -338,7 +341,7 @@ FREE = (
 
 def differing(left: Settings, right: Settings) -> list[str]:
     """Dotted names of settings that weights depend on and whose values differ, each with both values."""
-    mine, theirs = _flat(left.model_dump(mode="json")), _flat(right.model_dump(mode="json"))
+    mine, theirs = dotted(left.model_dump(mode="json")), dotted(right.model_dump(mode="json"))
     changed = [name for name in mine if mine[name] != theirs[name] and not name.startswith(FREE)]
     return [f"{name}: {mine[name]} -> {theirs[name]}" for name in changed]
 
@@ -404,11 +407,12 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
+            flat |= dotted(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value
     return flat
