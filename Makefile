@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-slow test-gpu test-hostile fuzz lint docs bench figures toy-generator
+.PHONY: install runtime package demo test test-slow test-gpu test-hostile fuzz lint docs bench figures toy-generator
 
 install: $(INSTALLED)
 
@@ -12,6 +12,16 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/pip install --quiet --upgrade pip
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
+
+# Without tests and their packages: what the Dockerfile installs.
+runtime:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet .
+
+# Wheel and source distribution, in dist/.
+package: install
+	$(BIN)/python -m build
 
 demo: install
 	$(BIN)/dgaug demo

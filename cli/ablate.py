@@ -19,6 +19,7 @@ from dgaug_cli.train_reid import difference, percent, seeds_text
 @shared.images_per_identity
 @click.option("--pairs", metavar="DESIGN", help="Pairs to generate (default: 32 structures per appearance).")
 @shared.overrides
+@shared.log
 @shared.device
 @shared.out("Output directory.", default="ablation")
 @shared.force("Start over; discard the results in --out.")

@@ -16,11 +16,19 @@ from dgaug_cli.train_reid import show_reid
 @shared.overrides
 @shared.run_seed
 @shared.from_scratch
+@shared.log
 @shared.device
 @shared.force("Start over; discard the run in --out.")
 @shared.as_json
 def command(
-    out: Path, overrides: tuple[str, ...], seed: int | None, from_scratch: bool, device: str, force: bool, as_json: bool
+    out: Path,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    from_scratch: bool,
+    log: str | None,
+    device: str,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Run the whole job on the embedded data.
 
@@ -47,7 +55,13 @@ def command(
     try:
         with use_device(device), progress_shown() as progress:
             run = train(
-                out=out, overrides=overrides, seed=seed, from_scratch=from_scratch, force=force, progress=progress
+                out=out,
+                overrides=overrides,
+                seed=seed,
+                from_scratch=from_scratch,
+                log=log,
+                force=force,
+                progress=progress,
             )
             made = synthesize(run.folder, progress=progress)
             scores = score_fid(run=run.folder, progress=progress)

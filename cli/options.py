@@ -79,6 +79,11 @@ device = click.option(
     metavar="NAME",
     help="Device: auto (the first GPU, else the CPU), cpu, cuda or cuda:N.",
 )
+log = click.option(
+    "--log",
+    type=click.Choice(["tensorboard", "wandb", "mlflow", "none"]),
+    help="Experiment tracker beside log.jsonl (default: tensorboard, or that of the settings).",
+)
 run_seed = click.option("--seed", type=int, metavar="N", help="Random seed of the run.")
 
 

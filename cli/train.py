@@ -25,6 +25,7 @@ from dgaug_cli.console import note, progress_shown, show_json
 @shared.run_seed
 @click.option("--limit-identities", type=int, metavar="N", help="Use only the first N training identities.")
 @shared.depth(default=None)
+@shared.log
 @shared.device
 @click.option("--compile", is_flag=True, help="Compile the networks with torch.compile.")
 @shared.from_scratch

@@ -50,6 +50,7 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @shared.identities_fraction
 @shared.images_per_identity
 @shared.overrides
+@shared.log
 @shared.device
 @shared.out("Output directory (default: reid/ in the run).")
 @shared.force("Start over; discard the models and results in --out.")

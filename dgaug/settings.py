@@ -264,6 +264,8 @@ class CheckpointSettings(Section):
     every: Count = 10_000
     preview: Count = 5_000
     log: Count = 50
+    tracker: Literal["tensorboard", "wandb", "mlflow", "none"] = "tensorboard"
+    """What follows the training beside `log.jsonl`."""
 
 
 class ToySettings(Section):
@@ -386,6 +388,7 @@ FREE = (
     "checkpoint.every",
     "checkpoint.preview",
     "checkpoint.log",
+    "checkpoint.tracker",
     "behaviour.graphs",
     "behaviour.tf32",
     "behaviour.deterministic",

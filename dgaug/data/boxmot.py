@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def read_boxmot(path: Path) -> IdentityData:
             f"{path}: expected path, train, query and gallery of a data set for boxmot, found another YAML"
         )
     root = path.parent / _text(content.get("path", "."), f"{path}: path")
-    if not root.is_dir():
+    if not os.path.isdir(root):
         script = "; its download script is not run here" if content.get("download") else ""
         raise DgaugError(f"{path}: path is {str(root)!r}, which is no folder{script}; unpack the data set there")
     folders = {split: _folder(root, content[split], f"{path}: {split}") for split in _SPLITS if content.get(split)}
@@ -45,7 +46,7 @@ def _folder(root: Path, value: object, where: str) -> str:
     name = _text(value, where)
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise DgaugError(f"{where} is {name!r}, which leaves the folder of the data set; give a folder inside it")
-    if not (root / name).is_dir():
+    if not os.path.isdir(root / name):
         raise DgaugError(f"{where} is {name!r}, but there is no such folder in {root}")
     return Path(name).as_posix()
 

@@ -67,6 +67,6 @@ class ManifestPaths:
             try:
                 for name in sorted(os.listdir(self._folder / folder)):
                     names.setdefault(normalize("NFC", name), []).append(name)
-            except OSError:
+            except (OSError, ValueError):  # a zero byte is no OSError
                 return names
         return self._names[folder]

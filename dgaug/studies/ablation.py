@@ -39,6 +39,7 @@ from dgaug.surroundings import as_found
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
 from dgaug.training.sampling import Share, require_identities
+from dgaug.training.trackers import require_tracker
 from dgaug.training.train import train
 
 FULL, NO_FEEDING, NO_IDENTITY = "full", "without online feeding", "without identity supervision"
@@ -97,6 +98,7 @@ def ablate(
     set: str | Iterable[str] = (),
     overrides: str | Iterable[str] = (),
     out: str | Path = "ablation",
+    log: str | None = None,
     device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
@@ -117,6 +119,7 @@ def ablate(
         set: `section.name=value` texts, as of `--set`, for generators and re-id models alike.
         overrides: the same.
         out: folder of runs, models and results.
+        log: `tensorboard`, `wandb`, `mlflow` or `none`; None: the setting `checkpoint.tracker`.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: start over.
 
@@ -124,10 +127,15 @@ def ablate(
         DgaugError: wrong use or bad input. Interrupted: a signal arrived; everything was saved.
     """
     folder = Path(out)
-    limits = {"data.identities_fraction": identities_fraction, "data.images_per_identity": images_per_identity}
+    limits = {
+        "data.identities_fraction": identities_fraction,
+        "data.images_per_identity": images_per_identity,
+        "checkpoint.tracker": log,
+    }
     limited = [f"{name}={value}" for name, value in limits.items() if value is not None]
     chosen = setting_texts(overrides, set, limited)
     asked = load_settings(config or (None if data else "toy"), overrides=chosen)
+    require_tracker(asked.checkpoint.tracker)
     require_policy(asked.reid.labels)
     require_identities(asked.reid, "reid", Share(turns=asked.reid.accumulation))
     if data is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,12 @@ from dgaug.outputs import already_complete, remove, require_same_settings
 from dgaug.progress import Progress
 from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.ranking import Ranking
-from dgaug.settings import FeedSettings, Settings
+from dgaug.settings import FeedSettings, ReidSettings, Settings
 from dgaug.store.policies import policy_classes
 from dgaug.training.batches import LabelledImages
+from dgaug.training.log import TrainingLog
 from dgaug.training.reid_loop import ReidJob, train_reid_network
-from dgaug.training.reid_losses import Feed
+from dgaug.training.reid_losses import Feed, term_weights
 from dgaug.training.room import require_room
 from dgaug.training.trials import reid_trial
 
@@ -110,20 +112,35 @@ class Study:
                 job.settings, job.architecture, processes, image_size=job.images.image_size, feed=job.feed
             )
             require_room(trial, job.settings, "reid", processes)
-            train_reid_network(
-                job,
-                checkpoint,
-                processes=processes,
-                save_every=self.settings.checkpoint.every,
-                progress=self.progress,
-            )
-        return evaluate_network(
-            load_reid(checkpoint).network.to(self.device),
-            self.data,
-            image_size=self.settings.data.image_size,
-            fine_weight=self.settings.reid.fine_at_test,
-            progress=self.progress,
-        )
+            with closing(TrainingLog(checkpoint.with_name("log.jsonl"), start=0, settings=self.settings)) as log:
+                train_reid_network(
+                    job,
+                    checkpoint,
+                    processes=processes,
+                    save_every=self.settings.checkpoint.every,
+                    progress=self.progress,
+                    on_log=self._written(log, job.settings),
+                )
+                ranking = evaluate_network(
+                    load_reid(checkpoint).network.to(self.device),
+                    self.data,
+                    image_size=self.settings.data.image_size,
+                    fine_weight=self.settings.reid.fine_at_test,
+                    progress=self.progress,
+                )
+                for feature, values in ranking.items():
+                    numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
+                    log.write(f"ranking of {feature}", job.settings.iterations, numbers, {})
+        return ranking
+
+    def _written(self, log: TrainingLog, reid: ReidSettings) -> Callable[[int, Mapping[str, float]], None]:
+        every = self.settings.checkpoint.log
+
+        def write(iteration: int, terms: Mapping[str, float]) -> None:
+            if iteration % every == 0 or iteration + 1 == reid.iterations:
+                log.write("re-id", iteration, terms, term_weights(reid, iteration))
+
+        return write
 
     def _job(self, variant: Variant, seed: int) -> ReidJob:
         # A twin has the classes of the model it is compared with, so that both start from the same weights.

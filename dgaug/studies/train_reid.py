@@ -36,6 +36,7 @@ from dgaug.studies.study import (
 from dgaug.surroundings import as_found
 from dgaug.training.batches import LabelledImages
 from dgaug.training.sampling import Share, require_identities
+from dgaug.training.trackers import require_tracker
 
 _log = logging.getLogger("dgaug")
 
@@ -66,6 +67,7 @@ def train_reid(
     set: str | Iterable[str] = (),
     overrides: str | Iterable[str] = (),
     out: str | Path | None = None,
+    log: str | None = None,
     device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
@@ -96,6 +98,7 @@ def train_reid(
         set: `section.name=value` texts, as of `--set`.
         overrides: the same.
         out: folder for models and results; None: `reid/` in the run.
+        log: `tensorboard`, `wandb`, `mlflow` or `none`; None: the setting `checkpoint.tracker`.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: train again what is there.
 
@@ -110,8 +113,10 @@ def train_reid(
         "reid.labels": labels,
         "data.identities_fraction": identities_fraction,
         "data.images_per_identity": images_per_identity,
+        "checkpoint.tracker": log,
     }
     settings = model_settings(base, model, setting_texts(overrides, set), flags)
+    require_tracker(settings.checkpoint.tracker)
     reid = settings.reid
     require_policy(reid.labels)
     selection = None if select is None else parse_selection(select)

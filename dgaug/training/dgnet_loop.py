@@ -84,7 +84,10 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
                     log.write("dgnet", iteration, terms, schedule.weights(settings.loss, settings.schedule, iteration))
                 if shown:
                     sheet = preview(model.networks, training.images, seed=settings.seed)
-                    save_sheet(sheet, run.samples / f"{done:08d}.png")
+                    path = run.samples / f"{done:08d}.png"
+                    save_sheet(sheet, path)
+                    if log:
+                        log.image("samples", path, iteration)
                 if stop or saved:
                     _save(training, model, done)
             stop.leave()

@@ -1,4 +1,4 @@
-"""The log of a run: one JSON object a line, and TensorBoard's files."""
+"""The log of a training: one JSON object a line, and a tracker beside it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,29 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch.utils.tensorboard import SummaryWriter
-
 from dgaug.files import write_text
+from dgaug.settings import Settings
+from dgaug.training.trackers import open_tracker
 
 
 class TrainingLog:
-    """Appends to `log.jsonl` and `tensorboard/`; iterations that come again after a crash replace their first lines."""
+    """Appends to `log.jsonl` and tells a tracker; iterations that come again after a crash replace their first lines.
 
-    def __init__(self, path: Path, *, start: int) -> None:
+    Args:
+        path: the file; a tracker keeps its files beside it.
+        start: the iteration that the training resumes from.
+        settings: what it is trained with, the tracker among them; None: TensorBoard.
+
+    Raises:
+        DgaugError: the tracker is not installed, or does not start.
+    """
+
+    def __init__(self, path: Path, *, start: int, settings: Settings | None = None) -> None:
         self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
         self._begun: set[str] = set()
-        self._board = SummaryWriter(str(path.with_name("tensorboard")), purge_step=start or None)
+        name = "tensorboard" if settings is None else settings.checkpoint.tracker
+        self._tracker = open_tracker(name, path.parent, settings, start=start)
 
     def write(self, phase: str, iteration: int, terms: Mapping[str, float], weights: Mapping[str, float]) -> None:
         """One line: the terms by name, unweighted, and the weights in force."""
@@ -27,14 +38,19 @@ class TrainingLog:
         line = {"phase": phase, "iteration": iteration, "terms": dict(terms), "weights": dict(weights)}
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-        for name, value in terms.items():
-            self._board.add_scalar(f"{phase}/{name}", value, iteration)
-        for name, value in weights.items():
-            self._board.add_scalar(f"weight/{name}", value, iteration)
+        if self._tracker is not None:
+            named = {f"{phase}/{name}": value for name, value in terms.items()}
+            self._tracker.scalars(named | {f"weight/{name}": value for name, value in weights.items()}, iteration)
+
+    def image(self, name: str, path: Path, iteration: int) -> None:
+        """An image file made at an iteration."""
+        if self._tracker is not None:
+            self._tracker.image(name, path, iteration)
 
     def close(self) -> None:
-        """Close TensorBoard's files."""
-        self._board.close()
+        """Close the tracker."""
+        if self._tracker is not None:
+            self._tracker.close()
 
 
 def _drop_from(path: Path, phase: str, iteration: int) -> None:

@@ -32,6 +32,7 @@ from dgaug.training.log import TrainingLog
 from dgaug.training.reid_loop import ReidJob, train_reid_network
 from dgaug.training.room import require_room
 from dgaug.training.sampling import Share, require_identities
+from dgaug.training.trackers import require_tracker
 from dgaug.training.trials import dgnet_trial, reid_trial
 
 _BEFORE_CONFIG = {"data", "data.part", "environment.json"}
@@ -56,6 +57,7 @@ def train(
     depth: str | None = None,
     compile: bool = False,
     from_scratch: bool = False,
+    log: str | None = None,
     device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
@@ -75,6 +77,7 @@ def train(
         depth: of 16-bit images: `auto` (the range of the data set becomes black to white) or `full`.
         compile: compile the networks.
         from_scratch: ignore the pretrained generator that ships for the embedded data.
+        log: `tensorboard`, `wandb`, `mlflow` or `none`; None: the setting `checkpoint.tracker`.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: throw away what `out` holds and start over.
 
@@ -88,6 +91,7 @@ def train(
         "data.limit_identities": limit_identities,
         "data.depth": depth,
         "teacher.checkpoints": None if teacher is None else [str(path.resolve()) for path in _paths(teacher)],
+        "checkpoint.tracker": log,
         "behaviour.compile": True if compile else None,
         "model.start": "none" if from_scratch else None,
     }
@@ -97,6 +101,7 @@ def train(
     if run is not None and run.config.is_file() and resume and config is None and not force:
         base = run.config
     settings = load_settings(base, overrides=setting_texts(overrides, set), flags=flags)
+    require_tracker(settings.checkpoint.tracker)
     require_precision(settings.behaviour.precision, processes.device, option="--set behaviour.precision=")
     resumed = run is not None and run.checkpoint.is_file() and not force
     begun = run.settings() if run is not None and run.config.is_file() and not force else None
@@ -199,7 +204,7 @@ def _train_in(run: Run, settings: Settings, data: IdentityData, *, processes: Pr
         already_complete(run.folder)
         return
     images = LabelledImages.of(data, settings.data.image_size)
-    log = TrainingLog(run.log, start=start) if processes.is_rank_zero else None
+    log = TrainingLog(run.log, start=start, settings=settings) if processes.is_rank_zero else None
     try:
         judge = _teacher(run, settings, images, processes=processes, progress=progress, log=log)
         train_dgnet(Training(run, settings, images, judge), processes=processes, progress=progress, log=log)

@@ -86,6 +86,7 @@ def test_a_manifest_with_a_column_more_stays_a_manifest(root: Path) -> None:
         ("df.csv", "a/2.jpg,train", "a/2.jpg,test", "line 3: unknown split 'test'; known are train and validation"),
         ("df.csv", "0,1,2", "0,0,2", "line 6: a validation image is query or gallery"),
         ("df.csv", "True,False", "maybe,False", "line 5: is_query is 'maybe'; expected True"),
+        ("df.csv", "a/1.jpg", "a\0/1.jpg", "line 2: there is no file"),
         ("df.csv", "a/1.jpg", "a/9.jpg", "line 2: there is no file 'a/9.jpg'"),
         ("metadata.csv", "train,\n2", 'train,"[0, 1, 2, 3]"\n2', "line 2: bbox asks for a part of the image"),
         ("metadata.csv", "test", "holdout", "line 5: unknown split 'holdout'"),
@@ -134,6 +135,8 @@ def test_a_yaml_of_boxmot_names_folder_and_splits(tmp_path: Path) -> None:
         ({"path": "../gone", "download": "print()"}, "which is no folder; its download script is not run here"),
         ({"train": "gone"}, "train is 'gone', but there is no such folder"),
         ({"query": "../yaml"}, "query is '../yaml', which leaves the folder"),
+        ({"path": "d" * 300}, "which is no folder"),
+        ({"gallery": "d/" * 3000}, "but there is no such folder"),
         ({"gallery": 3}, "gallery is 3; expected the name of a folder"),
     ],
 )

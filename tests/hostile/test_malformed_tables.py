@@ -39,6 +39,7 @@ HOSTILE = {
     "a folder": b"path,identity\nfolder,1\n",
     "itself": b"path,identity\n.,1\n",
     "a zero byte in a path": b'path,identity\n"a\0.png",1\n',
+    "a zero byte in a folder": b'path,identity\n"a\0/b.png",1\n',
     "a negative camera of 30 digits": b"path,identity,camera\na.png,1,-11111111111111111111111111111\n",
     "a negative camera": b"path,identity,camera\na.png,1,-5\n",
     "twice": b"path,identity\na.png,1\n./a.png,1\n",

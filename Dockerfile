@@ -1,0 +1,27 @@
+# dgaug as a container; what is installed, and how, is the target `runtime` of the Makefile.
+#
+#   CPU:   docker build -t dgaug .
+#   CUDA:  docker build -t dgaug --build-arg BASE=nvidia/cuda:12.6.3-runtime-ubuntu24.04 .
+#   run:   docker run --rm -v "$PWD":/data dgaug demo
+#          docker run --rm --gpus all -v "$PWD":/data dgaug train --data Market-1501 --config market1501
+#
+# PyTorch's wheels without CUDA lie in an index of their own: --build-arg PIP_EXTRA_INDEX_URL=... makes the CPU image smaller.
+ARG BASE=debian:bookworm-slim
+FROM ${BASE}
+
+ARG PIP_EXTRA_INDEX_URL=
+ENV PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1
+
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --no-install-recommends -y make python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+
+WORKDIR /src
+COPY . .
+RUN make runtime VENV=/opt/dgaug && rm -rf /src/*
+
+RUN useradd --create-home dgaug
+USER dgaug
+WORKDIR /data
+ENTRYPOINT ["/opt/dgaug/bin/dgaug"]
+CMD ["--help"]
