@@ -146,9 +146,11 @@ def study(
         )
     if settings.teacher.checkpoints:
         raise DgaugError("teacher.checkpoints: the teachers of a study see its fractions alone; remove the setting")
+    if settings.reid.identity_mixup:
+        raise DgaugError("reid.identity_mixup mixes codes, the stores of a study hold images; remove the setting")
     require_policy(settings.reid.labels)
     if settings.reid.labels == TRUST:
-        raise DgaugError(f"reid.labels={TRUST} needs a judge, which the arm 'trusted' has: add it to --arms instead")
+        raise DgaugError(f"reid.labels={TRUST} needs a judge, which the arm 'trusted' has; add it to --arms instead")
     require_identities(settings.reid, "reid", Share(turns=settings.reid.accumulation))
     asked = _Asked(
         fractions=fractions_of(fractions),
