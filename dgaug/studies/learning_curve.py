@@ -35,7 +35,7 @@ from dgaug.scores.retrieval.held_out import (
 )
 from dgaug.settings import Settings, load_settings, setting_texts
 from dgaug.studies.arms import ARMS, GENERATED, REAL, TRUE, USUAL, require_arms, source_of, variant
-from dgaug.studies.curve_results import ALSO, Trained, write_results
+from dgaug.studies.curve_results import ALSO, FILES, Trained, write_results
 from dgaug.studies.estimate import Estimate, estimate
 from dgaug.studies.feeds import TRUST, open_source, require_policy
 from dgaug.studies.plateau import Choice, Length, choose, lengths_of
@@ -250,7 +250,8 @@ def _begin(curve: _Curve, *, force: bool) -> None:
             for item in curve.folder.iterdir():
                 if item.is_dir() and item.name not in ("embedded", "results"):
                     shutil.rmtree(item)
-            (curve.folder / TIMES).unlink(missing_ok=True)
+            for name in (TIMES, *FILES):
+                (curve.folder / name).unlink(missing_ok=True)
         begun = any(curve.folder.glob("*/*/*/ranking.json")) or any(curve.folder.glob(f"*/*/{READY}"))
         record_study(curve.folder, curve.described(), begun=begun)
         curve.require_labels()
