@@ -137,6 +137,9 @@ class FeedSettings(ReidSettings):
     ramp_length: Fraction = 0.1
     stop_generated: Fraction = 1.0
     """Share of the iterations after which only real images are used (training in two stages); 1: never."""
+    identity_mixup: Weight = 0.0
+    """Two appearances and their labels are mixed in every image of a store of codes, with shares from Beta(m, m); 0:
+    none. For the policy `appearance`."""
     labels: str = "soft"
     """Label policy of the generated images, see `dgaug.store.policies`."""
     teacher: Weight = 1.0

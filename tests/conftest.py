@@ -32,6 +32,7 @@ LONGEST_FIRST = (
     "tests/hostile/test_malformed_tables.py",
     "tests/cli/test_score_fid_command.py",
     "tests/studies/test_ablation.py",
+    "tests/studies/test_learning_curve.py",
     "tests/scores/quality/test_score.py",
     "tests/report/test_page.py",
 )

@@ -7,7 +7,7 @@ from tiny_run import RunCommand
 
 from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
-from dgaug.launched import Launched, launched
+from dgaug.launched import Launched, alone, launched
 
 NAMES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 GROUP = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "node0", "MASTER_PORT": "29500"}
@@ -86,3 +86,15 @@ def test_a_command_of_one_process_is_told_so_before_anything_else_is_missing(
     given(monkeypatch, WORLD_SIZE="2")
     assert "dgaug verify runs in one process" in dgaug("verify", "store").error()
     assert "RANK is not set" in dgaug("train").error()
+
+
+def test_a_process_of_a_group_works_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    with alone() as local_rank:
+        assert local_rank is None
+    given(monkeypatch, **GROUP, LOCAL_RANK="1")
+    before = launched()
+    with alone() as local_rank:
+        assert local_rank == 1
+        assert launched() == Launched()
+        assert Processes.here().world_size == 1
+    assert launched() == before

@@ -27,7 +27,7 @@ from dgaug.store.micro_batch import on_demand
 from dgaug.store.safe_hdf5 import access_named, reading, store_folder
 from dgaug.store.shard_reader import Columns, ShardFiles, stored_donors
 from dgaug.store.spec import columns
-from dgaug.store.virtual import PairGenerator, label_images
+from dgaug.store.virtual import Mixed, PairGenerator, label_images
 from dgaug.surroundings import as_found, usual_arithmetic
 from dgaug.transfer import upload
 
@@ -157,11 +157,19 @@ class StoreDataset(Dataset[StoreItem]):
             labels = [top_labels(row[None]) for row in made.cpu().numpy()]
         return [self._item(*parts) for parts in zip(rows, pixels.cpu().numpy(), labels, strict=True)]
 
-    def batch(self, ks: Sequence[int] | NDArray[np.int64]) -> StoreBatch:
-        """Several images as tensors with their soft labels over all classes; DgaugError where one is damaged."""
+    def batch(self, ks: Sequence[int] | NDArray[np.int64], *, mixed: Mixed | None = None) -> StoreBatch:
+        """Several images as tensors with their soft labels over all classes.
+
+        `mixed`: images of a store of codes in whose appearance another one is mixed (rows of the sources).
+
+        Raises:
+            DgaugError: one is damaged, or there is no code to mix.
+        """
         device = self._opened().device
         rows = [self._row(int(k)) for k in ks]
-        pixels = self._pixels(rows)
+        if mixed is not None and not self.spec.virtual:
+            raise DgaugError(f"the store {self.path} holds images; appearances are mixed in a store of codes")
+        pixels = self._pixels(rows, mixed)
         labels = self._made_labels(pixels)
         if labels is None and self.has_labels:
             labels = upload(np.stack([self._dense(row) for row in rows]), device)
@@ -199,6 +207,10 @@ class StoreDataset(Dataset[StoreItem]):
         """The pair of image k: appearance and structure row of the sources; DgaugError for a damaged shard."""
         row = self._row(k)
         return row.donor("appearance"), row.donor("structure")
+
+    def appearances(self, ks: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The appearance rows, int32 [B], of some images."""
+        return np.array([self._row(int(k)).donor("appearance") for k in ks], np.int32)
 
     def rows_between(self, sources: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The images whose two donors are both among some sources [N]; DgaugError for a damaged shard."""
@@ -245,7 +257,7 @@ class StoreDataset(Dataset[StoreItem]):
         count = len(self.sources.class_name)
         return stored_dense_label(row.columns, row.place, kind=self.spec.labels, class_count=count)
 
-    def _pixels(self, rows: list[_Row]) -> Tensor:
+    def _pixels(self, rows: list[_Row], mixed: Mixed | None = None) -> Tensor:
         tools = self._opened()
         if tools.drawer is None:
             return upload(np.stack([self._stored(row) for row in rows]), tools.device)
@@ -253,7 +265,7 @@ class StoreDataset(Dataset[StoreItem]):
             np.array([row.donor(name) for row in rows], np.int32) for name in ("appearance", "structure")
         )
         with usual_arithmetic():
-            return tools.drawer.generate(appearance, structure)
+            return tools.drawer.generate(appearance, structure, mixed)
 
     def _made_labels(self, pixels: Tensor) -> Tensor | None:
         tools = self._opened()

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,6 +38,14 @@ DECODER_FORMAT, DECODER_VERSION = "dgaug.decoder", 1
 DECODER_KEY = "dgaug"
 
 
+@dataclass(frozen=True)
+class Mixed:
+    """Appearances [B] that are mixed in: a pair's own counts `share` float32 [B] (0..1), this one the rest."""
+
+    appearance: Rows
+    share: NDArray[np.float32]
+
+
 @torch.no_grad()
 def generate_padded(
     decode: Decode,
@@ -47,20 +56,29 @@ def generate_padded(
     micro_batch: int,
     device: torch.device,
     precision: str = "fp32",
+    mixed: Mixed | None = None,
 ) -> Tensor:
     """Images uint8 [micro_batch, H, W, 3] of at most that many pairs; rows beyond them are padding.
 
     With one size of batch, an image depends on its pair alone. In every `precision` but fp32 the decoder
     computes in mixed precision; its weights may then be those of `with_half_weights`.
     """
-    padded = [np.concatenate([rows, np.repeat(rows[:1], micro_batch - len(rows))]) for rows in (appearance, structure)]
+    padded = [_padded(rows, micro_batch) for rows in (appearance, structure)]
     structure_codes, adain = (upload(part, device) for part in codes.rows(padded[0], padded[1]))
+    if mixed is not None:
+        _, other = (upload(part, device) for part in codes.rows(_padded(mixed.appearance, micro_batch), padded[1]))
+        share = upload(_padded(mixed.share, micro_batch), device).view(-1, *[1] * (adain.ndim - 1))
+        adain = share * adain.float() + (1 - share) * other.float()
     half = precision != "fp32"
     # In the layout of the decoder's convolutions, or every addition of a residual would mix two layouts.
     maps = structure_codes.to(torch.bfloat16 if half else torch.float32, memory_format=torch.channels_last)
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         images = decode(maps, adain.float())
     return denormalise(images)
+
+
+def _padded(rows: NDArray[Any], count: int) -> NDArray[Any]:
+    return np.concatenate([rows, np.repeat(rows[:1], count - len(rows))])
 
 
 class PairGenerator:
@@ -85,8 +103,10 @@ class PairGenerator:
         self._decode = replace(decoder, network=with_half_weights(decoder.network)) if half else decoder
         self._pair_codes = codes_on(self._codes, device)
 
-    def generate(self, appearance: Rows, structure: Rows) -> Tensor:
+    def generate(self, appearance: Rows, structure: Rows, mixed: Mixed | None = None) -> Tensor:
         """Images uint8 [B, H, W, 3] of pairs, on the device; DgaugError where a code is damaged."""
+        if mixed is not None:
+            self._check(self._codes.adain, self._adain, self._codes.places(mixed.appearance))
         self._check(self._codes.structure, self._structure, self._codes.places(structure))
         self._check(self._codes.adain, self._adain, self._codes.places(appearance))
         size = on_demand(self._device, self._micro_batch, asked=len(appearance), image_size=self._decode.image_size)
@@ -101,6 +121,7 @@ class PairGenerator:
                 micro_batch=size,
                 device=self._device,
                 precision=self._precision,
+                mixed=None if mixed is None else Mixed(mixed.appearance[rows], mixed.share[rows]),
             )
             drawn.append(pixels[: len(appearance[rows])])
         return torch.cat(drawn)

@@ -13,6 +13,7 @@ from dgaug.data.prepare import read_data
 from dgaug.data.recorded import read_run_data
 from dgaug.data.records import class_names
 from dgaug.device import AUTO, default_device, on_device
+from dgaug.errors import DgaugError
 from dgaug.figures.charts import Interval, intervals, save_figure
 from dgaug.files import file_sha256, whole, write_figures
 from dgaug.models.checkpoints import load_reid
@@ -22,7 +23,7 @@ from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.held_out import held_out, require_cameras, require_evaluation, warn_of_leaks
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.settings import load_settings, setting_texts
-from dgaug.studies.feeds import Labelling, open_source, require_policy, seeded_feed
+from dgaug.studies.feeds import TRUST, Labelling, open_source, require_policy, seeded_feed
 from dgaug.studies.study import (
     HEADLINE,
     Figure,
@@ -137,6 +138,8 @@ def ablate(
     asked = load_settings(config or (None if data else "toy"), overrides=chosen)
     require_tracker(asked.checkpoint.tracker)
     require_policy(asked.reid.labels)
+    if asked.reid.labels == TRUST or asked.reid.identity_mixup:
+        raise DgaugError("dgaug ablate has no judge and no codes: remove reid.labels=trust and reid.identity_mixup")
     require_identities(asked.reid, "reid", Share(turns=asked.reid.accumulation))
     if data is None:
         require_cameras(asked)

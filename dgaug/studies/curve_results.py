@@ -22,6 +22,7 @@ ALSO = "also.json"
 """The ranking of a model on the other data set, beside its `ranking.json`."""
 PLOTTED = "mAP (sum, valid queries)"
 CHARTS = ("curve.png", "curve.pdf")
+FILES = ("results.json", "results.csv", "table.csv", *CHARTS)
 Lines = list[dict[str, Any]]
 _BEYOND = {"above": "at least ", "below": "at most ", None: ""}
 

@@ -22,8 +22,10 @@ from dgaug.files import file_sha256
 from dgaug.progress import Progress
 from dgaug.runs import Run
 from dgaug.seeding import draws
+from dgaug.settings import FeedSettings
 from dgaug.store.policies import LABEL_FREE, POLICIES, by_appearance
 from dgaug.store.read import StoreDataset, open_store
+from dgaug.store.virtual import Mixed
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_losses import Feed, GeneratedBatch
@@ -69,7 +71,8 @@ class StoreFeed:
 
     `confidence`: an image counts as much as its most probable class is probable; otherwise all count 1. `stream`
     tells feeds of the same seed apart. `stand_in`: other images under the targets of the stored ones. `trusted`: by row
-    of the store, whether a judge agrees with the appearance donor's identity; for the policy `trust`.
+    of the store, whether a judge agrees with the appearance donor's identity; for the policy `trust`. `mixup`: see the
+    setting `reid.identity_mixup`.
     """
 
     store: StoreDataset
@@ -81,25 +84,43 @@ class StoreFeed:
     stream: int = 0
     stand_in: StandIn | None = None
     trusted: NDArray[np.bool_] | None = None
+    mixup: float = 0.0
 
     def __call__(self, iteration: int) -> GeneratedBatch:
         """The batch of an iteration; the same for the same seed, whatever came before."""
-        rows = self.fitting.rows
-        count = len(self.store) if rows is None else len(rows)
-        drawn = draws("feed", self.seed, self.stream, iteration).integers(count, size=self.batch_size)
-        chosen = drawn if rows is None else rows[drawn]
-        batch = self.store.batch(chosen)
+        chosen = self._choose("feed", iteration)
+        mixed = self._mixed(iteration) if self.mixup else None
+        batch = self.store.batch(chosen, mixed=mixed)
         pixels = batch.pixels if self.stand_in is None else upload(self.stand_in(chosen), batch.pixels.device)
         donors = (batch.appearance_identity, batch.structure_identity)
         appearance, structure = (self.fitting.identity(one) for one in donors)
         known = batch.labels
         if known is None:  # the policy takes nothing from it but its shape
             classes = len(self.store.sources.class_name)
-            known = torch.full((len(drawn), classes), 1 / classes, device=pixels.device)
+            known = torch.full((len(chosen), classes), 1 / classes, device=pixels.device)
         label = self.fitting.label(known)
         targets = self._targets(chosen, label, appearance, structure)
+        if mixed is not None:
+            theirs = self.store.sources.identity[mixed.appearance].astype(np.int64)
+            other = self._targets(chosen, label, self.fitting.identity(upload(theirs, pixels.device)), structure)
+            share = upload(mixed.share, pixels.device)[:, None]
+            targets = share * targets + (1 - share) * other
         weights = label.amax(dim=1) if self.confidence else torch.ones_like(label[:, 0])
         return GeneratedBatch(normalise(pixels), targets, structure, weights)
+
+    def _choose(self, purpose: str, iteration: int) -> NDArray[np.int64]:
+        """Random rows of the store."""
+        rows = self.fitting.rows
+        count = len(self.store) if rows is None else len(rows)
+        drawn = draws(purpose, self.seed, self.stream, iteration).integers(count, size=self.batch_size)
+        return drawn if rows is None else rows[drawn]
+
+    def _mixed(self, iteration: int) -> Mixed:
+        appearance = self.store.appearances(self._choose("feed: mixed in", iteration))
+        share = draws("feed: shares", self.seed, self.stream, iteration).beta(
+            self.mixup, self.mixup, size=self.batch_size
+        )
+        return Mixed(appearance, share.astype(np.float32))
 
     def _targets(self, rows: NDArray[np.int64], label: Tensor, appearance: Tensor, structure: Tensor) -> Tensor:
         if self.policy != TRUST:
@@ -131,6 +152,26 @@ def require_policy(name: str) -> None:
     """
     if name not in (*POLICIES, TRUST):
         raise DgaugError(f"unknown label policy {name!r}; known are {', '.join((*POLICIES, TRUST))}")
+
+
+def require_mixup(reid: FeedSettings, stores: Sequence[StoreDataset]) -> None:
+    """Refuse identity mixup where there are no codes to mix or another label than the appearance donor's.
+
+    Raises:
+        DgaugError: says what it needs.
+    """
+    if not reid.identity_mixup:
+        return
+    if reid.labels != "appearance":
+        raise DgaugError(
+            f"reid.identity_mixup mixes the labels of two appearances; use --labels appearance, not {reid.labels}"
+        )
+    for store in stores:
+        if not store.spec.virtual:
+            raise DgaugError(
+                f"reid.identity_mixup mixes codes, {store.path} holds images; use --feed online, or a store "
+                "of --codec codes"
+            )
 
 
 def needs_teacher(policy: str, *, confidence: bool) -> bool:
@@ -171,12 +212,14 @@ class Labelling:
         confidence: whether an image counts as much as its most probable class is probable.
         teacher: a re-id checkpoint that labels in place of what is stored.
         fallback: the one that labels where nothing is stored.
+        mixup: see the setting `reid.identity_mixup`.
     """
 
     policy: str
     confidence: bool
     teacher: Path | None
     fallback: Path | None
+    mixup: float = 0.0
 
     @property
     def needs_teacher(self) -> bool:
@@ -279,6 +322,7 @@ def seeded_feed(sources: Sequence[Source], labelling: Labelling, count: int) -> 
                 stream=stream,
                 stand_in=source.stand_in,
                 trusted=source.trusted,
+                mixup=labelling.mixup,
             )
             for stream, (source, share) in enumerate(zip(sources, shares, strict=True))
         ]

@@ -20,7 +20,7 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
 from dgaug.scores.retrieval.held_out import HeldOut, held_out, require_evaluation, warn_of_leaks
 from dgaug.settings import FeedSettings, Settings, load_settings, override, parse_settings, setting_texts
-from dgaug.studies.feeds import FEEDS, TRUST, Labelling, open_sources, require_policy, seeded_feed
+from dgaug.studies.feeds import FEEDS, TRUST, Labelling, open_sources, require_mixup, require_policy, seeded_feed
 from dgaug.studies.selection import Selected, parse_selection, require_judge, selected
 from dgaug.studies.study import (
     HEADLINE,
@@ -137,10 +137,13 @@ def train_reid(
     require_evaluation(content)
     warn_of_leaks(_held_out(content))
     images = LabelledImages.of(content, settings.data.image_size)
-    labelling = Labelling(reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(trained))
+    labelling = Labelling(
+        reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(trained), reid.identity_mixup
+    )
     sources = open_sources(
         feed, trained, _path(store), images=images, labelling=labelling, folder=folder, progress=progress
     )
+    require_mixup(reid, [source.store for source in sources])
     chosen: list[Selected] = []
     if selection is not None:
         teachers = [path for path in (labelling.teacher, labelling.fallback) if path is not None]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from virtual_stores import write_tiny_virtual
@@ -18,7 +19,9 @@ from dgaug.models.architectures import appearance_architecture
 from dgaug.runs import Run
 from dgaug.store.policies import POLICIES
 from dgaug.store.read import StoreDataset, open_store
+from dgaug.store.virtual import Mixed
 from dgaug.studies.feeds import Fitting, JointFeed, StoreFeed, fit, needs_teacher, require_policy
+from dgaug.studies.train_reid import train_reid
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_loop import ReidJob, train_reid_network
@@ -178,3 +181,40 @@ def test_two_feeds_in_one_batch_draw_apart(store: StoreDataset) -> None:
     assert not torch.equal(parts[0].images, parts[1].images)
     assert torch.equal(joint.images, torch.cat([part.images for part in parts]))
     assert torch.equal(joint.targets, torch.cat([part.targets for part in parts]))
+
+
+def test_identity_mixup_mixes_two_appearances_and_their_labels(tiny_run: Run, tmp_path: Path) -> None:
+    store = open_store(write_tiny_virtual(tiny_run, tmp_path / "store"))
+    plain = StoreFeed(store, 12, seed=3, policy="appearance")(0)
+    mixed = StoreFeed(store, 12, seed=3, policy="appearance", mixup=1.0)(0)
+    assert torch.equal(mixed.structure_labels, plain.structure_labels)
+    assert torch.allclose(mixed.targets.sum(dim=1), torch.ones(12))
+    two = (mixed.targets > 0).sum(dim=1) == 2
+    assert two.sum() > 5
+    own = mixed.targets[torch.arange(12), plain.targets.argmax(dim=1)]
+    assert 0 < own[two].min() < own[two].max() < 1
+    rows = np.arange(5)
+    ends = [
+        store.batch(rows, mixed=Mixed(store.appearances(rows + 300), np.full(5, share, np.float32))).pixels
+        for share in (1.0, 0.0, 0.5)
+    ]
+    assert (ends[0].int() - store.batch(rows).pixels.int()).abs().max() <= 1
+    structure = store.pairs()[rows, 1]
+    pair = {tuple(pair): row for row, pair in enumerate(store.pairs().tolist())}
+    others = [pair[one, two] for one, two in zip(store.appearances(rows + 300), structure, strict=True)]
+    assert (ends[1].int() - store.batch(others).pixels.int()).abs().max() <= 1
+    assert not torch.equal(ends[2], ends[0])
+    assert not torch.equal(ends[2], ends[1])
+
+
+def test_identity_mixup_needs_codes_and_the_appearance_label(tiny_run: Run, tmp_path: Path) -> None:
+    mixup = ["reid.identity_mixup=0.4"]
+    with pytest.raises(DgaugError, match="use --labels appearance, not soft"):
+        train_reid(tiny_run.folder, overrides=mixup, out=tmp_path)
+    with pytest.raises(DgaugError, match="holds images; use --feed online"):
+        train_reid(tiny_run.folder, labels="appearance", overrides=mixup, out=tmp_path)
+    short = [*mixup, "reid.iterations=2"]
+    results = train_reid(
+        tiny_run.folder, labels="appearance", feed="online", overrides=short, twin=False, out=tmp_path / "online"
+    )
+    assert [run["variant"] for run in results["runs"]] == ["augmented"]

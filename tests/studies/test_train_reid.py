@@ -17,7 +17,7 @@ from torch import nn
 
 from dgaug.data.toy import write_toy
 from dgaug.errors import DgaugError, Interrupted
-from dgaug.files import read_json
+from dgaug.files import read_json, write_json
 from dgaug.models.reid import ReidNetwork
 from dgaug.runs import Run
 from dgaug.store.read import open_store
@@ -174,6 +174,18 @@ def test_another_study_is_refused_by_what_differs(
 ) -> None:
     with pytest.raises(DgaugError, match=rf"other settings \({named}: "):
         train_reid(tiny_run.folder, out=study[1], **changed)
+
+
+def test_a_study_of_an_earlier_version_goes_on(study: tuple[Results, Path], tiny_run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "reid"
+    shutil.copytree(study[1], folder)
+    later = ("reid.jitter", "reid.local_grey", "reid.stop_generated", "reid.identity_mixup", "--select")
+    before = read_json(folder / "study.json")
+    write_json(folder / "study.json", {name: value for name, value in before.items() if name not in later})
+    assert train_reid(tiny_run.folder, seeds=2, out=folder) == study[0]
+    write_json(folder / "study.json", {name: value for name, value in before.items() if name not in later})
+    with pytest.raises(DgaugError, match=r"\(other reid\.jitter\)"):
+        train_reid(tiny_run.folder, seeds=2, overrides=["reid.jitter=0.1"], out=folder)
 
 
 def test_a_mistake_does_not_stand_in_the_way_of_the_right_command(tiny_run: Run, tmp_path: Path) -> None:

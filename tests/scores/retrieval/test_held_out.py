@@ -143,7 +143,7 @@ def test_unknown_cameras_rule_no_match_out(tmp_path: Path) -> None:
     assert held_out(data, None).cameras == "unknown"
 
 
-@pytest.mark.parametrize("command", ["train-reid", "eval-reid", "ablate"])
+@pytest.mark.parametrize("command", ["train-reid", "eval-reid", "ablate", "study"])
 def test_no_match_is_said_before_anything_is_trained_with_an_option_of_the_command(
     tmp_path: Path, dgaug: RunCommand, command: str
 ) -> None:
@@ -157,6 +157,7 @@ def test_no_match_is_said_before_anything_is_trained_with_an_option_of_the_comma
     called = {
         "train-reid": ("train-reid", "--data", data, "--config", config, "--feed", "none", "--out", out),
         "ablate": ("ablate", "--data", data, "--config", config, "--out", out),
+        "study": ("study", "--data", data, "--config", config, "--out", out),
         "eval-reid": ("eval-reid", tmp_path / "model.pt", "--data", data),
     }[command]
     output = dgaug(*called).error()
@@ -164,7 +165,7 @@ def test_no_match_is_said_before_anything_is_trained_with_an_option_of_the_comma
     assert ONE_CAMERA in output
     assert output.endswith(f"use {' '.join(remedy)}")
     assert not out.exists()
-    if command != "ablate":
+    if command not in ("ablate", "study"):
         result = dgaug(*called, *remedy, "--json")
         assert result.code == 0, result.err
         protocol = json.loads(result.out)["protocol"]
@@ -192,7 +193,11 @@ def test_what_leaks_is_said_and_recorded_by_train_reid(tmp_path: Path, dgaug: Ru
 
 
 def test_embedded_data_of_one_camera_are_refused_before_they_are_drawn(tmp_path: Path, dgaug: RunCommand) -> None:
-    for command in (("ablate", "--out", tmp_path / "out"), ("demo", "--out", tmp_path / "out")):
+    for command in (
+        ("ablate", "--out", tmp_path / "out"),
+        ("study", "--out", tmp_path / "out"),
+        ("demo", "--out", tmp_path / "out"),
+    ):
         output = dgaug(*command, "--set", "toy.cameras=1").error()
         assert "--set toy.cameras=2" in output
         assert not (tmp_path / "out").exists()
