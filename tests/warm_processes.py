@@ -89,6 +89,7 @@ def _run(settled: tuple[str, dict[str, str], str], function: Callable[..., objec
     folder, environment, files = settled
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{files}/{name}", os.O_WRONLY | os.O_CREAT), number)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup` has the suite ignore
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
