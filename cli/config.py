@@ -24,7 +24,7 @@ def list_presets() -> None:
     Example:
         dgaug config list
     """
-    from dgaug.settings import preset_comments
+    from dgaug.presets import preset_comments
 
     for name, (example, *purpose) in preset_comments().items():
         click.echo(name)

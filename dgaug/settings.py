@@ -6,11 +6,8 @@ Lengths of ramps and decays are fractions of the run, so that a shorter schedule
 
 from __future__ import annotations
 
-import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
-from importlib import resources
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from dgaug.errors import DgaugError
 from dgaug.outputs import changes, flat
 from dgaug.plain_yaml import read_yaml
+from dgaug.presets import nearest, read_config
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -306,21 +304,6 @@ _SHORT.maxlevel = 2  # a few anchors of YAML make more text than there is memory
 _SHORT.maxstring = _SHORT.maxother = 200
 
 
-def preset_names() -> list[str]:
-    """Names of the presets that ship with dgaug."""
-    return sorted(item.name[:-5] for item in resources.files("dgaug_configs").iterdir() if item.name.endswith(".yaml"))
-
-
-def preset_comments() -> dict[str, list[str]]:
-    """By preset, the lines it opens with: a command that uses it, then what it is for."""
-    folder = resources.files("dgaug_configs")
-    texts = {name: folder.joinpath(f"{name}.yaml").read_text(encoding="utf-8") for name in preset_names()}
-    return {
-        name: [line[2:] for line in takewhile(lambda line: line.startswith("# "), text.splitlines())]
-        for name, text in texts.items()
-    }
-
-
 def load_settings(
     config: str | Path | None = None, *, overrides: Iterable[str] = (), flags: Mapping[str, Any] | None = None
 ) -> Settings:
@@ -334,7 +317,7 @@ def load_settings(
     Raises:
         DgaugError: unknown preset, file, section or name, or a value that does not fit.
     """
-    values = _with({} if config is None else _read(config), overrides)
+    values = _with({} if config is None else read_config(config), overrides)
     for name, value in (flags or {}).items():
         if value is not None:
             _put(values, name, value)
@@ -411,29 +394,6 @@ def differing(left: Settings, right: Settings) -> list[str]:
     return changes(decisive(left), decisive(right))
 
 
-def _read(config: str | Path) -> dict[str, Any]:
-    preset = resources.files("dgaug_configs") / f"{config}.yaml"
-    if str(config) in preset_names():
-        text = preset.read_text(encoding="utf-8")
-    elif Path(config).is_file():
-        try:
-            text = Path(config).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DgaugError(f"cannot read config {config}: {error}") from error
-    else:
-        raise DgaugError(
-            f"unknown preset or missing file {str(config)!r}{_nearest(str(config), preset_names())}; "
-            f"presets: {', '.join(preset_names())}"
-        )
-    try:
-        values = read_yaml(text)
-    except ValueError as error:
-        raise DgaugError(f"config {config} is not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise DgaugError(f"config {config}: expected sections such as 'data:', found {type(values).__name__}")
-    return values
-
-
 def _with(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     for text in overrides:
         name, equals, value = text.partition("=")
@@ -464,9 +424,4 @@ def _explain(error: ValidationError) -> str:
     section: Any = Settings
     for part in place[:-1]:
         section = section.model_fields[part].annotation
-    return f"unknown setting {dotted!r}{_nearest(place[-1], section.model_fields)}"
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown setting {dotted!r}{nearest(place[-1], section.model_fields)}"

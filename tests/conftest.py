@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_config: Path) -> Run
     """A complete run, trained and synthesized without a disturbance; the tests only read it."""
     run = train(config=tiny_config, out=tmp_path_factory.mktemp("runs") / "tiny")
     synthesize(run.folder, shard_size=96)
+    return run
+
+
+@pytest.fixture(scope="session")
+def smaller_run(tmp_path_factory: pytest.TempPathFactory, tiny_run: Run) -> Run:
+    """The tiny run with an eighth of its pairs, where every command is run again and again; the tests only read it."""
+    run = Run(tmp_path_factory.mktemp("runs") / "smaller")
+    shutil.copytree(tiny_run.folder, run.folder, ignore=shutil.ignore_patterns("store", "0*.pt"))
+    synthesize(run.folder, pairs="grid:8x9")
     return run
 
 

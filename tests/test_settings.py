@@ -9,8 +9,9 @@ import yaml
 from tiny_run import tiny_settings
 
 from dgaug.errors import DgaugError
+from dgaug.presets import preset_names
 from dgaug.runs import Run
-from dgaug.settings import RETIRED, Settings, differing, load_settings, override, parse_settings, preset_names
+from dgaug.settings import RETIRED, Settings, differing, load_settings, override, parse_settings
 
 
 @pytest.mark.parametrize(

@@ -65,24 +65,24 @@ Everything = Callable[[Path], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def everything(tiny_run: Run) -> Everything:
+def everything(smaller_run: Run) -> Everything:
     """A call of every public function that computes; what came out, by function."""
 
     def call(out: Path) -> dict[str, Any]:
-        run, store, data = tiny_run.folder, tiny_run.store, tiny_run.data_root()
+        run, store, data = smaller_run.folder, smaller_run.store, smaller_run.data_root()
         files = sorted(data.glob("bounding_box_train/*"))[:2]
         config = write_config(out / "tiny.yaml", teacher={"iterations": 2}, schedule={"iterations": 2})
         result: dict[str, Any] = {}
         result["train"] = dgaug.train(data, config, out=out / "run", set="reid.iterations=2")
         made = dgaug.synthesize(run, pairs="random:5", out=out / "store", codec="codes")
-        virtual = dgaug.open_store(made.store, teacher=tiny_run.teacher)
+        virtual = dgaug.open_store(made.store, teacher=smaller_run.teacher)
         result["open_store"] = [virtual[0].image.tolist(), virtual[0].label_class.tolist()]
         result["batch"] = dgaug.open_store(made.store).batch([1, 2]).pixels.tolist()
         result["score_fid"] = dgaug.score_fid(
-            store, real=data, metrics=["frechet", "ssim"], teacher=tiny_run.teacher, out=out / "s"
+            store, real=data, metrics=["frechet", "ssim"], teacher=smaller_run.teacher, out=out / "s"
         )
         result["train_reid"] = dgaug.train_reid(run, twin=False, set=["reid.iterations=2"], out=out / "reid")
-        result["evaluate_reid"] = dgaug.evaluate_reid(tiny_run.teacher, data=data).ranking
+        result["evaluate_reid"] = dgaug.evaluate_reid(smaller_run.teacher, data=data).ranking
         result["verify"] = dgaug.verify(store).ok
         result["export_store"] = dgaug.export_store(store, to="csv", out=out / "csv") is not None
         result["swap"] = dgaug.swap(*files, run=run, out=out / "swap.png").read_bytes()

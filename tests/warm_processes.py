@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 PRELOADED = (
     "dgaug.report.page",
     "dgaug.studies.ablation",
@@ -89,6 +91,7 @@ def _run(settled: tuple[str, dict[str, str], str], function: Callable[..., objec
     folder, environment, files = settled
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{files}/{name}", os.O_WRONLY | os.O_CREAT), number)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup` has the suite ignore
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -107,6 +110,12 @@ def run_with_small_files(limit: int, *arguments: str) -> None:
     """A `dgaug` command that can write no file of more than `limit` bytes, as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    run_command(*arguments)
+
+
+def run_with_threads(count: int, *arguments: str) -> None:
+    """A `dgaug` command with so many threads of PyTorch."""
+    torch.set_num_threads(count)
     run_command(*arguments)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from dgaug.device import usable_cuda, why_no_cuda
 from dgaug.memory import memory_limit
+from dgaug.presets import preset_names
 from dgaug.runs import RUNS, Run, numbered_runs
-from dgaug.settings import load_settings, preset_names
+from dgaug.settings import load_settings
 from dgaug.surroundings import as_found
 
 PACKAGES = ("dgaug", "torch", "torchvision", "timm", "accelerate", "numpy", "h5py", "pillow", "pytorch-fid")

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from tiny_run import RunCommand, finish_process, start_cold, write_config
 
+from dgaug.presets import preset_names
 from dgaug.runs import Run
-from dgaug.settings import preset_names
 
 
 def only_object(text: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from doc_pages import PAGES, ROOT, Block, blocks, spans
 from tiny_run import RunCommand
 
 from dgaug.runs import Run
-from dgaug.synthesis.job import synthesize
 
 ONLY_READ = {
     "dgaug study": "takes minutes; tests/studies/test_learning_curve.py has one",
@@ -64,15 +62,6 @@ def read_by_the_command(line: str, *, whole: bool = True) -> None:
 def why_only_read(line: str) -> str | None:
     """Why a line is not run here; None for one that is."""
     return next((why for what, why in ONLY_READ.items() if what in line), None)
-
-
-@pytest.fixture(scope="module")
-def smaller_run(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The tiny run with a store of an eighth of its pairs: commands are run here, not what they compute."""
-    run = Run(tmp_path_factory.mktemp("docs") / "run")
-    shutil.copytree(tiny_run.folder, run.folder, ignore=shutil.ignore_patterns("store", "0*.pt"))
-    synthesize(run.folder, pairs="grid:8x9")
-    return run
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)

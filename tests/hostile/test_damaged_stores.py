@@ -13,24 +13,23 @@ import numpy as np
 import pytest
 from forged import forged
 from forked import forked
-from ledger import times, tried, way
+from ledger import FULL, times, tried, way
 from PIL import Image
 from tiny_run import RunCommand
-from virtual_stores import write_tiny_virtual
 
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
 from dgaug.store.read import open_store
 from dgaug.store.verify import verify
+from dgaug.synthesis.job import synthesize
 
 
 @pytest.fixture(scope="module", params=["jpeg", "codes"])
 def store(request: pytest.FixtureRequest, tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of the tiny run, of each kind."""
     folder = tmp_path_factory.mktemp("stores") / request.param
-    if request.param == "codes":
-        return write_tiny_virtual(tiny_run, folder, labels="top", shard_size=300)
-    shutil.copytree(tiny_run.store, folder)
+    pairs, shard_size = ("all", 96) if FULL else ("random:96", 48)
+    synthesize(tiny_run.folder, codec=request.param, pairs=pairs, shard_size=shard_size, out=folder)
     return folder
 
 

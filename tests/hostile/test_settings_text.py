@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ledger import times, trials, tried, way
 from tiny_run import TINY, RunCommand
 
-from dgaug.settings import preset_names
+from dgaug.presets import preset_names
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{after}: &{after} [{', '.join(['*' + before] * 9)}]\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from small_store import SPEC, batches_of, files_of, sources_of, spec_with, write_store
+from warm_processes import WarmProcess
 
 from dgaug.data.records import Record, Role
 from dgaug.errors import DgaugError
@@ -26,30 +28,22 @@ from dgaug.store.spec import default_shard_size
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": ":".join([str(Path(__file__).parent), *filter(None, sys.path)])}
 
-WRITE_WITHOUT_END = """
-import itertools, pathlib
-from dataclasses import replace
-from small_store import SPEC, spec_with, batches_of, sources_of
-from dgaug.store.index import begin_store
-from dgaug.store.shard_writer import write_shard
-sources = sources_of(30)
-spec = spec_with(planned=900, shard_size=300, codec="raw")
-store = pathlib.Path("store")
-begin_store(store, spec, sources)
-print("begun", flush=True)
-for turn in itertools.count():
-    write_shard(store, turn % 3, batches_of(spec, sources, turn % 3, size=64), spec=spec, sources=sources)
-"""
+
+def write_without_end() -> None:
+    sources, spec = sources_of(30), spec_with(planned=900, shard_size=300, codec="raw")
+    begin_store(Path("store"), spec, sources)
+    for turn in itertools.count():
+        number = turn % 3
+        write_shard(Path("store"), number, batches_of(spec, sources, number, size=64), spec=spec, sources=sources)
 
 
 def test_a_killed_writer_leaves_no_shard_that_only_looks_whole(tmp_path: Path) -> None:
     left_aside, tries = 0, 0
     while tries < 4 or not left_aside:
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITE_WITHOUT_END], cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE
-        )
-        assert writer.stdout is not None
-        writer.stdout.readline()
+        writer = WarmProcess(write_without_end, cwd=tmp_path)
+        while not (tmp_path / "store/dataset.h5").exists():
+            assert writer.poll() is None, writer.communicate()
+            time.sleep(0.001)
         time.sleep(0.05 + 0.037 * (tries % 4))
         writer.send_signal(signal.SIGKILL)
         writer.wait()

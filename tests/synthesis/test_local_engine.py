@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from held import Hold, start_held
 from synthesis_runs import SHARD, SHARDS, command, files_of, finish, start_torchrun, undisturbed_store, wait_for_shards
-from tiny_run import RunCommand, finish_process, finish_ranks, start_process
-from warm_processes import WarmProcess, run_command, run_with_small_files, start_ranks
+from tiny_run import RunCommand, finish_process, finish_ranks
+from warm_processes import WarmProcess, run_command, run_with_small_files, run_with_threads, start_ranks
 
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
@@ -58,7 +58,7 @@ def test_a_synthesis_killed_again_and_again_at_random_moments_ends_in_the_same_b
 def test_threads_decide_no_byte(tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
     for threads in (1, 3):
         store = tmp_path / str(threads)
-        finish(start_process(*command(tiny_run, store), OMP_NUM_THREADS=str(threads)))
+        finish(WarmProcess(run_with_threads, threads, *command(tiny_run, store)))
         assert files_of(store) == undisturbed
 
 

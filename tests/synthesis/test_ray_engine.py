@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from held import Hold
 from synthesis_runs import SHARDS, command, files_of, finish, undisturbed_store, wait_for_shards
-from tiny_run import RunCommand, finish_process, start_cold
+from tiny_run import RunCommand, finish_process, start_cold, start_process
 
 from dgaug.runs import Run
 from dgaug.store.read import open_store
@@ -90,7 +90,7 @@ def test_workers_and_drivers_killed_again_and_again_lose_no_finished_shard(
 def test_a_labelled_store_of_codes_is_the_same_by_ray(tiny_run: Run, tmp_path: Path) -> None:
     more = ("--codec", "codes", "--pairs", "random:90")
     finish(start_cold(*command(tiny_run, tmp_path / "ray", *more, "--engine", "ray")))
-    finish(start_cold(*command(tiny_run, tmp_path / "one", *more)))
+    finish(start_process(*command(tiny_run, tmp_path / "one", *more)))
     assert files_of(tmp_path / "ray") == files_of(tmp_path / "one")
     assert verify(tmp_path / "ray").ok
     assert open_store(tmp_path / "ray").has_labels

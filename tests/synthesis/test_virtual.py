@@ -157,7 +157,7 @@ def test_labels_are_stored_where_they_are_asked_for(
 
 def test_unsure_pairs_are_left_out_on_demand(tiny_run: Run, tmp_path: Path) -> None:
     everything = open_store(write_tiny_virtual(tiny_run, tmp_path / "all", labels="top"))
-    top = np.array([everything[k].label_probability[0] for k in range(len(everything))])
+    top = np.array([item.label_probability[0] for item in everything])
     least = float(np.quantile(top, 0.8))
     kept = open_store(write_tiny_virtual(tiny_run, tmp_path / "sure", labels="top", least=least))
     assert len(kept) == pytest.approx(0.2 * len(everything), abs=6)
