@@ -1,4 +1,4 @@
-"""Generated images for another re-id toolbox, and the proof that its reader takes them for what they are.
+"""Real and generated images for another re-id toolbox, and the proof that its reader takes them for what they are.
 
 For whoever trains with Torchreid, fast-reid or any code that reads Market-1501 by its file names. None of them needs to
 be installed: `read_as_toolboxes_do` states their rules.
@@ -6,16 +6,17 @@ be installed: `read_as_toolboxes_do` states their rules.
     python examples/feed_another_toolbox.py                       # trains a small run on the embedded data first
     python examples/feed_another_toolbox.py runs/00001-market1501
 
-It writes a copy of the training images with the generated ones beside them: Market-1501-generated/bounding_box_train.
+It writes a data set with the real images and as many generated ones: Market-1501-generated/.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
+
+import pandas
 
 import dgaug
 from dgaug.errors import DgaugError
@@ -34,38 +35,37 @@ class Read(NamedTuple):
 
 
 def main(run: str = "") -> None:
-    """Export a store, put it beside real images, and read both back."""
+    """Export a store together with its real images, and read both back."""
     # %% A store: each image's appearance on three other images' structures
     folder = Path(run) if run else dgaug.train(out="runs/examples", resume=True).folder
     made = dgaug.synthesize(folder, pairs="per-appearance:3", out=folder / "examples/three")
 
-    # %% Export it: identity of the appearance donor, camera of the structure donor, a number that no real image has
-    exported = dgaug.export_store(made.store, to="folders", out=folder / "examples/exported", unknown_camera=7)
-    generated = exported.out / "bounding_box_train"
+    # %% One data set: generated images under the identity of their appearance donor, query and gallery as they are
+    data, out = Run(folder).data_root(), Path("Market-1501-generated")
+    exported = dgaug.export_merged(made.store, data, tool="market", out=out, ratio=3)
+    print(*exported.notes, sep="\n")
 
-    # %% One training folder of real and generated images; query and gallery stay as they are
-    mixed = Path("Market-1501-generated/bounding_box_train")
-    shutil.copytree(Run(folder).data_root() / "bounding_box_train", mixed, dirs_exist_ok=True)
-    shutil.copytree(generated, mixed, dirs_exist_ok=True)
-
-    # %% What a toolbox makes of them
-    for name, images in (("generated", read_as_toolboxes_do(generated)), ("mixed", read_as_toolboxes_do(mixed))):
+    # %% What a toolbox makes of it: the identities that it had, and more images of them
+    for name, images in (("real", read_as_toolboxes_do(data)), ("mixed", read_as_toolboxes_do(out))):
         labels, cameras = {image.label for image in images}, {image.camera for image in images}
         print(f"{name}: {len(images)} images, {len(labels)} identities, {len(cameras)} cameras")
 
     # %% Each label is the one that the store means
     store = dgaug.open_store(made.store)
-    for image in read_as_toolboxes_do(generated):
-        item = store[int(image.path.stem.split("_")[2])]
-        assert image.label == item.appearance_identity
-        assert image.camera + 1 in (store.sources.camera[item.structure], 7)
+    table = pandas.read_csv(out / "images.csv", dtype=str, keep_default_na=False)
+    generated = set(table.path[table.generated == "1"])
+    for image in read_as_toolboxes_do(out):
+        if image.path.relative_to(out).as_posix() in generated:
+            item = store[int(image.path.stem.split("_")[2])]
+            assert image.label == item.appearance_identity
+            assert image.camera + 1 == store.sources.camera[item.structure]
     print("every label is that of the appearance donor, every camera that of the structure donor")
 
 
-def read_as_toolboxes_do(folder: Path) -> list[Read]:
-    """Market-1501 by the common rules: identity and one digit of camera by name, -1 is junk, labels counted anew."""
+def read_as_toolboxes_do(root: Path) -> list[Read]:
+    """The training split by the common rules: identity and one digit of camera by name, -1 is junk, labels from 0."""
     result = []
-    for path in sorted(folder.glob("*.jpg")):
+    for path in sorted((root / "bounding_box_train").glob("*.jpg")):
         match = NAME.search(path.name)
         assert match, f"no identity and camera in {path.name}"
         identity, camera = int(match[1]), int(match[2])

@@ -30,6 +30,7 @@ LONGEST_FIRST = (
     "tests/synthesis/test_local_engine.py",
     "tests/examples/test_examples.py",
     "tests/hostile/test_hostile_machine.py",
+    "tests/examples/test_notebook.py",
     "tests/hostile/test_malformed_tables.py",
     "tests/cli/test_score_fid_command.py",
     "tests/studies/test_ablation.py",

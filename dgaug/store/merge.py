@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import locked
 from dgaug.store.export_rows import label_policy, store_digest
 from dgaug.store.merge_data import data_of_store
-from dgaug.store.merge_folder import MergeSpec, begin, finish, require_place, working_folder
+from dgaug.store.merge_folder import MergeSpec, begin, finish, leave, require_place, working_folder
 from dgaug.store.merge_images import write_images
 from dgaug.store.merge_plan import Plan, plan_export, quotas, sizes_note
 from dgaug.store.merge_selection import HARD, select_images
@@ -194,8 +193,13 @@ def _write(
     with locked(working, what="export"), stop_requests() as stop:
         shards = shards_of(plan, spec.shard_size) if spec.tool == "huggingface" else []
         images = [name for name, _ in shards] or [one.path for one in plan.entries]
-        if begin(out, spec, images, force=force):
-            shutil.rmtree(working)
+        try:
+            complete = begin(out, spec, images, force=force)
+        except DgaugError:
+            leave(working)
+            raise
+        if complete:
+            leave(working)
             return True
         if shards:
             write_card(working, store, plan, shards, labels=spec.labels, license=spec.license)

@@ -102,6 +102,13 @@ def begin(out: Path, spec: MergeSpec, images: Sequence[str], *, force: bool) -> 
     return False
 
 
+def leave(working: Path) -> None:
+    """Remove the working folder where it holds nothing but the lock."""
+    if [item.name for item in working.iterdir()] == [_LOCK]:
+        (working / _LOCK).unlink()
+        working.rmdir()
+
+
 def finish(out: Path, spec: MergeSpec) -> None:
     """Say that the export is complete, and give it its name."""
     working = working_folder(out)

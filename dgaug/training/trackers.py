@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,15 +97,14 @@ class _Accelerated:
     """A tracker of Accelerate; one that fails in the middle is left out from there on, and the training continues."""
 
     def __init__(self, name: str, folder: Path, settings: Settings | None) -> None:
-        self._name, self._works = name, True
-        self._state = _accelerate_state()
-        self._state.__enter__()
+        self._name, self._works, self._found = name, True, ExitStack()
+        self._found.enter_context(_accelerate_state())
         try:
-            self._tracker = _started(name, folder)
+            self._tracker = _started(name, folder, self._found)
             if settings is not None:
                 self._tracker.store_init_configuration(flat(settings.model_dump(mode="json"), "."))
         except Exception as error:
-            self._state.__exit__(None, None, None)
+            self._found.close()
             offline = {"wandb": "WANDB_MODE=offline keeps its files here", "mlflow": "unset MLFLOW_TRACKING_URI"}[name]
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DgaugError(f"--log {name} does not start: {reason}; {offline}, or use --log none") from error
@@ -130,7 +129,7 @@ class _Accelerated:
     def close(self) -> None:
         """Finish the tracker's run."""
         self._try(self._tracker.finish)
-        self._state.__exit__(None, None, None)
+        self._found.close()
 
     def _try(self, action: Callable[[], object]) -> None:
         if not self._works:
@@ -142,7 +141,8 @@ class _Accelerated:
             _log.warning("%s failed and gets nothing more: %s", self._name, " ".join(str(error).split()))
 
 
-def _started(name: str, folder: Path) -> Any:
+def _started(name: str, folder: Path, found: ExitStack) -> Any:
+    """A tracker of Accelerate; `found` puts back what it changes for whoever uses the same program in this process."""
     from accelerate.tracking import MLflowTracker, WandBTracker
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -153,6 +153,7 @@ def _started(name: str, folder: Path) -> Any:
 
         artifacts = None
         if not os.environ.get("MLFLOW_TRACKING_URI"):
+            found.callback(mlflow.set_tracking_uri, mlflow.get_tracking_uri())
             mlflow.set_tracking_uri(f"sqlite:///{(folder / 'mlflow.db').resolve()}")
             artifacts = (folder / "mlruns").resolve().as_uri()
         tracker = MLflowTracker(PROJECT, logging_dir=artifacts, run_name=folder.name)

@@ -108,7 +108,7 @@ def test_real_and_generated_images_are_learned_from_in_one_loader(
 
 def test_another_toolbox_reads_what_was_exported(tmp_path: Path, own_run: Run) -> None:
     output = run_example("feed_another_toolbox.py", own_run.folder, cwd=tmp_path)
-    assert f"generated: {IMAGES * 3} images, {IDENTITIES} identities, 3 cameras" in output
+    assert f"real: {IMAGES} images, {IDENTITIES} identities, 3 cameras" in output
     assert f"mixed: {IMAGES * 4} images, {IDENTITIES} identities, 3 cameras" in output
     assert "every label is that of the appearance donor" in output
     mixed = list((tmp_path / "Market-1501-generated/bounding_box_train").iterdir())

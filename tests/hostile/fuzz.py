@@ -46,6 +46,12 @@ npy.read_array = atheris.instrument_func(npy.read_array)
 
 Reader = Callable[[Path], object]
 MANIFEST = b"path,identity,camera,split,role\na.png,0001,1,train,identity\nb.png,0002,2,query,\n"
+TABLES = {
+    "manifest": MANIFEST,
+    "oml": b"label,path,split,is_query,is_gallery,camera\n1,a.png,train,,,1\n2,b.png,validation,True,0,\n",
+    "wildlife": b"image_id,identity,path,split,bbox\n1,anna,a.png,train,\n2,unknown,b.png,test,\n",
+    "boxmot": b"dataset: market1501\npath: .\ntrain: train\nquery: query\ngallery: gallery\n",
+}
 SETTINGS = (
     b"name: mine\ndata: {height: 64, width: 32}\nschedule: {iterations: 9, milestones: [3, 5]}\nloss: {cycle: 1.5}\n"
 )
@@ -90,7 +96,7 @@ def people(folder: Path) -> Path:
 
 def reader_of(name: str, folder: Path) -> tuple[Callable[[bytes], object], list[bytes]]:
     """The function of bytes that is fuzzed under a name, and what its first mutations start from."""
-    path = folder / {"checkpoint": "x.pt", "statistics": "x.npz"}.get(name, "x.csv")
+    path = folder / {"checkpoint": "x.pt", "statistics": "x.npz", "boxmot": "x.yaml"}.get(name, "x.csv")
 
     def of_file(read: Reader, wrap: Callable[[bytes], bytes] = bytes) -> Callable[[bytes], object]:
         def read_bytes(content: bytes) -> object:
@@ -99,9 +105,9 @@ def reader_of(name: str, folder: Path) -> tuple[Callable[[bytes], object], list[
 
         return read_bytes
 
-    if name == "manifest":
+    if name in TABLES:
         people(folder)
-        return of_file(open_data), [MANIFEST]
+        return of_file(open_data), [TABLES[name]]
     if name == "pairs":
         sources = Sources.of(open_data(people(folder)).splits["train"])
 
@@ -130,7 +136,7 @@ def reader_of(name: str, folder: Path) -> tuple[Callable[[bytes], object], list[
     return texts[name]
 
 
-READERS = ("manifest", "pairs", "settings", "checkpoint", "statistics", "figures", "log", "picture", "pattern")
+READERS = (*TABLES, "pairs", "settings", "checkpoint", "statistics", "figures", "log", "picture", "pattern")
 
 
 def main() -> None:

@@ -380,6 +380,14 @@ def test_names_of_ones_own_become_names_that_readers_take(tmp_path: Path) -> Non
     }
 
 
+def test_cameras_may_be_forgotten(store: Path, data: Path, tmp_path: Path) -> None:
+    merged(store, data, tmp_path / "csv", tool="csv", cameras="none")
+    assert {row["camera"] for row in table_of(tmp_path / "csv" / "manifest.csv")} == {""}
+    merged(store, data, tmp_path / "out", tool="market", cameras="none", unknown_camera=1)
+    assert {camera for _, _, camera in market_split(tmp_path / "out" / "bounding_box_train")} == {0}
+    assert {camera for _, _, camera in market_split(tmp_path / "out" / "query")} == {1}
+
+
 @pytest.mark.parametrize("identities", [("NA", "ben"), ("2", "002"), ("unknown", "ben")])
 def test_identities_that_pandas_or_the_tool_takes_for_others_are_named(
     tmp_path: Path, identities: tuple[str, str]
@@ -478,6 +486,7 @@ def test_an_export_is_complete_mended_or_started_over(store: Path, data: Path, t
     assert files_of(out) == before
     with pytest.raises(DgaugError, match="tool market, not csv"):
         export_merged(store, data, tool="csv", out=out)
+    assert not (tmp_path / "out.part").exists()
     (out / "query" / "mine.jpg").write_bytes(b"mine")
     with pytest.raises(DgaugError, match="also holds 'query'"):
         export_merged(store, data, tool="csv", out=out, force=True)

@@ -71,7 +71,9 @@ def test_wandb_writes_a_run_that_can_be_uploaded_later(tmp_path: Path, monkeypat
 def test_mlflow_keeps_a_run_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    before = mlflow.get_tracking_uri()
     logged(tmp_path, "mlflow")
+    assert mlflow.get_tracking_uri() == before
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     (experiment,) = client.search_experiments(filter_string="name = 'dgaug'")
     (run,) = client.search_runs([experiment.experiment_id])
