@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from one_step import CLASSES, ITERATION, SIDE, networks_of
 from test_resume import StopAt
 from tiny_run import assert_same_checkpoint, tiny_settings, write_config
 from torch import Tensor
@@ -87,8 +88,6 @@ def test_the_published_training_has_none_of_it() -> None:
 
 
 def test_the_fixed_teacher_says_whether_the_appearance_donor_is_seen() -> None:
-    from one_step import CLASSES, ITERATION, SIDE, networks_of
-
     settings = tiny_settings(loss={"teacher_identity": 1.0, "teacher_feature": 2.0}, schedule={"batch_size": SIDE})
     model = DGNet(networks_of(settings), settings)
     given, positives = images(2 * SIDE), images(2 * SIDE)
@@ -105,6 +104,22 @@ def test_the_fixed_teacher_says_whether_the_appearance_donor_is_seen() -> None:
     assert report["teacher_identity"] == pytest.approx(float(identity), rel=1e-4)
     assert report["teacher_feature"] == pytest.approx(float(feature), rel=1e-4)
     assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_images_and_generated_images_are_seen_in_greys_of_their_own() -> None:
+    settings = tiny_settings(structure_input=ALL, schedule={"batch_size": SIDE})
+    model, chosen = DGNet(networks_of(settings), settings), settings.structure_input
+    given = images(2 * SIDE)
+    batch = Batch(given, given, torch.arange(2 * SIDE) % CLASSES)
+    generator = model.networks.generator
+    (plan,) = model._plans([batch], ITERATION)
+    assert not torch.equal(*plan.greys)
+    with torch.no_grad():
+        structure = generator.structure_encoder(structure_input(given, plan.greys[0], chosen)).roll(SIDE, 0)
+        fakes = generator(structure, model.networks.appearance.eval()(given).appearance)
+        again = generator.structure_encoder(structure_input(fakes, plan.greys[1], chosen))
+    expected = 2 * (again - structure).abs().mean()
+    assert model.step([batch], ITERATION)["structure_code"] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_a_run_that_uses_everything_resumes_to_the_same_bits(tmp_path: Path) -> None:
