@@ -7,7 +7,9 @@ from typing import Any
 import click
 from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.train_reid import difference, percent, seeds_text
+from dgaug_cli.train_reid import seeds_text
+
+from dgaug.studies.metric_texts import difference, percent
 
 
 @click.command("ablate")

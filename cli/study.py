@@ -7,7 +7,6 @@ from typing import Any
 import click
 from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
-from dgaug_cli.train_reid import difference, percent
 
 
 @click.command("study")
@@ -81,6 +80,7 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
         torchrun --nproc-per-node 2 -m -- dgaug study --out study
     """
     from dgaug.studies.learning_curve import study
+    from dgaug.studies.metric_texts import study_notes, study_tables
 
     with progress_shown() as progress:
         results = study(dry_run=dry_run, progress=progress, **options)
@@ -90,47 +90,6 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
         rows = [(name, f"{results[name]:,}") for name in ("generators", "trials", "models", "steps")]
         show_table("estimate", ("", "value"), [*rows, ("time in one process", f"at most {results['seconds']:,.0f} s")])
     else:
-        show_study(results)
-        note(f"all metrics and the chart: {options['out']}")
-
-
-def show_study(results: dict[str, Any]) -> None:
-    """Print the tables of `study`: metrics, paired differences, and what the images are worth."""
-    from dgaug.studies.curve_results import worth_text
-
-    protocol, points = results["protocol"], results["points"]
-    arms, names = protocol["arms"], list(points[0]["metrics"])
-    about = f"{protocol['model']}, {protocol['repeats']} repeats; generator: {protocol['generator']}"
-    rows = [
-        [f"{line['fraction']:g}", f"{line['images']:,.0f}", line["arm"]]
-        + [percent(line["metrics"][name]) for name in names]
-        for line in points
-    ]
-    show_table(
-        f"re-identification (%, mean ± standard deviation; {about})", ("fraction", "images", "arm", *names), rows
-    )
-    rows = [
-        [f"{line['fraction']:g}", line["arm"], other, *(difference(metrics[name]) for name in names)]
-        for line in points
-        for other, metrics in line["minus"].items()
-    ]
-    show_table(
-        "differences, paired by repeat (percentage points, 95 % interval)",
-        ("fraction", "arm", "minus", *names),
-        rows,
-    )
-    rows = [
-        [f"{line['fraction']:g}", f"{line['images']:,.0f}", line["arm"], worth_text(line["worth"])]
-        for line in points
-        if line["worth"] is not None
-    ]
-    show_table(
-        "worth so many further real images (mAP sum; 95 % interval by bootstrap)",
-        ("fraction", "images", "arm", "further real images"),
-        rows,
-    )
-    note(*(f"{name}: {text}" for name, text in arms.items()))
-    for fraction, chosen in protocol["chosen"].items():
-        if chosen["still_rising"]:
-            longest = f"{', '.join(chosen['still_rising'])} still rising at {chosen['steps']} steps"
-            note(f"fraction {fraction}: {longest}, so no plateau was reached; give longer --steps")
+        for table in study_tables(results):
+            show_table(*table)
+        note(*study_notes(results), f"all metrics, the chart and the page: {options['out']}")

@@ -8,6 +8,8 @@ import click
 from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
 
+from dgaug.studies.metric_texts import difference, percent
+
 
 @click.command("train-reid")
 @shared.run
@@ -91,18 +93,6 @@ def show_reid(results: dict[str, Any]) -> None:
     if differences and len(results["protocol"]["seeds"]) > 1:
         rows = [[twin, *(difference(values[name]) for name in names)] for twin, values in differences.items()]
         show_table("augmented minus twin, paired by seed (percentage points, 95 % interval)", ("twin", *names), rows)
-
-
-def percent(estimate: dict[str, Any]) -> str:
-    """Mean and standard deviation in per cent."""
-    spread = "" if estimate["spread"] is None else f" ± {100 * estimate['spread']:.1f}"
-    return f"{100 * estimate['mean']:.1f}{spread}"
-
-
-def difference(estimate: dict[str, Any]) -> str:
-    """A paired difference with its interval, in percentage points."""
-    mean = f"{100 * estimate['mean']:+.1f}"
-    return mean if estimate["low"] is None else f"{mean} [{100 * estimate['low']:+.1f}, {100 * estimate['high']:+.1f}]"
 
 
 def seeds_text(results: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ from dgaug.figures.learning_curves import Arrow, Curve, learning_curves
 from dgaug.files import whole, write_figures
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.studies.arms import ARMS, AUGMENTED, REAL
+from dgaug.studies.curve_page import write_page
+from dgaug.studies.metric_texts import worth_text
 from dgaug.studies.study import HEADLINE, Row, flat, over_seeds, paired_difference
 from dgaug.studies.worth import worth
 
@@ -22,9 +24,8 @@ ALSO = "also.json"
 """The ranking of a model on the other data set, beside its `ranking.json`."""
 PLOTTED = "mAP (sum, valid queries)"
 CHARTS = ("curve.png", "curve.pdf")
-FILES = ("results.json", "results.csv", "table.csv", *CHARTS)
+FILES = ("results.json", "results.csv", "table.csv", "report.html", *CHARTS)
 Lines = list[dict[str, Any]]
-_BEYOND = {"above": "at least ", "below": "at most ", None: ""}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Trained:
 def write_results(
     folder: Path, trained: Sequence[Trained], protocol: Mapping[str, object], *, outside: bool
 ) -> dict[str, Any]:
-    """Write `results.json`, two tables and the chart; returns the content of the first."""
+    """Write `results.json`, two tables, the chart and the page; returns the content of the first."""
     lines = table(trained)
     results = {"protocol": dict(protocol), "points": lines}
     write_figures(folder / "results.json", results)
@@ -63,6 +64,7 @@ def write_results(
     chart = learning_curves(_curves(lines), _arrow(lines), title=_title(protocol, outside=outside), metric=PLOTTED)
     for name in CHARTS:
         save_figure(chart, folder / name)
+    write_page(folder / "report.html", results, folder / CHARTS[0])
     return results
 
 
@@ -109,19 +111,6 @@ def table(trained: Sequence[Trained]) -> Lines:
                 line["also"] = {name: over_seeds(_values_also(models, name)) for name in HEADLINE}
             lines.append(line)
     return lines
-
-
-def worth_text(found: Mapping[str, Any]) -> str:
-    """What images are worth in words: further real images with the interval, and the factor."""
-    middle, low, high = (
-        f"{_BEYOND[beyond]}{found[name] - found['images']:+,.0f}"
-        for name, beyond in (
-            ("equivalent", found["beyond"]),
-            ("low", found["low_beyond"]),
-            ("high", found["high_beyond"]),
-        )
-    )
-    return f"{middle} [{low}, {high}], {found['factor']:.2f}x"
 
 
 def _values(models: Sequence[Trained], name: str) -> list[float]:

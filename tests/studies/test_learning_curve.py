@@ -31,7 +31,7 @@ SHORT: dict[str, dict[str, object]] = {
     "checkpoint": {"every": 1, "preview": 9},
 }
 FRACTIONS = ("--fractions", "0.5,1", "--repeats", "3", "--steps", "1,2", "--rates", "1", "--pairs", "random:20")
-RESULTS = ("results.json", "results.csv", "table.csv", "curve.png")
+RESULTS = ("results.json", "results.csv", "table.csv", "curve.png", "report.html")
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,9 @@ def test_every_point_has_every_arm_its_intervals_and_what_it_is_worth(finished: 
     assert results["protocol"]["generator"] == "trained at each point on its images alone"
     assert len(pd.read_csv(out / "results.csv")) == 2 * 3 * 5
     assert set(pd.read_csv(out / "table.csv")["generator"]) == {results["protocol"]["generator"]}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("<tr>") == (1 + 10) + (1 + 14) + (1 + 8)
+    assert "still rising" in page or not any(one["still_rising"] for one in results["protocol"]["chosen"].values())
     chart = np.asarray(Image.open(out / "curve.png").convert("RGB"))
     assert len(np.unique(chart.reshape(-1, 3), axis=0)) > 50
 
