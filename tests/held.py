@@ -10,9 +10,11 @@ import glob
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 import tempfile
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ class Hold:
     def __init__(self, pattern: str | Path, limit: int = 1) -> None:
         self._pattern = os.fspath(pattern)
         self._folder = Path(tempfile.mkdtemp(prefix="held-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self.allow(limit)
 
     @property
