@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tiny_run import RunCommand, finish_process, signal_when, start_process, write_config
+from tiny_run import RunCommand, signal_at, write_config
 
 from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError
@@ -59,7 +59,7 @@ def test_a_killed_study_ends_with_the_bytes_of_one_that_was_not(
         (out / name).unlink()
     asked = ("study", "--config", config, *FRACTIONS, "--out", out)
     state = out / "0.5" / "repeat1" / "seed1-generated" / "last.state.pt"
-    killed = signal_when(start_process(*asked), state, signal.SIGKILL)
+    killed = signal_at(state, signal.SIGKILL, *asked)
     assert killed.code == -signal.SIGKILL
     assert not (out / "results.json").exists()
     helper = start_process(*asked)
