@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tiny_run import RunCommand, signal_at, write_config
+from tiny_run import RunCommand, finish_process, signal_at, start_process, write_config
 
 from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError
