@@ -31,7 +31,7 @@ def difference(metric: Mapping[str, Any]) -> str:
 def worth_text(found: Mapping[str, Any]) -> str:
     """What images are worth in words: further real images with the interval, and the factor."""
     ends = (("equivalent", "beyond"), ("low", "low_beyond"), ("high", "high_beyond"))
-    middle, low, high = (f"{_BEYOND[found[side]]}{found[name] - found['images']:+,.0f}" for name, side in ends)
+    middle, low, high = (f"{_BEYOND[found[side]]}{round(found[name] - found['images']):+,}" for name, side in ends)
     return f"{middle} [{low}, {high}], {found['factor']:.2f}x"
 
 

@@ -64,9 +64,16 @@ def worth(sizes: Sequence[float], real: Sequence[Sequence[float]], fed: Sequence
     tail = (1 - CONFIDENCE) / 2
     low, high = sampled[int(tail * RESAMPLES)], sampled[int((1 - tail) * RESAMPLES) - 1]
     middle = equivalent(log_sizes, table.mean(axis=1), float(values.mean()))
-    numbers = [float(np.exp(np.clip(one, log_sizes[0], log_sizes[-1]))) for one in (middle, low, high)]
+    numbers = [_images(one, sizes) for one in (middle, low, high)]
     beyond = [None if np.isfinite(one) else "above" if one > 0 else "below" for one in (middle, low, high)]
     return Worth(images, numbers[0], numbers[1], numbers[2], beyond[0], beyond[1], beyond[2])
+
+
+def _images(place: float, sizes: Sequence[float]) -> float:
+    """Images at a place of the logarithmic axis; the first or last number of the curve beyond it."""
+    if np.isinf(place):
+        return float(sizes[-1] if place > 0 else sizes[0])
+    return float(np.exp(place))
 
 
 def equivalent(places: Floats, metric: Floats, value: float) -> float:

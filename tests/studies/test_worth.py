@@ -42,9 +42,9 @@ def test_what_lies_beyond_the_curve_is_a_bound() -> None:
     noise = np.array([-0.02, 0.0, 0.02])
     real = [0.2 + noise, 0.4 + noise]
     above = worth([100, 200], real, 0.5 - noise, 100)
-    assert (above.equivalent, above.beyond, above.high_beyond) == (pytest.approx(200), "above", "above")
+    assert (above.equivalent, above.beyond, above.high_beyond) == (200, "above", "above")
     below = worth([100, 200], real, 0.1 + noise, 100)
-    assert (below.equivalent, below.beyond, below.low_beyond) == (pytest.approx(100), "below", "below")
+    assert (below.equivalent, below.beyond, below.low_beyond) == (100, "below", "below")
 
 
 def test_the_shortest_training_on_the_plateau_of_both_is_taken_at_the_best_rate_of_each() -> None:
