@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def _one_thread() -> Iterator[None]:
     """Bits depend on the number of threads; processes that the tests start inherit it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         yield

@@ -6,6 +6,7 @@ for a higher limit; after a signal it does what it does on signals.
 
 from __future__ import annotations
 
+import atexit
 import glob
 import json
 import os
@@ -14,7 +15,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ class Hold:
     def __init__(self, pattern: str | Path, limit: int = 1) -> None:
         self._pattern = os.fspath(pattern)
         self._folder = Path(tempfile.mkdtemp(prefix="held-"))
-        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)  # a process may look longer than this lives
         self.allow(limit)
 
     @property

@@ -185,6 +185,7 @@ def test_hostile_names_run_nothing(browser: Any, tiny_run: Run, tmp_path: Path) 
     run = copy_of(tiny_run, tmp_path / HOSTILE, without=("store",))
     for file in (run.folder / "data" / "bounding_box_train").iterdir():
         file.rename(file.with_name(f"{file.stem}{HOSTILE}{file.suffix}"))
+    (run.folder / "environment.json").write_text(json.dumps({"data": {"root": "data"}}))  # not those of the records
     with run.log.open("a") as log:
         log.write(json.dumps({"phase": HOSTILE, "iteration": 1, "terms": {HOSTILE: 1.0}, "weights": {}}) + "\n")
     opened = Opened(browser, report_run(run.folder, count=2))

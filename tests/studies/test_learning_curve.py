@@ -132,7 +132,7 @@ def test_more_repeats_and_arms_are_added_and_another_study_is_refused(
     shutil.copytree(finished[0], out)
     asked = ("study", "--config", config, *FRACTIONS, "--out", out)
     other = dgaug(*asked, "--set", "reid.gamma=0.5")
-    assert "models of another study (other reid.gamma)" in other.error()
+    assert "was made with other settings (reid.gamma: 0.1 -> 0.5)" in other.error()
     more = dgaug(*asked, "--arms", "real,two-stage,trusted,selected")
     assert more.code == 0, more.err
     for arm in ("two-stage", "selected", "trusted"):

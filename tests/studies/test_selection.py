@@ -140,7 +140,7 @@ def test_a_model_is_trained_with_what_is_selected_and_says_what_was_left_out(
     results = train_reid(tiny_run.folder, select=f"judge:{judge},keep=0.25", labels="trust", **short)
     (chosen,) = results["protocol"]["select"]
     assert (chosen["kept"], chosen["left_out"]) == (144, 432)
-    with pytest.raises(DgaugError, match=r"models of another study \(other --select\)"):
+    with pytest.raises(DgaugError, match=r"was made with other settings \(--select: "):
         train_reid(tiny_run.folder, labels="trust", select=f"judge:{judge},keep=0.5", **short)
     score_file(open_source(tiny_run.store, *_fit(tiny_run)).store, load_reid(judge)).unlink()
 

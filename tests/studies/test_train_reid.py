@@ -184,7 +184,7 @@ def test_a_study_of_an_earlier_version_goes_on(study: tuple[Results, Path], tiny
     write_json(folder / "study.json", {name: value for name, value in before.items() if name not in later})
     assert train_reid(tiny_run.folder, seeds=2, out=folder) == study[0]
     write_json(folder / "study.json", {name: value for name, value in before.items() if name not in later})
-    with pytest.raises(DgaugError, match=r"\(other reid\.jitter\)"):
+    with pytest.raises(DgaugError, match=r"other settings \(reid\.jitter: 0.0 -> 0.1\)"):
         train_reid(tiny_run.folder, seeds=2, overrides=["reid.jitter=0.1"], out=folder)
 
 
