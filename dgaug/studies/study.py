@@ -177,7 +177,7 @@ class Study:
 
 
 def record_study(folder: Path, described: Mapping[str, object], *, begun: bool) -> None:
-    """Write `study.json`; where models are there already (`begun`), refuse to go on with other ones.
+    """Write `study.json`; where models are there already (`begun`), refuse to train others beside them.
 
     Raises:
         DgaugError: names what differs.

@@ -59,7 +59,7 @@ class IterationGraphs:
                 reason = str(problem).strip().splitlines()[0] if str(problem).strip() else type(problem).__name__
                 raise DgaugError(
                     f"behaviour.graphs: this GPU did not record an iteration as a CUDA graph: {reason}; "
-                    "go on without it: --resume --set behaviour.graphs=false"
+                    "resume without it: --resume --set behaviour.graphs=false"
                 ) from problem
         return self._graphs[kind]
 

@@ -114,5 +114,5 @@ def test_a_gpu_that_does_not_record_is_said_with_what_helps(monkeypatch: pytest.
     model.graphs = IterationGraphs()
     for iteration in range(WARM_UP):
         model.step([batch_of(iteration)], iteration)
-    with pytest.raises(DgaugError, match=r"is capturing; go on without it: --resume --set behaviour.graphs=false"):
+    with pytest.raises(DgaugError, match=r"is capturing; resume without it: --resume --set behaviour.graphs=false"):
         model.step([batch_of(WARM_UP)], WARM_UP)
