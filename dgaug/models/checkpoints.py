@@ -80,9 +80,10 @@ def save(path: Path, content: Mapping[str, Any]) -> None:
         try:
             torch.save(dict(content), stream)
         except RuntimeError as error:
-            # torch closes its archive after a failed write, and raises what goes wrong then instead.
-            if isinstance(error.__context__, OSError):
-                raise error.__context__ from None
+            # torch closes its archive after a failed or interrupted write, and raises what goes wrong then instead.
+            cause = error.__context__
+            if isinstance(cause, OSError) or (cause and not isinstance(cause, Exception)):
+                raise cause from None
             raise
         stream.flush()
         os.fsync(stream.fileno())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 
 from dgaug.errors import DgaugError
 from dgaug.files import file_sha256
+from dgaug.interrupts import Stopped
 from dgaug.models import checkpoints
 from dgaug.models.reid import ReidNetwork
 from dgaug.runs import Run
@@ -130,6 +133,28 @@ def test_saving_replaces_a_checkpoint_whole(tmp_path: Path) -> None:
         checkpoints.save(tmp_path / "a.pt", {"format": "x", "version": 1, "value": value})
     assert checkpoints.load(tmp_path / "a.pt", "x")["value"] == 2
     assert [item.name for item in tmp_path.iterdir()] == ["a.pt"]
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt(), Stopped(15), OSError(errno.ENOSPC, "no space left")])
+def test_what_breaks_off_a_save_is_what_it_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: BaseException
+) -> None:
+    save_reid(tmp_path / "a.pt")
+    before = (tmp_path / "a.pt").read_bytes()
+    causes = [cause]
+
+    class Disturbed(io.FileIO):
+        def write(self, content: Any) -> int:
+            if self.tell() and causes:
+                raise causes.pop()
+            return super().write(content)
+
+    monkeypatch.setattr(Path, "open", lambda path, mode: Disturbed(path, mode.replace("b", "")))
+    with pytest.raises(type(cause)):
+        save_reid(tmp_path / "a.pt")
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+    assert (tmp_path / "a.pt").read_bytes() == before
 
 
 def test_a_copy_is_equal_byte_for_byte(tiny_run: Run, tmp_path: Path) -> None:
