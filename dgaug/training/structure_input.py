@@ -22,7 +22,7 @@ HEIGHTS, WIDTHS, PERIODS = (0.15, 0.6), (0.3, 0.9), (3 / 64, 10 / 64)
 """Of a print: its height and the period of its stripes relative to the image's height, its width to the width."""
 KINDS = 3
 """Stripes across, stripes along, checks."""
-MIDDLE, HALF_WIDTH, EDGE = (0.42, 0.58), (0.26, 0.42), 0.04
+MIDDLE, HALF_WIDTH, EDGE = (0.42, 0.58), (0.26, 0.42), 0.12
 """Of the middle columns, relative to the width: where their centre lies, half their width, how soft they end."""
 PRINT_NUMBERS, REGION_NUMBERS = 10, 2
 
