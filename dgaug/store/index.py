@@ -47,6 +47,11 @@ class ShardList:
     size: NDArray[np.int64]
     sha256: list[str]
 
+    def spans(self, count: int) -> list[tuple[str, int, int]]:
+        """Each shard's path and its rows [start, stop) of a store of `count` images."""
+        starts = self.start.tolist()
+        return list(zip(self.path, starts, [*starts[1:], count], strict=True))
+
 
 class StoredFile(NamedTuple):
     """A file that a finished `dataset.h5` names: its path in the store, its size in bytes, its hash."""
