@@ -33,8 +33,6 @@ from dgaug.synthesis.draw import grid_records
 from dgaug.visible import visible
 
 COUNT = 8
-MOST_BYTES = 10_000_000
-"""Of the file: every image in it, and how many there are, is bounded so that it stays below."""
 
 
 @as_found

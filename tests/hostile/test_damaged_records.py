@@ -12,7 +12,7 @@ import pytest
 import torch
 from archives import archive, members
 from ledger import times, tried
-from tiny_run import RunCommand, tensors_of
+from tiny_run import RunCommand, differing, tensors_of
 
 from dgaug.data.toy.world import WORLD_FILE, is_toy
 from dgaug.errors import DgaugError
@@ -21,7 +21,7 @@ from dgaug.runs import Run
 from dgaug.scores.quality.feature_statistics import Given, Statistics
 from dgaug.scores.quality.frechet import Moments
 from dgaug.scores.quality.results import finished_result
-from dgaug.settings import differing, load_settings
+from dgaug.settings import load_settings
 from dgaug.training.log import _drop_from
 from dgaug.training.train import train
 
