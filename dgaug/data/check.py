@@ -6,12 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from dgaug.data.damage import Inspection, Progress, inspect_images
+from dgaug.data.damage import Inspection, inspect_images
 from dgaug.data.folders import SPLIT_FOLDERS
 from dgaug.data.left_out import left_out, listed, undecoded
 from dgaug.data.listing import holds_images, list_folders
 from dgaug.data.plausible import doubts
 from dgaug.data.records import TABLES, UNKNOWN_CAMERA, IdentityData, Record, Role
+from dgaug.progress import Progress, silent
 
 _FAINT = 8
 """Grey levels of 256 below which an image shows next to nothing."""
@@ -56,9 +57,9 @@ class DataReport:
         return asdict(self)
 
 
-def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> DataReport:
+def check_data(data: IdentityData, *, progress: Progress = silent) -> DataReport:
     """Decode every image of a data set and report on it."""
-    inspections = inspect_images(data, on_progress=on_progress)
+    inspections = inspect_images(data, progress=progress)
     damaged = Counter(inspection.split for inspection in inspections if inspection.damage is not None)
     counts = {split: _counts(records, damaged[split]) for split, records in data.splits.items()}
     problems = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,8 +50,8 @@ class ShardList:
 
     def spans(self, count: int) -> list[tuple[str, int, int]]:
         """Each shard's path and its rows [start, stop) of a store of `count` images."""
-        starts = self.start.tolist()
-        return list(zip(self.path, starts, [*starts[1:], count], strict=True))
+        bounds = pairwise([*self.start.tolist(), count])
+        return [(path, start, stop) for path, (start, stop) in zip(self.path, bounds, strict=True)]
 
 
 class StoredFile(NamedTuple):

@@ -274,7 +274,7 @@ def stopped_after(batches: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(export_rows, "BATCH", 4)
     calls: list[int] = []
 
-    def progress(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def progress(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         calls.append(done)
         if len(calls) > batches:
             raise Interrupted(2)

@@ -456,7 +456,7 @@ def test_a_stopped_export_has_no_name_and_resumes(
     merged(store, data, tmp_path / "undisturbed", ratio=100)
     monkeypatch.setattr(merge_images, "_AT_ONCE", 4)
 
-    def progress(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def progress(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if title == "exporting" and done > 30:
             raise Interrupted(2)
 

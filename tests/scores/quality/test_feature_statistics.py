@@ -85,7 +85,7 @@ def test_workers_change_nothing(images: ImageSet) -> None:
 def test_a_stopped_encoding_resumes_where_it_was_to_the_same_bits(images: ImageSet, tmp_path: Path) -> None:
     stop, encoded = StopRequest(), []
 
-    def stop_after_one_batch(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def stop_after_one_batch(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         stop.receive(signal.SIGTERM, None)
 
     def counting(pixels: torch.Tensor) -> torch.Tensor:
