@@ -75,13 +75,13 @@ def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def write_figures(path: Path, content: Mapping[str, object]) -> None:
+def write_sealed_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a JSON object whole, with the sha256 of itself: a number with a changed digit is still a number."""
     write_json(path, {**content, _SEAL: _digest(content)})
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; of one that `write_figures` wrote, what was given to it.
+    """A JSON object from a file; of one that `write_sealed_json` wrote, what was given to it.
 
     Raises:
         DgaugError: missing, damaged, changed or not an object.

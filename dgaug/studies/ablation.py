@@ -15,7 +15,7 @@ from dgaug.data.records import class_names
 from dgaug.device import AUTO, default_device, on_device
 from dgaug.errors import DgaugError
 from dgaug.figures.charts import Interval, intervals, save_figure
-from dgaug.files import file_sha256, whole, write_figures
+from dgaug.files import file_sha256, whole, write_sealed_json
 from dgaug.models.checkpoints import load_reid
 from dgaug.progress import Progress, named, silent
 from dgaug.runs import Run, locked
@@ -26,8 +26,8 @@ from dgaug.settings import load_settings, setting_texts
 from dgaug.studies.feeds import TRUST, Labelling, open_source, require_policy, seeded_feed
 from dgaug.studies.study import (
     HEADLINE,
-    Figure,
     Row,
+    Statistic,
     Study,
     Variant,
     flat,
@@ -225,13 +225,13 @@ def _trained_along(runs: Mapping[str, Run], study: Study) -> dict[str, dict[str,
 
 
 def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The lines: figures over seeds, and paired differences to the twin of the same steps and of as many real ones."""
+    """The lines: metrics over seeds, and paired differences to the twin of the same steps and of as many real ones."""
     return [_line(line, rows) for line in LINES]
 
 
 def _line(line: Line, rows: Sequence[Row]) -> dict[str, Any]:
     own = {name: _values(rows, line.variant, line.feature, key) for name, key in HEADLINE.items()}
-    against: dict[str, dict[str, Figure]] = {}
+    against: dict[str, dict[str, Statistic]] = {}
     for twin in () if line.twin is None else (line.twin, line.twin + FEWER):
         against[twin] = {
             name: paired_difference(own[name], _values(rows, twin, line.feature, key)) for name, key in HEADLINE.items()
@@ -261,7 +261,7 @@ def _write_results(
         "trained_along": along,
         "runs": [{"variant": row.variant, "seed": row.seed, "ranking": row.ranking} for row in rows],
     }
-    write_figures(study.folder / "results.json", results)
+    write_sealed_json(study.folder / "results.json", results)
     for name, content in (("results.csv", flat(rows)), ("table.csv", _flat_table(lines))):
         with whole(study.folder / name) as aside:
             pd.DataFrame(content).to_csv(aside, index=False)
@@ -292,8 +292,8 @@ def _protocol(study: Study, seeds: list[int], pairs: str) -> dict[str, Any]:
 def _flat_table(lines: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
     rows = []
     for line in lines:
-        for name, figure in line["figures"].items():
-            row = {"part": line["part"], "name": line["name"], "figure": name, **figure}
+        for name, statistic in line["figures"].items():
+            row = {"part": line["part"], "name": line["name"], "figure": name, **statistic}
             for place, by_name in enumerate(line["minus"].values()):
                 kind = ("same_steps", "as_many_real")[place]
                 row |= {f"{kind}_{part}": by_name[name][part] for part in ("mean", "low", "high")}

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dgaug.figures.charts import save_figure
 from dgaug.figures.learning_curves import Arrow, Curve, learning_curves
-from dgaug.files import whole, write_figures
+from dgaug.files import whole, write_sealed_json
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.studies.arms import ARMS, AUGMENTED, REAL
 from dgaug.studies.curve_page import write_page
@@ -52,7 +52,7 @@ def write_results(
     """Write `results.json`, two tables, the chart and the page; returns the content of the first."""
     lines = table(trained)
     results = {"protocol": dict(protocol), "points": lines}
-    write_figures(folder / "results.json", results)
+    write_sealed_json(folder / "results.json", results)
     rows = [
         {"fraction": one.fraction, "repeat": one.repeat, "images": one.images} | row
         for one in trained

@@ -12,7 +12,7 @@ from dgaug.data.records import IdentityData, class_names
 from dgaug.device import default_device
 from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
-from dgaug.files import file_sha256, read_json, write_figures
+from dgaug.files import file_sha256, read_json, write_sealed_json
 from dgaug.models.checkpoints import load_reid
 from dgaug.progress import Progress, named
 from dgaug.runs import Run
@@ -232,7 +232,7 @@ class CurveStudy:
             progress=progress,
         )  # fmt: skip
         made = {"generator_sha256": file_sha256(checkpoint), "pairs": pairs, "labels": labels != "none"}
-        write_figures(one.folder / READY, made)
+        write_sealed_json(one.folder / READY, made)
 
     def _trial_task(self, one: Point, arm: str, length: Length) -> Task:
         folder = self._trial_folder(one, arm, length)
@@ -274,7 +274,7 @@ class CurveStudy:
         self._train(one, one, arm, self._length(one.fraction, arm), "")
         if self.elsewhere is not None:
             folder = one.folder / f"seed{one.settings.seed}-{arm}"
-            write_figures(
+            write_sealed_json(
                 folder / ALSO,
                 evaluate_network(
                     load_reid(folder / "last.pt").network.to(default_device()),

@@ -18,7 +18,7 @@ from dgaug.cuda_math import training_math
 from dgaug.data.prepare import fingerprint
 from dgaug.data.records import IdentityData
 from dgaug.distributed import Processes
-from dgaug.files import read_json, write_figures, write_json
+from dgaug.files import read_json, write_json, write_sealed_json
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.models.checkpoints import load_reid
 from dgaug.outputs import already_complete, remove, require_same_settings
@@ -44,7 +44,7 @@ HEADLINE = {
 SMALLEST_FEED = 2
 """Batch norm needs two images."""
 CONFIDENCE = 0.95
-Figure = dict[str, float | int | None]
+Statistic = dict[str, float | int | None]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Row:
-    """One trained model: its variant, its seed, its ranking figures by feature."""
+    """One trained model: its variant, its seed, its ranking metrics by feature."""
 
     variant: str
     seed: int
@@ -79,7 +79,7 @@ class Row:
 
     @property
     def headline(self) -> Ranking:
-        """The figures of all it has: both heads where there are two."""
+        """The metrics of all it has: both heads where there are two."""
         return self.ranking.get("both", self.ranking["prim"])
 
 
@@ -101,7 +101,7 @@ class Study:
         if finished.is_file():
             already_complete(folder)
         else:
-            write_figures(finished, self._trained_and_evaluated(folder / "last.pt", variant, seed))
+            write_sealed_json(finished, self._trained_and_evaluated(folder / "last.pt", variant, seed))
         ranking: dict[str, Any] = read_json(finished)
         return Row(variant.name, seed, ranking)
 
@@ -211,13 +211,13 @@ def flat(rows: Sequence[Row]) -> list[dict[str, object]]:
     ]
 
 
-def over_seeds(values: Sequence[float]) -> Figure:
-    """Mean and sample standard deviation (None for one seed) of a figure."""
+def over_seeds(values: Sequence[float]) -> Statistic:
+    """Mean and sample standard deviation (None for one seed) of a metric."""
     spread = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.fmean(values), "spread": spread, "seeds": len(values)}
 
 
-def paired_difference(values: Sequence[float], twins: Sequence[float]) -> Figure:
+def paired_difference(values: Sequence[float], twins: Sequence[float]) -> Statistic:
     """Mean of value minus twin, seed by seed, and its 95 % interval by Student's t over the seeds.
 
     Without a second seed the interval is None. It covers what the seed decides (start, order, draws), not the choice of
