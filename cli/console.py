@@ -44,7 +44,7 @@ def progress_shown() -> Iterator[Listener]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
+        TextColumn("{task.fields[values]}"),
         console=NOTES,
     ) as bars:
         yield BarProgress(bars)
@@ -65,12 +65,12 @@ class BarProgress:
         self._bars = bars
         self._tasks: dict[str, int] = {}
 
-    def __call__(self, title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def __call__(self, title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if title not in self._tasks or done < self._bars.tasks[self._tasks[title]].completed:
-            self._tasks[title] = self._bars.add_task(title, total=total, rate="", figures="")
+            self._tasks[title] = self._bars.add_task(title, total=total, rate="", values="")
         task = self._bars.tasks[self._tasks[title]]
         rate = f"{task.speed:,.1f}/s" if task.speed else ""
-        self._bars.update(task.id, completed=done, total=total, rate=rate, figures=_figures(figures))
+        self._bars.update(task.id, completed=done, total=total, rate=rate, values=_values(values))
 
 
 class PlainProgress:
@@ -81,7 +81,7 @@ class PlainProgress:
         self._began = self._shown = 0.0
         self._first = 0
 
-    def __call__(self, title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def __call__(self, title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         now = time.monotonic()
         if title != self._title:
             self._title, self._began, self._first = title, now, done
@@ -90,7 +90,7 @@ class PlainProgress:
         self._shown = now
         rate = (done - self._first) / (now - self._began) if now > self._began else 0.0
         left = f", {rate:,.1f}/s, {(total - done) / rate:,.0f} s left" if rate > 0 else ""
-        note(f"{title}: {done:,}/{total:,}{left} {_figures(figures)}".rstrip())
+        note(f"{title}: {done:,}/{total:,}{left} {_values(values)}".rstrip())
 
 
 def note(*lines: str) -> None:
@@ -120,5 +120,5 @@ def _cell(value: object) -> str:
     )
 
 
-def _figures(figures: Mapping[str, float] | None) -> str:
-    return "  ".join(f"{name} {value:.3f}" for name, value in (figures or {}).items())
+def _values(values: Mapping[str, float] | None) -> str:
+    return "  ".join(f"{name} {value:.3f}" for name, value in (values or {}).items())

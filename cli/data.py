@@ -87,7 +87,7 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
     data = with_levels(open_data(folder, **reading), depth)
     note(summary(data), *data.notes)
     with progress_shown() as progress:
-        report = check_data(data, on_progress=lambda done, total: progress("decoding images", done, total))
+        report = check_data(data, progress=progress)
     content = report.to_json()
     if as_json:
         show_json(content)

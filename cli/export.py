@@ -178,10 +178,9 @@ def _export_merged(store: Path, *, as_json: bool, **options: Any) -> None:
     if as_json:
         show_json({**asdict(made), "out": str(made.out)})
         return
-    word = "already complete: " if made.already_complete else ""
     note(
         *made.notes,
-        f"{word}{made.real:,} real and {made.generated:,} generated images, {made.identities:,} training identities "
+        f"{made.real:,} real and {made.generated:,} generated images, {made.identities:,} training identities "
         f"in {made.out}",
     )
 
@@ -227,5 +226,4 @@ def _export_store(store: Path, *, as_json: bool, **options: Any) -> None:
         return
     for text in made.notes:
         note(text)
-    word = "already complete: " if made.already_complete else ""
-    note(f"{word}{made.images:,} {'pairs' if made.to == 'csv' else 'images'} in {made.out}")
+    note(f"{made.images:,} {'pairs' if made.to == 'csv' else 'images'} in {made.out}")

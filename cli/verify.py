@@ -29,7 +29,7 @@ def command(context: click.Context, store: Path | None, as_json: bool) -> None:
     store = store or find_run("latest").store
 
     with progress_shown() as progress:
-        report = verify(store, on_progress=lambda done, total: progress("verifying", done, total))
+        report = verify(store, progress=progress)
     if as_json:
         show_json({"ok": report.ok, "findings": [{"where": one.where, "what": one.what} for one in report.findings]})
     else:

@@ -42,8 +42,10 @@ def file_sha256(path: Path, *, start: int = 0) -> str:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, *, synced: bool = True) -> Iterator[Path]:
     """The path to write to; it becomes `path` when the block ends well and is removed when it does not.
+
+    `synced`: whether it is on the medium first; else it may be short after a power cut.
 
     Raises OSError where the disk is full; it names the file, also where the system's does not.
     """
@@ -51,13 +53,14 @@ def whole(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{path.name}.part{path.suffix}")
     try:
         yield aside
-        with aside.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if synced:
+            with aside.open("rb") as stream:
+                os.fsync(stream.fileno())
         os.replace(aside, path)
     except BaseException as error:
         aside.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
 
 
@@ -72,13 +75,13 @@ def write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def write_figures(path: Path, content: Mapping[str, object]) -> None:
+def write_sealed_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a JSON object whole, with the sha256 of itself: a number with a changed digit is still a number."""
     write_json(path, {**content, _SEAL: _digest(content)})
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; of one that `write_figures` wrote, what was given to it.
+    """A JSON object from a file; of one that `write_sealed_json` wrote, what was given to it.
 
     Raises:
         DgaugError: missing, damaged, changed or not an object.

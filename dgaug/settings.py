@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dgaug.errors import DgaugError
-from dgaug.outputs import changes, flat
+from dgaug.outputs import flat
 from dgaug.plain_yaml import read_yaml
 from dgaug.presets import nearest, read_config
 
@@ -387,11 +387,6 @@ def decisive(settings: Settings) -> dict[str, object]:
     """By dotted name, the settings that the weights of a run depend on."""
     values = flat(settings.model_dump(mode="json"), ".")
     return {name: value for name, value in values.items() if not name.startswith(FREE)}
-
-
-def differing(left: Settings, right: Settings) -> list[str]:
-    """Dotted names of settings that weights depend on and whose values differ, each with both values."""
-    return changes(decisive(left), decisive(right))
 
 
 def _with(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tiny_run import tiny_settings
+from tiny_run import differing, tiny_settings
 from torch.nn import functional
 
 from dgaug.cuda_math import exact_products, tf32_is_on, training_math
 from dgaug.deterministic import DeterministicKernels
-from dgaug.settings import BehaviourSettings, differing, load_settings
+from dgaug.settings import BehaviourSettings, load_settings
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_run import tiny_settings
+from tiny_run import differing, tiny_settings
 
 from dgaug.errors import DgaugError
 from dgaug.presets import preset_names
 from dgaug.runs import Run
-from dgaug.settings import RETIRED, Settings, differing, load_settings, override, parse_settings
+from dgaug.settings import RETIRED, Settings, load_settings, override, parse_settings
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from held import Hold, start_held
 from torch import Tensor
 from warm_processes import WarmProcess, run_command
 
-from dgaug.settings import Settings, parse_settings
+from dgaug.outputs import changes
+from dgaug.settings import Settings, decisive, parse_settings
 
 IDENTITIES, IMAGES_PER_IDENTITY = 6, 4
 IMAGES = IDENTITIES * IMAGES_PER_IDENTITY
@@ -40,6 +41,11 @@ def tiny_settings(**sections: dict[str, object]) -> Settings:
         assert isinstance(result, dict)
         result.update(section)
     return parse_settings(values, source="tiny settings")
+
+
+def differing(left: Settings, right: Settings) -> list[str]:
+    """The settings that weights depend on and whose values differ, each with both values."""
+    return changes(decisive(left), decisive(right))
 
 
 def write_config(path: Path, **sections: dict[str, object]) -> Path:

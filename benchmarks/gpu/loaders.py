@@ -112,7 +112,7 @@ def fed(run: Path, work: Path, device: torch.device, feed: str, batch: int, *, s
     """Median milliseconds of a re-id step."""
     ticks: list[float] = []
 
-    def heard(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def heard(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if title.startswith("re-id"):
             ticks.append(time.perf_counter())
 

@@ -66,7 +66,7 @@ def store(work: Path, device: torch.device, *, pairs: int, precision: str, label
     """A whole store of JPEG images; the rate is that between the first report of progress and the last image."""
     ticks: list[tuple[float, int]] = []
 
-    def heard(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def heard(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if title == "synthesis":
             ticks.append((time.perf_counter(), done))
 

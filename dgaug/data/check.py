@@ -6,12 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from dgaug.data.damage import Inspection, Progress, inspect_images
+from dgaug.data.damage import Inspection, inspect_images
 from dgaug.data.folders import SPLIT_FOLDERS
 from dgaug.data.left_out import left_out, listed, undecoded
 from dgaug.data.listing import holds_images, list_folders
 from dgaug.data.plausible import doubts
 from dgaug.data.records import TABLES, UNKNOWN_CAMERA, IdentityData, Record, Role
+from dgaug.data.summary import counted, first_of
+from dgaug.progress import Progress, silent
 
 _FAINT = 8
 """Grey levels of 256 below which an image shows next to nothing."""
@@ -56,9 +58,9 @@ class DataReport:
         return asdict(self)
 
 
-def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> DataReport:
+def check_data(data: IdentityData, *, progress: Progress = silent) -> DataReport:
     """Decode every image of a data set and report on it."""
-    inspections = inspect_images(data, on_progress=on_progress)
+    inspections = inspect_images(data, progress=progress)
     damaged = Counter(inspection.split for inspection in inspections if inspection.damage is not None)
     counts = {split: _counts(records, damaged[split]) for split, records in data.splits.items()}
     problems = [
@@ -85,11 +87,11 @@ def who_was_read(data: IdentityData) -> list[str]:
         named = [f"{identity} ({count:,})" for identity, count in sorted(images.items(), key=_by_size)]
         fewest, most = min(images.values()), max(images.values())
         if fewest == most:
-            problems.append(f"train: {most} {'image' if most == 1 else 'images'} of each identity: {_first(named)}")
+            problems.append(f"train: {most} {'image' if most == 1 else 'images'} of each identity: {first_of(named)}")
         else:
             problems.append(
-                f"train: {fewest:,} to {most:,} images of each identity; most: {_first(named)}; "
-                f"fewest: {_first(named[::-1])}"
+                f"train: {fewest:,} to {most:,} images of each identity; most: {first_of(named)}; "
+                f"fewest: {first_of(named[::-1])}"
             )
     if not (data.splits.get("query") and data.splits.get("gallery")):
         problems.append("no query and gallery: enough to train and to synthesize, not to evaluate a re-id model")
@@ -126,9 +128,9 @@ def _flat(inspections: Sequence[Inspection]) -> Iterable[str]:
         blank = [one.record.path for one in seen if one.contrast == 0]
         faint = [one.record.path for one in seen if 0 < one.contrast < _FAINT]
         if blank:
-            yield f"{split}: {_count(blank, 'images')} of one colour, a failed crop or a blank frame: {_first(blank)}"
+            yield f"{split}: {_count(blank, 'images')} of one colour, a failed crop or a blank frame: {first_of(blank)}"
         if faint:
-            yield f"{split}: {_count(faint, 'images')} of almost no contrast, below {_FAINT} levels: {_first(faint)}"
+            yield f"{split}: {_count(faint, 'images')} of almost no contrast, below {_FAINT} levels: {first_of(faint)}"
 
 
 def _empty_splits(data: IdentityData) -> Iterable[str]:
@@ -141,14 +143,14 @@ def _single_images(data: IdentityData) -> Iterable[str]:
     images = Counter(record.identity for record in data.splits.get("train", ()))
     single = sorted(identity for identity, count in images.items() if count == 1)
     if single:
-        yield f"train: {_count(single, 'identities')} with one image only, no positive pair: {_first(single)}"
+        yield f"train: {_count(single, 'identities')} with one image only, no positive pair: {first_of(single)}"
 
 
 def _unknown_cameras(data: IdentityData) -> Iterable[str]:
     for split, records in data.splits.items():
         without = [record.path for record in records if record.camera == UNKNOWN_CAMERA]
         if without:
-            yield f"{split}: {len(without):,} of {len(records):,} images have an unknown camera: {_first(without)}"
+            yield f"{split}: {len(without):,} of {len(records):,} images have an unknown camera: {first_of(without)}"
 
 
 def _unanswerable_queries(data: IdentityData) -> Iterable[str]:
@@ -164,7 +166,7 @@ def _unanswerable_queries(data: IdentityData) -> Iterable[str]:
         if not (cameras[record.identity] if record.camera < 0 else cameras[record.identity] - {record.camera})
     ]
     if alone:
-        yield f"query: {_count(alone, 'images')} without a match from another camera in the gallery: {_first(alone)}"
+        yield f"query: {_count(alone, 'images')} without a match from another camera in the gallery: {first_of(alone)}"
 
 
 def _shared_identities(data: IdentityData) -> Iterable[str]:
@@ -175,7 +177,7 @@ def _shared_identities(data: IdentityData) -> Iterable[str]:
         identities = {record.identity for record in data.splits.get(split, ()) if record.role is Role.IDENTITY}
         shared = sorted(train & identities)
         if shared:
-            names = _first(shared)
+            names = first_of(shared)
             known = _count(shared, "identities")
             yield f"{split}: {known} named as in train, a leak if they are the same people: {names}"
 
@@ -188,7 +190,7 @@ def _copies_across_splits(inspections: Iterable[Inspection]) -> Iterable[str]:
             copies[inspection.digest].setdefault(inspection.split, inspection.record.path)
     examples = [" = ".join(paths.values()) for paths in copies.values() if len(paths) > 1]
     if examples:
-        yield f"{_count(examples, 'images')} in more than one split, byte by byte: {_first(examples)}"
+        yield f"{_count(examples, 'images')} in more than one split, byte by byte: {first_of(examples)}"
 
 
 def _unread_folders(data: IdentityData) -> Iterable[str]:
@@ -203,9 +205,4 @@ def _unread_folders(data: IdentityData) -> Iterable[str]:
 
 
 def _count(names: Sequence[str], plural: str) -> str:
-    singular = {"identities": "identity", "images": "image"}[plural]
-    return f"{len(names):,} {plural if len(names) != 1 else singular}"
-
-
-def _first(names: Sequence[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return counted(len(names), {"identities": "identity", "images": "image"}[plural], plural)

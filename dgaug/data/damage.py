@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from dgaug.data.images import DamagedImage, contrast_of, decode_image, read_image_bytes
 from dgaug.data.records import IdentityData, Record
 from dgaug.errors import DgaugError
-
-# Called with (images done, images in all)
-Progress = Callable[[int, int], None]
+from dgaug.progress import Progress, silent
 
 # So few that an interrupt waits for no more than these.
 _AT_ONCE = 256
@@ -43,7 +41,7 @@ def content_digest(content: bytes) -> bytes:
 
 
 def inspect_images(
-    data: IdentityData, *, splits: Sequence[str] | None = None, on_progress: Progress | None = None
+    data: IdentityData, *, splits: Sequence[str] | None = None, progress: Progress = silent
 ) -> list[Inspection]:
     """Decode every image of some splits (default: all), in their order; the work is spread over threads."""
 
@@ -64,8 +62,7 @@ def inspect_images(
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(items), _AT_ONCE):
             inspections += threads.map(inspect, items[start : start + _AT_ONCE])
-            if on_progress is not None:
-                on_progress(len(inspections), len(items))
+            progress("reading images", len(inspections), len(items))
     return inspections
 
 
@@ -74,7 +71,7 @@ def usable_data(
     *,
     damaged: str = "refuse",
     splits: Sequence[str] = ("train",),
-    on_progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> tuple[IdentityData, list[Inspection]]:
     """Data of which every image in `splits` can be decoded, and what was dropped to get there.
 
@@ -86,7 +83,7 @@ def usable_data(
     """
     if damaged not in ("refuse", "skip"):
         raise DgaugError(f"unknown policy for damaged images {damaged!r}; known are refuse and skip")
-    inspections = inspect_images(data, splits=splits, on_progress=on_progress)
+    inspections = inspect_images(data, splits=splits, progress=progress)
     dropped = [inspection for inspection in inspections if inspection.damage is not None]
     if dropped and damaged == "refuse":
         first = "; ".join(f"{inspection.record.path} ({inspection.damage})" for inspection in dropped[:3])

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from dgaug.data.depth import SIXTEEN_BIT, Levels, levels_of, to_eight_bits
 from dgaug.data.formats import DECODE_ERRORS, formats_of
-from dgaug.data.truncation import truncation_refused
 from dgaug.errors import DgaugError
 
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
+_switch = threading.Lock()
+_threads_inside = 0
+_switch_was = False
 
 
 class DamagedImage(DgaugError):
@@ -62,7 +67,7 @@ def read_image_bytes(path: Path) -> bytes:
 def decode_image(content: bytes, path: Path, levels: Levels | None = None) -> Image.Image:
     """Decode the bytes of an image as `open_image` does; `path` names it in the error and finds its levels."""
     try:
-        with truncation_refused(), Image.open(io.BytesIO(content), formats=formats_of(path.name)) as image:
+        with _truncation_refused(), Image.open(io.BytesIO(content), formats=formats_of(path.name)) as image:
             most = Image.MAX_IMAGE_PIXELS
             if most is not None and image.width * image.height > most:
                 raise DamagedImage(path, f"{image.width} x {image.height} is more than {most:,} pixels")
@@ -108,3 +113,21 @@ def _in_rgb(image: Image.Image, levels: Levels) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+@contextmanager
+def _truncation_refused() -> Iterator[None]:
+    """Refuse files cut short, whatever `ImageFile.LOAD_TRUNCATED_IMAGES` says; the last thread puts that back."""
+    global _threads_inside, _switch_was
+    with _switch:
+        if not _threads_inside:
+            _switch_was = ImageFile.LOAD_TRUNCATED_IMAGES
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+        _threads_inside += 1
+    try:
+        yield
+    finally:
+        with _switch:
+            _threads_inside -= 1
+            if not _threads_inside:
+                ImageFile.LOAD_TRUNCATED_IMAGES = _switch_was

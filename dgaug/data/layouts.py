@@ -17,6 +17,7 @@ from dgaug.data.msmt17 import read_msmt17
 from dgaug.data.patterned import read_patterned
 from dgaug.data.plausible import MANIFEST_ADVICE, require_identity_folders
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData
+from dgaug.data.summary import first_of
 from dgaug.data.tool_tables import read_any_table, read_table_folder
 from dgaug.errors import DgaugError
 
@@ -127,9 +128,9 @@ def _not_recognised(root: Path, layout: str) -> str:
         "metadata.csv",
     }.get(layout, f"the layout {layout}")
     folders, files, images = list_folders(root), list_files(root), list_images(root)
-    recognised = [f"the folders {_first(folders)}"] if folders else []
+    recognised = [f"the folders {first_of(folders)}"] if folders else []
     if others := [name for name in files if not is_image(str(root / name))]:
-        recognised.append(f"the files {_first(others)}")
+        recognised.append(f"the files {first_of(others)}")
     recognised.append(f"{len(images):,} images, the first {images[0]!r}" if images else "no image")
     remedy = _remedy(images) if images else "unpack the data set first"
     if root.name.lower() in SPLIT_FOLDERS:
@@ -142,10 +143,6 @@ def _remedy(images: list[str]) -> str:
     if all(name.rpartition("/")[2].partition(".")[0].isdigit() and name.count("/") < 2 for name in images):
         return f"no pattern can find identities in names that are only numbers: {MANIFEST_ADVICE}"
     return f"for names of your own give --pattern '(?P<identity>...)', or {MANIFEST_ADVICE}"
-
-
-def _first(names: list[str], most: int = 5) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def _in_one_form(data: IdentityData) -> IdentityData:
@@ -161,7 +158,7 @@ def _in_one_form(data: IdentityData) -> IdentityData:
         split: [replace(record, identity=one.get(record.identity, record.identity)) for record in records]
         for split, records in data.splits.items()
     }
-    names = _first([repr(name) for name in sorted(set(one.values()))])
+    names = first_of([repr(name) for name in sorted(set(one.values()))])
     note = f"taken as one identity each, although written in two forms of Unicode: {names}"
     return replace(data, splits=splits, notes=(*data.notes, note))
 

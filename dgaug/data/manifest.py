@@ -45,12 +45,6 @@ class Table:
     near: bool = True
 
 
-def read_manifest_folder(root: Path) -> IdentityData | None:
-    """Read `manifest.csv` of a folder; None where there is none."""
-    path = root / MANIFEST_NAME
-    return read_manifest(path) if path.is_file() else None
-
-
 def read_manifest(path: Path) -> IdentityData:
     """Read a manifest: a CSV file in UTF-8 with the columns path and identity, optional camera, split and role.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from unicodedata import normalize
 
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
-from dgaug.data.summary import counted
+from dgaug.data.summary import counted, first_of
 from dgaug.errors import DgaugError
 
 MANIFEST_ADVICE = "write a manifest.csv with the header path,identity,camera,split (docs/own-data.md)"
@@ -32,7 +32,7 @@ def require_identity_folders(data: IdentityData) -> None:
         folders = _Folders(split, records)
         reason = folders.no_identities()
         if reason:
-            names = _first([repr(name) for name in folders.names])
+            names = first_of([repr(name) for name in folders.names], 4)
             raise DgaugError(
                 f"{data.root}: {split}: each of the folders {names} would be an identity, but {reason}; "
                 f"{folders.advice()}; if they are identities: --layout identity-folders (in training "
@@ -143,7 +143,3 @@ def _as_many_cameras(records: Sequence[Record]) -> Iterator[str]:
     cameras = {record.camera for record in records} - {UNKNOWN_CAMERA}
     if len(records) >= _MANY and len(cameras) == len(records):
         yield f"each of the {len(records):,} images has a camera of its own; is the camera a number of the image?"
-
-
-def _first(names: Sequence[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

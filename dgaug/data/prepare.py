@@ -52,12 +52,7 @@ def read_data(
         for sentence in (*data.notes, *doubts(data), *undecoded(left_out(data))):
             _log.warning("%s: %s", data.source, sentence)
     present = tuple(split for split in splits if split in data.splits)
-    data, dropped = usable_data(
-        data,
-        damaged=settings.damaged,
-        splits=present,
-        on_progress=lambda done, total: progress("reading images", done, total),
-    )
+    data, dropped = usable_data(data, damaged=settings.damaged, splits=present, progress=progress)
     if dropped:
         _log.warning("left out %d damaged images, the first: %s", len(dropped), dropped[0].record.path)
     return data

@@ -24,6 +24,11 @@ def counted(count: int, singular: str, plural: str) -> str:
     return f"{count:,} {singular if count == 1 else plural}"
 
 
+def first_of(names: Sequence[str], most: int = 5) -> str:
+    """The first of some names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
 def _split(records: Sequence[Record]) -> str:
     roles = Counter(record.role for record in records)
     identities = len({record.identity for record in records if record.role is Role.IDENTITY})

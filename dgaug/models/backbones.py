@@ -169,13 +169,11 @@ def create_backbone(name: str, *, weights: str = "none", last_stride: int = 1) -
     return backbone.to(memory_format=torch.channels_last)
 
 
-def pool_stripes(maps: Tensor, stripes: int) -> Tensor:
-    """Maximum over `stripes` horizontal bands: [B, C, h, w] to [B, C * stripes], bands innermost."""
-    return pool_bands(maps, stripes, kind="max")
-
-
 def pool_bands(maps: Tensor, bands: int, *, kind: str) -> Tensor:
-    """Pool (`max` or `avg`) over horizontal bands, which overlap where h is no multiple of them: to [B, C * bands]."""
+    """Pool (`max` or `avg`) over horizontal bands, [B, C, h, w] to [B, C * bands], the bands innermost.
+
+    Bands overlap where h is no multiple of them.
+    """
     if _jit.is_tracing():
         return _pool_rows(maps, bands, kind)
     reduce = functional.adaptive_max_pool2d if kind == "max" else functional.adaptive_avg_pool2d

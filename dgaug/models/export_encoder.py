@@ -19,15 +19,21 @@ from dgaug.errors import DgaugError
 from dgaug.files import whole
 from dgaug.models.checkpoints import load_reid
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
-from dgaug.models.torchscript import TracedNetwork, read_program, save_program, trace
+from dgaug.models.torchscript import (
+    TOLERANCE,
+    Run,
+    TracedNetwork,
+    difference_of,
+    example_images,
+    read_program,
+    save_program,
+    trace,
+)
 from dgaug.outputs import require_free
 from dgaug.surroundings import as_found
 
 KINDS = ("torchscript", "onnx")
-TOLERANCE = 1e-4
-"""Of a number of a feature of unit length, between the network and its exported form."""
 OPSET = 17
-Run = Callable[[Tensor], Tensor]
 
 
 class Encoder(nn.Module):
@@ -107,10 +113,10 @@ def export_encoder(
         "checkpoint_sha256": model.sha256,
         "dgaug_version": importlib.metadata.version("dgaug"),
     }
-    chance = torch.Generator().manual_seed(0)
-    noise = torch.rand(3, 3, height, width, generator=chance)
     with whole(path) as aside:
-        difference = _written(encoder, noise, to, aside, json.dumps(described), source=str(checkpoint))
+        difference = _written(
+            encoder, example_images(model.image_size), to, aside, json.dumps(described), source=str(checkpoint)
+        )
         if not difference <= TOLERANCE:
             raise DgaugError(
                 f"the {to} form of {checkpoint} gives features that differ by {difference:.2g} from the network's, "
@@ -122,9 +128,8 @@ def export_encoder(
 def _written(encoder: Encoder, noise: Tensor, to: str, path: Path, described: str, *, source: str) -> float:
     """Write the form and run it; the largest difference of a feature from the network's."""
     try:
-        # Traced with two images and compared with three and one: a batch size that was built in would show.
         run = _WRITERS[to](encoder, noise[:2], path, described)
-        return max(float((run(some) - encoder(some)).abs().max()) for some in (noise, noise[:1]))
+        return difference_of(run, noise, [encoder(noise)])
     except (DgaugError, OSError, MemoryError):
         raise
     except Exception as error:  # whatever tracers, exporters and runtimes raise at a layer that they do not know
@@ -137,8 +142,8 @@ def _written(encoder: Encoder, noise: Tensor, to: str, path: Path, described: st
 
 def _write_torchscript(encoder: Encoder, example: Tensor, path: Path, described: str) -> Run:
     save_program(trace(encoder, example), str(path), files={"dgaug.json": described})
-    read: Run = read_program(str(path))
-    return read
+    program = read_program(str(path))
+    return lambda images: [program(images)]
 
 
 def _write_onnx(encoder: Encoder, example: Tensor, path: Path, described: str) -> Run:
@@ -164,7 +169,7 @@ def _write_onnx(encoder: Encoder, example: Tensor, path: Path, described: str) -
     onnx.helper.set_model_props(model, {"dgaug": described})
     onnx.save(model, str(path))
     session: Any = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(None, {"pictures": images.numpy()})[0])
+    return lambda images: [torch.from_numpy(session.run(None, {"pictures": images.numpy()})[0])]
 
 
 _WRITERS: dict[str, Callable[[Encoder, Tensor, Path, str], Run]] = {

@@ -12,14 +12,11 @@ from torch import Tensor, nn
 
 from dgaug.errors import DgaugError
 from dgaug.models import checkpoints
-from dgaug.models.torchscript import TRACED, program_tensor, trace, trust
+from dgaug.models.torchscript import TOLERANCE, TRACED, difference_of, example_images, program_tensor, trace, trust
 from dgaug.outputs import require_free
 from dgaug.surroundings import as_found
 
 _log = logging.getLogger("dgaug")
-
-TOLERANCE = 1e-4
-"""Of a class score or a feature, relative to the largest one, between a network and its traced form."""
 
 
 @as_found
@@ -59,12 +56,15 @@ def import_network(
         raise DgaugError(f"expected each identity once in class_names, found {twice!r} {names.count(twice)} times")
     order = sorted(range(len(names)), key=names.__getitem__)
     answers = _Answers(copy.deepcopy(network), order).cpu().eval().requires_grad_(False)
-    noise = torch.rand(3, 3, *image_size, generator=torch.Generator().manual_seed(0))
+    noise = example_images(image_size)
     answer = answers(noise)
     program = trace(answers, noise[:2])
-    # Traced with two images and compared with three and one: a batch size that was built in would show.
-    for count in (3, 1):
-        _require_same(program(noise[:count]), [part[:count] for part in answer])
+    difference = difference_of(program, noise, answer)
+    if not difference <= TOLERANCE:
+        raise DgaugError(
+            f"expected the traced network to give what the network gives, found a difference of {difference:.2g}: its "
+            "answers depend on the batch, or on chance"
+        )
     archive = program_tensor(program)
     content = {
         "format": checkpoints.REID,
@@ -105,13 +105,3 @@ class _Answers(nn.Module):
                 "every class, in the network's order"
             )
         return parts[0][:, self.order].float(), parts[1].float()
-
-
-def _require_same(outputs: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
-    for mine, theirs in zip(outputs, expected, strict=True):
-        difference, scale = (mine - theirs).abs().max(), theirs.abs().max().clamp(min=1)
-        if not difference <= TOLERANCE * scale:
-            raise DgaugError(
-                f"expected the traced network to give for {len(outputs[0])} images what the network gives for 3, found "
-                f"a difference of {float(difference):.2g}: its answers depend on the batch, or on chance"
-            )

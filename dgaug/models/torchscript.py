@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from dgaug.errors import DgaugError
 from dgaug.models.reid import AnyReidNetwork, ReidOutput
 
 _jit: Any = torch.jit  # without types
+Run = Callable[[Tensor], Sequence[Tensor]]
+TOLERANCE = 1e-4
+"""Of `difference_of`."""
 TRACED = "traced"
 """In the place of a backbone, what says that a checkpoint holds a program instead of tensors by name."""
 TRUST = "DGAUG_TRUSTED_PROGRAMS"
@@ -64,6 +67,26 @@ def trace(network: nn.Module, example: Tensor) -> Any:
     """The TorchScript program of a module that takes images like `example`."""
     with _quiet(), torch.no_grad():
         return _jit.trace(network, example, check_trace=False)
+
+
+def example_images(image_size: tuple[int, int]) -> Tensor:
+    """Three images of noise: another form of a network is made with the first two, and compared on all and on one.
+
+    A batch size that was built in would show.
+    """
+    return torch.rand(3, 3, *image_size, generator=torch.Generator().manual_seed(0))
+
+
+def difference_of(run: Run, images: Tensor, expected: Sequence[Tensor]) -> float:
+    """How far another form of a network is from the outputs `expected` of `example_images`; NaN where it gives one.
+
+    The largest difference of a number, relative to the largest number of that output where this is above 1.
+    """
+    differences = []
+    for some in (images, images[:1]):
+        for mine, theirs in zip(run(some), expected, strict=True):
+            differences.append((mine - theirs[: len(some)]).abs().max() / theirs.abs().max().clamp(min=1))
+    return float(torch.stack(differences).max())
 
 
 def save_program(program: Any, to: str | io.BytesIO, *, files: Mapping[str, str] | None = None) -> None:

@@ -177,8 +177,8 @@ def _reid(run: Run) -> Iterator[Finding]:
         yield Finding("re-id", "not tried yet", remedy=dgaug_command("train-reid", "--run", run.folder))
         return
     differences = read_json(file).get("differences", {})
-    for variant, figures in differences.items():
-        gain = figures.get("mAP (sum, valid queries)", {})
+    for variant, metrics in differences.items():
+        gain = metrics.get("mAP (sum, valid queries)", {})
         mean, low, high = (gain.get(key) for key in ("mean", "low", "high"))
         if not isinstance(mean, float) or not math.isfinite(mean):
             continue

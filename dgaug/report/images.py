@@ -21,7 +21,7 @@ SHEET_SIDE, SHEET_BYTES = 1200, 150_000
 """Of a whole sheet: a preview, or a chart."""
 _QUALITIES = (88, 75, 60, 45, 30)
 MOST = 12
-"""Of previews, and of figures: the page keeps its size."""
+"""Of previews, and of charts: the page keeps its size."""
 
 
 def image_uri(pixels: Pixels) -> str:
@@ -52,25 +52,25 @@ def _jpeg_uri(image: Image.Image, most: int) -> str:
 
 
 @dataclass(frozen=True)
-class Figure:
+class NamedImage:
     """An image with what it is called."""
 
     name: str
     image: str
 
 
-def previews(samples: Path) -> list[Figure]:
+def previews(samples: Path) -> list[NamedImage]:
     """The training previews in a folder, named by iteration, evenly thinned; DgaugError where there are none."""
     files = sorted((file for file in samples.glob("*.png") if file.stem.isdigit()), key=lambda file: int(file.stem))
     readable = _readable(_thinned(files))
     if not readable:
         raise DgaugError("There is no preview yet.")
-    return [Figure(f"{int(file.stem):,}", image) for file, image in readable]
+    return [NamedImage(f"{int(file.stem):,}", image) for file, image in readable]
 
 
-def figures(folder: Path, most: int = MOST // 2) -> list[Figure]:
+def charts(folder: Path, most: int = MOST // 2) -> list[NamedImage]:
     """PNG files of a folder in the order of their names, at most `most`; files that are no images are left out."""
-    return [Figure(file.stem, image) for file, image in _readable(sorted(folder.glob("*.png"))[:most])]
+    return [NamedImage(file.stem, image) for file, image in _readable(sorted(folder.glob("*.png"))[:most])]
 
 
 def _thinned(files: Sequence[Path]) -> list[Path]:

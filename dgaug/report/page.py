@@ -22,10 +22,10 @@ from dgaug.outputs import require_free
 from dgaug.progress import Progress, silent
 from dgaug.report.curves import HEIGHT, WIDTH, read_curves
 from dgaug.report.grid import LARGEST, Grid, Slider, described_grid, generate_grid_images, sliders
-from dgaug.report.images import figures, previews
-from dgaug.report.rankings import ranked_lists
+from dgaug.report.images import charts, image_uri, previews
+from dgaug.report.rankings import lists_of_run
 from dgaug.report.state import Missing, dgaug_command, made_or_missing, read_config, steps_of
-from dgaug.report.tables import figure, read_reid, read_scores
+from dgaug.report.tables import formatted, read_reid, read_scores
 from dgaug.runs import Run, find_run, newest_run
 from dgaug.settings import DataSettings
 from dgaug.surroundings import as_found
@@ -33,8 +33,6 @@ from dgaug.synthesis.draw import grid_records
 from dgaug.visible import visible
 
 COUNT = 8
-MOST_BYTES = 10_000_000
-"""Of the file: every image in it, and how many there are, is bounded so that it stays below."""
 
 
 @as_found
@@ -100,7 +98,7 @@ def _parts(run: Run, root: str | Path | None, *, count: int, seed: int, progress
     grid, between = _drawn(run, model, data, count=count, seed=seed)
     ranked: object = data
     if not isinstance(data, Missing) and not isinstance(settings, Missing):
-        ranked = made_or_missing(lambda: ranked_lists(run, data, settings, progress), command=retraining)
+        ranked = made_or_missing(lambda: lists_of_run(run, data, settings, progress), command=retraining)
     iteration = None if isinstance(model, Missing) else model.iteration
     return {
         "title": run.folder.resolve().name,
@@ -111,9 +109,9 @@ def _parts(run: Run, root: str | Path | None, *, count: int, seed: int, progress
         "curves": curves,
         "previews": made_or_missing(lambda: previews(run.samples), command=training),
         "scores": made_or_missing(lambda: read_scores(run.scores / "scores.json"), command=scoring),
-        "score_figures": figures(run.scores),
+        "score_charts": charts(run.scores),
         "reid": made_or_missing(lambda: read_reid(run.reid / "results.json"), command=retraining),
-        "reid_figures": figures(run.reid),
+        "reid_charts": charts(run.reid),
         "ranked": ranked,
         "settings": read_config(run.config),
         "environment": made_or_missing(lambda: read_json(run.folder / "environment.json"), command=""),
@@ -158,7 +156,8 @@ def _page(parts: dict[str, Any]) -> str:
     environment = Environment(
         autoescape=True, finalize=_visible, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["figure"] = figure
+    environment.filters["formatted"] = formatted
+    environment.filters["uri"] = image_uri
     environment.tests["missing"] = lambda part: isinstance(part, Missing)
     environment.tests["mapping_of_values"] = lambda part: isinstance(part, dict) and bool(part)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -5,42 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from dgaug.data.images import open_image, to_pixels
-from dgaug.data.records import IdentityData, Record
+from dgaug.data.records import IdentityData
 from dgaug.progress import Progress
-from dgaug.report.images import image_uri
 from dgaug.report.state import Missing, dgaug_command
 from dgaug.runs import Run
 from dgaug.scores.retrieval.evaluate import evaluate_reid
 from dgaug.scores.retrieval.held_out import require_evaluation
-from dgaug.scores.retrieval.protocols import SINGLE_QUERY
-from dgaug.scores.retrieval.ranked_lists import spread_of_queries
+from dgaug.scores.retrieval.ranked_lists import RankedList, lists_to_show
 from dgaug.settings import DataSettings
 
 CHEAP = 2_000
 """Queries and gallery images up to which the page ranks by itself."""
-LENGTH = 10
-
-
-@dataclass(frozen=True)
-class RankedImage:
-    """An image in a ranking."""
-
-    name: str
-    identity: str
-    image: str
-    right: bool
-
-
-@dataclass(frozen=True)
-class RankedQuery:
-    """A query, its average precision (mean of precisions) and the first images of its ranking."""
-
-    name: str
-    identity: str
-    image: str
-    average_precision: float
-    images: list[RankedImage]
 
 
 @dataclass(frozen=True)
@@ -49,10 +24,10 @@ class RankedLists:
 
     model: str
     feature: str
-    queries: list[RankedQuery]
+    queries: list[RankedList]
 
 
-def ranked_lists(run: Run, data: IdentityData, settings: DataSettings, progress: Progress) -> RankedLists | Missing:
+def lists_of_run(run: Run, data: IdentityData, settings: DataSettings, progress: Progress) -> RankedLists | Missing:
     """The lists of the run's first re-id model, or else of its teacher; Missing where ranking takes long.
 
     Raises:
@@ -78,19 +53,7 @@ def ranked_lists(run: Run, data: IdentityData, settings: DataSettings, progress:
         depth=settings.depth if settings.depth != "auto" else "full",
         progress=progress,
     )
-    precision = evaluation.per_query[SINGLE_QUERY][evaluation.feature].average_precision
-
-    def embedded(record: Record) -> str:
-        return image_uri(to_pixels(open_image(data.image_path(record)), settings.image_size))
-
-    queries = []
-    for row in spread_of_queries(evaluation):
-        record = evaluation.query.records[row]
-        first = [
-            RankedImage(one.record.path, one.record.identity, embedded(one.record), one.right)
-            for one in evaluation.ranked(row, count=LENGTH)
-        ]
-        queries.append(RankedQuery(record.path, record.identity, embedded(record), float(precision[row]), first))
+    queries = lists_to_show(evaluation, data, settings.image_size)
     return RankedLists(model.relative_to(run.folder).as_posix(), evaluation.feature, queries)
 
 

@@ -84,14 +84,14 @@ def _measured(run: Run) -> list[Step]:
     models = len(list(run.reid.glob("*/ranking.json")))
     begun = f"unfinished: {models} model{'' if models == 1 else 's'} so far" if run.reid.is_dir() else "not yet"
     return [
-        _figures("scored", run, run.scores / "scores.json", "score-fid", otherwise="not yet"),
-        _figures("tried on re-id", run, run.reid / "results.json", "train-reid", otherwise=begun),
+        _results("scored", run, run.scores / "scores.json", "score-fid", otherwise="not yet"),
+        _results("tried on re-id", run, run.reid / "results.json", "train-reid", otherwise=begun),
     ]
 
 
-def _figures(name: str, run: Run, file: Path, command: str, *, otherwise: str) -> Step:
+def _results(name: str, run: Run, file: Path, command: str, *, otherwise: str) -> Step:
     if file.is_file():
-        return Step(name, True, "figures below", "")
+        return Step(name, True, "results below", "")
     return Step(name, False, otherwise, dgaug_command(command, "--run", run.folder))
 
 

@@ -36,9 +36,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Scores:
-    """What `scores.json` holds: single figures, tables, the protocol as it stands there."""
+    """What `scores.json` holds: single metrics, tables, the protocol as it stands there."""
 
-    figures: list[Score]
+    metrics: list[Score]
     tables: list[Table]
     protocol: Any
 
@@ -80,7 +80,7 @@ def read_scores(path: Path) -> Scores:
         if name.endswith(SPREAD) and name.removesuffix(SPREAD) in single:
             continue
         spread = single.get(name + SPREAD)
-        shown = figure(value) if spread is None else f"{figure(value)} ± {figure(spread)}"
+        shown = formatted(value) if spread is None else f"{formatted(value)} ± {formatted(spread)}"
         rows.append(Score(name, shown, meaning(name, scores)))
     nested = [
         _table(name, value, meaning(name, scores)) for name, value in scores.items() if isinstance(value, Mapping)
@@ -94,13 +94,13 @@ def read_reid(path: Path) -> ReidResults:
     runs = content.get("runs")
     rows = [row for run in (runs if isinstance(runs, list) else []) for row in _model_rows(_mapping(run))]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    models = Table("every model", "", names, [[figure(row.get(name, "")) for name in names] for row in rows])
+    models = Table("every model", "", names, [[formatted(row.get(name, "")) for name in names] for row in rows])
     return ReidResults(
         _estimates(content.get("summary")), _estimates(content.get("differences")), models, content.get("protocol")
     )
 
 
-def figure(value: object) -> str:
+def formatted(value: object) -> str:
     """A value as it stands in a table."""
     if value is None:
         return "–"
@@ -110,7 +110,7 @@ def figure(value: object) -> str:
         return f"{value:,}" if abs(value) >= 10_000 else str(value)
     if isinstance(value, float):
         return f"{value:.4g}" if math.isfinite(value) else str(value)
-    text = (", ".join(map(figure, value)) or "–") if isinstance(value, (list, tuple)) else str(value)
+    text = (", ".join(map(formatted, value)) or "–") if isinstance(value, (list, tuple)) else str(value)
     return text if len(text) <= 300 else text[:299] + "…"
 
 
@@ -127,7 +127,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _table(name: str, content: Mapping[str, Any], meaning: str) -> Table:
     rows = {key: value if isinstance(value, Mapping) else {"value": value} for key, value in content.items()}
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    cells = [[key, *(figure(row.get(column, "")) for column in columns)] for key, row in rows.items()]
+    cells = [[key, *(formatted(row.get(column, "")) for column in columns)] for key, row in rows.items()]
     return Table(name, meaning, ["", *columns], cells)
 
 
@@ -147,8 +147,8 @@ def _estimate(content: object) -> Estimate | None:
 
 
 def _percent(value: object) -> float | None:
-    is_figure = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return 100 * float(value) if is_figure and isinstance(value, (int, float)) else None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return 100 * float(value) if is_number and isinstance(value, (int, float)) else None
 
 
 def _model_rows(run: Mapping[str, Any]) -> list[dict[str, object]]:

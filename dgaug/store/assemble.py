@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
 from dgaug.files import file_sha256
+from dgaug.progress import Progress, silent
 from dgaug.store.codes import HALF
 from dgaug.store.index import StoreState, read_state, write_header
 from dgaug.store.safe_hdf5 import Disk, own, reading, written_aside
@@ -32,12 +33,10 @@ from dgaug.store.spec import StoreSpec, columns
 COPY_ROWS = 1 << 18
 
 
-def finish_store(
-    store: Path, *, spec: StoreSpec | None = None, on_progress: Callable[[int, int], None] | None = None
-) -> int:
+def finish_store(store: Path, *, spec: StoreSpec | None = None, progress: Progress = silent) -> int:
     """Assemble `dataset.h5` from the shards in constant memory; returns the number of images.
 
-    `spec` has the parts that were added; None: none were. `on_progress(done, total)` counts shards. A complete store
+    `spec` has the parts that were added; None: none were. `progress` counts shards. A complete store
     without new parts stays as it is; one with new parts is itself until it is replaced. Raises DgaugError where a shard
     is missing or belongs to another job, OSError where the disk is full.
     """
@@ -55,7 +54,7 @@ def finish_store(
             _add_codes(store, hdf5)
         else:
             _copy_columns(store, hdf5, disk, counts=counts, lengths=lengths if state.spec.encoded else None)
-        _write_shard_list(store, hdf5, counts, on_progress)
+        _write_shard_list(store, hdf5, counts, progress)
         shards = [f"{SHARD_FOLDER}/{shard_path(store, number).name}" for number in range(state.spec.shard_count)]
         for name, column in columns(state.spec, len(state.sources.class_name)).items():
             if name != "image/crc32":
@@ -125,16 +124,13 @@ def _add_codes(store: Path, hdf5: h5py.File) -> None:
     hdf5.create_dataset("file/sha256", data=[file_sha256(store / name) for name in files], dtype=text)
 
 
-def _write_shard_list(
-    store: Path, hdf5: h5py.File, counts: NDArray[np.int64], on_progress: Callable[[int, int], None] | None
-) -> None:
+def _write_shard_list(store: Path, hdf5: h5py.File, counts: NDArray[np.int64], progress: Progress) -> None:
     total = len(counts) - 1
     paths = [shard_path(store, number) for number in range(total)]
     hashes = []
     for done, path in enumerate(paths, start=1):
         hashes.append(file_sha256(path))
-        if on_progress is not None:
-            on_progress(done, total)
+        progress("assembling", done, total)
     text = h5py.string_dtype()
     hdf5.create_dataset("shard/path", data=[path.relative_to(store).as_posix() for path in paths], dtype=text)
     hdf5.create_dataset("shard/start", data=counts[:-1])

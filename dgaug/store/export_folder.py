@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_json
+from dgaug.outputs import already_complete, require_only, require_same_settings
 
 ABOUT = "export.json"
 IMAGES = "bounding_box_train"
@@ -19,7 +19,7 @@ IDENTITIES = "identities.csv"
 UNFINISHED = ".part"
 _OWN = {".lock", ABOUT, f".{ABOUT}.part.json"}
 _SCHEMA = 1
-_IMAGE = re.compile(r"\.?\d{4,}(?:_c\d+s1)?_\d{7,}_00\.jpg(?:\.part)?")
+_IMAGE = re.compile(r"\.?\d{4,}(?:_c\d+s1)?_\d{7,}_00\.jpg(?:\.part(?:\.jpg)?)?")
 _TAR = re.compile(r"\.?(\d{6})\.tar(?:\.part\.tar)?")
 _TABLE = re.compile(r"labels\.csv|identities\.csv|\.(?:labels|identities)\.csv\.part\.csv")
 
@@ -70,15 +70,8 @@ def require_export_folder(out: Path) -> None:
     Raises:
         DgaugError: `out` holds files and no `export.json`, or is a file.
     """
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise DgaugError(f"expected a folder for --out, found the file {out}")
-    others = sorted(item.name for item in out.iterdir() if item.name not in _OWN)
-    if others and not (out / ABOUT).is_file():
-        raise DgaugError(
-            f"expected a new or empty folder, found {others[0]!r} in {out}, which no export wrote; choose another --out"
-        )
+    if not (out / ABOUT).is_file():
+        require_only(out, _OWN, of="an export", hidden=True)
 
 
 def begin_export(out: Path, spec: ExportSpec, *, force: bool) -> bool:
@@ -94,34 +87,33 @@ def begin_export(out: Path, spec: ExportSpec, *, force: bool) -> bool:
             raise DgaugError(f"expected {about} of a dgaug export, found another file; choose another --out")
         if force:
             _clear(out, recorded)
-        elif differences := [name for name, value in asdict(spec).items() if recorded.get(name) != value]:
-            named = "; ".join(
-                f"{name}: {recorded.get(name)} there, {getattr(spec, name)} asked for" for name in differences
-            )
-            raise DgaugError(
-                f"expected the settings of the export in {out}, found others: {named}; choose another --out, or start "
-                "over with --force"
-            )
-        elif recorded.get("complete") is True and all((out / name).exists() for name in spec.results):
-            return True
+        else:
+            require_recorded(out, recorded, asdict(spec))
+            if recorded.get("complete") is True and all((out / name).exists() for name in spec.results):
+                already_complete(out)
+                return True
     write_json(about, _about(spec, complete=False))
     return False
+
+
+def require_recorded(out: Path, recorded: Mapping[str, object], asked: Mapping[str, object]) -> None:
+    """Refuse to resume or to show an export that `export.json` describes with other settings; DgaugError names them."""
+    require_same_settings(out, {name: recorded.get(name) for name in asked}, asked)
+
+
+def require_cleared(out: Path) -> None:
+    """After what an export wrote was removed: DgaugError where something else is in its folder, which stays."""
+    others = sorted(item.name for item in out.iterdir() if item.name not in _OWN)
+    if others:
+        raise DgaugError(
+            f"{out} also holds {others[0]!r} or files in it, which no export wrote; they are left alone, "
+            "choose another --out"
+        )
 
 
 def finish_export(out: Path, spec: ExportSpec) -> None:
     """Say that the export is complete."""
     write_json(out / ABOUT, _about(spec, complete=True))
-
-
-@contextmanager
-def failure_named(path: Path) -> Iterator[None]:
-    """Name the file in an OSError that names none, as those of a full disk."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None and error.errno is not None:
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-        raise
 
 
 def _about(spec: ExportSpec, *, complete: bool) -> dict[str, object]:
@@ -141,12 +133,7 @@ def _clear(out: Path, about: dict[str, object]) -> None:
         is_tar = about.get("to") == "webdataset" and tar is not None and int(tar[1]) < tars
         if is_tar or (about.get("to") != "webdataset" and _TABLE.fullmatch(item.name)):
             item.unlink()
-    others = sorted(item.name for item in out.iterdir() if item.name not in _OWN)
-    if others:
-        raise DgaugError(
-            f"{out} also holds {others[0]!r} or files in it, which no export wrote; they are left alone, "
-            "choose another --out"
-        )
+    require_cleared(out)
 
 
 def _remove_images(folder: Path) -> None:

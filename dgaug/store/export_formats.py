@@ -14,7 +14,7 @@ from pathlib import Path
 from dgaug.data.records import UNKNOWN_CAMERA
 from dgaug.errors import DgaugError
 from dgaug.files import csv_writer, whole
-from dgaug.store.export_folder import IDENTITIES, IMAGES, LABELS, UNFINISHED, ExportSpec, failure_named, tar_name
+from dgaug.store.export_folder import IDENTITIES, IMAGES, LABELS, UNFINISHED, ExportSpec, tar_name
 from dgaug.store.export_rows import RowBatch, label_width, row_batches
 from dgaug.store.labels import TopLabels
 from dgaug.store.read import StoreDataset
@@ -110,7 +110,7 @@ def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) 
         if path.is_file():
             done(stop)
             continue
-        with failure_named(path), whole(path) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with whole(path) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
             for batch in row_batches(store, spec.labels, start=start, stop=stop, images=True):
                 for row, described in enumerate(_documents(batch, spec.labels)):
                     key = f"{batch.start + row:09d}"
@@ -195,10 +195,8 @@ def _name(names: MarketNames, batch: RowBatch, row: int) -> str:
 def _keep_or_write(path: Path, batch: RowBatch, row: int) -> None:
     if _is_whole(path, None if batch.stored is None else len(batch.stored[row])):
         return
-    aside = path.with_name(f".{path.name}{UNFINISHED}")
-    with failure_named(path):
+    with whole(path, synced=False) as aside:
         aside.write_bytes(batch.jpeg(row))
-        os.replace(aside, path)
 
 
 def _is_whole(path: Path, size: int | None) -> bool:
@@ -212,7 +210,7 @@ def _is_whole(path: Path, size: int | None) -> bool:
 
 @contextmanager
 def _table(path: Path, header: Sequence[str], sources: Sources) -> Iterator[Callable[[Sequence[object]], object]]:
-    with failure_named(path), whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
+    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
         write_row = csv_writer(stream, [*sources.path, *sources.class_name])
         write_row(header)
         yield write_row

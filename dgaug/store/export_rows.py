@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import h5py
@@ -15,13 +14,12 @@ from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
 from dgaug.store.codecs import encode
-from dgaug.store.index import ShardList, read_state, shard_list
 from dgaug.store.labels import TopLabels, dense_labels, top_labels
 from dgaug.store.policies import LABEL_FREE, POLICIES, policy_classes
 from dgaug.store.read import StoreDataset, StoreItem
 from dgaug.store.safe_hdf5 import own, reading
 from dgaug.store.schema import DATASET_FILE, TOP
-from dgaug.store.shard_reader import checked_jpegs
+from dgaug.store.shard_reader import checked_jpegs, stored_donors
 from dgaug.store.sources import settings_digest
 
 BATCH = 256
@@ -92,18 +90,10 @@ def label_width(store: StoreDataset, policy: str) -> int:
     return min(_WIDTH.get(policy, TOP), len(store.sources.class_name))
 
 
-def store_shards(store: StoreDataset) -> ShardList:
-    """The shards of a store; their hashes are those of its content."""
-    state = read_state(store.path)
-    if state is None:
-        raise DgaugError(f"expected a store in {store.path}, found none")
-    return shard_list(store.path, state)
-
-
 def store_digest(store: StoreDataset) -> str:
     """Hex sha256 over the settings, sources and shards of a store."""
     settings = [settings_digest(store.spec, store.sources, part) for part in range(len(store.spec.parts))]
-    return hashlib.sha256("\n".join([*settings, *store_shards(store).sha256]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([*settings, *store.shards.sha256]).encode()).hexdigest()
 
 
 def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, images: bool) -> Iterator[RowBatch]:
@@ -112,17 +102,15 @@ def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, 
     Raises:
         DgaugError: a shard or an image is damaged.
     """
-    shards = store_shards(store)
-    bounds = [*shards.start.tolist(), len(store)]
     copied = images and store.spec.codec == "jpeg"
-    for path, (low, high) in zip(shards.path, pairwise(bounds), strict=True):
+    for path, low, high in store.shards.spans(len(store)):
         first, last = max(start, low), min(stop, high)
         if first >= last:
             continue
         with reading(store.path / path) as shard, reading(store.path / DATASET_FILE) as index:
             for begin in range(first, last, BATCH):
                 rows = slice(begin - low, min(begin + BATCH, last) - low)
-                donors = [own(shard, f"pair/{donor}")[rows].astype(np.int64) for donor in ("appearance", "structure")]
+                donors = stored_donors(shard, rows)
                 checksums = own(index, "image/crc32")[begin : begin + rows.stop - rows.start] if copied else None
                 yield RowBatch(
                     store=store,
@@ -137,16 +125,12 @@ def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, 
 
 def row_labels(store: StoreDataset, policy: str, rows: NDArray[np.int64]) -> TopLabels:
     """What a policy makes of the labels of some rows, int64 [G] and ascending; DgaugError for a damaged shard."""
-    shards = store_shards(store)
     parts = []
-    for path, (low, high) in zip(shards.path, pairwise([*shards.start.tolist(), len(store)]), strict=True):
+    for path, low, high in store.shards.spans(len(store)):
         here = rows[(rows >= low) & (rows < high)] - low
         if len(here):
             with reading(store.path / path) as shard:
-                donors = [
-                    own(shard, f"pair/{donor}")[:][here].astype(np.int64) for donor in ("appearance", "structure")
-                ]
-                parts.append(_labels(store, shard, here, donors, policy))
+                parts.append(_labels(store, shard, here, stored_donors(shard)[:, here], policy))
     return TopLabels(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
@@ -154,7 +138,7 @@ def _labels(
     store: StoreDataset,
     shard: h5py.File,
     rows: slice | NDArray[np.int64],
-    donors: list[NDArray[np.int64]],
+    donors: NDArray[np.int64],
     policy: str,
 ) -> TopLabels:
     kind, classes = store.spec.labels, len(store.sources.class_name)
@@ -171,10 +155,10 @@ def _labels(
         dense = column("dense").astype(np.float32)
         stored = top_labels(dense)
     else:
-        dense = np.full((len(donors[0]), classes), 1 / classes, np.float32)
+        dense = np.full((donors.shape[1], classes), 1 / classes, np.float32)
         stored = top_labels(dense)
     if policy == "soft" or dense is None:
         return stored
-    identities = [torch.from_numpy(store.sources.identity[donor].astype(np.int64)) for donor in donors]
-    target = POLICIES[policy](torch.from_numpy(dense), identities[0], identities[1])
+    appearance, structure = torch.from_numpy(store.sources.identity[donors].astype(np.int64))
+    target = POLICIES[policy](torch.from_numpy(dense), appearance, structure)
     return top_labels(target.numpy(), label_width(store, policy))

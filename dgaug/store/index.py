@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,11 @@ class ShardList:
     start: NDArray[np.int64]
     size: NDArray[np.int64]
     sha256: list[str]
+
+    def spans(self, count: int) -> list[tuple[str, int, int]]:
+        """Each shard's path and its rows [start, stop) of a store of `count` images."""
+        bounds = pairwise([*self.start.tolist(), count])
+        return [(path, start, stop) for path, (start, stop) in zip(self.path, bounds, strict=True)]
 
 
 class StoredFile(NamedTuple):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dgaug.errors import DgaugError
 from dgaug.files import read_json, write_json
-from dgaug.store.export_folder import ABOUT, UNFINISHED
+from dgaug.outputs import already_complete, require_only
+from dgaug.store.export_folder import ABOUT, UNFINISHED, require_cleared, require_recorded
 from dgaug.store.merge_tables import INDEX, TABLES, tables_of
 
 _SCHEMA = "merged-1"
@@ -63,14 +64,10 @@ def require_place(out: Path, data: Path | None, store: Path) -> None:
         if folder is not None and place.is_relative_to(os.path.realpath(folder)):
             raise DgaugError(f"the output folder {out} lies inside the {what} {folder}; choose another --out")
     for folder in (out, working_folder(out)):
-        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-            raise DgaugError(f"expected a new or empty folder for --out, found the file or link {folder}")
-        others = sorted(item.name for item in folder.iterdir() if item.name != _LOCK) if folder.is_dir() else []
-        if others and not _is_ours(folder):
-            raise DgaugError(
-                f"expected a new or empty folder, found {others[0]!r} in {folder}, which no such export wrote; choose "
-                "another --out"
-            )
+        if folder.is_symlink():
+            raise DgaugError(f"{folder} is a link; --out names the folder to create")
+        if not _is_ours(folder):
+            require_only(folder, (), of="such an export", hidden=True)
 
 
 def begin(out: Path, spec: MergeSpec, images: Sequence[str], *, force: bool) -> bool:
@@ -87,14 +84,10 @@ def begin(out: Path, spec: MergeSpec, images: Sequence[str], *, force: bool) -> 
         if force:
             _clear(folder)
             continue
-        differences = [name for name, value in asdict(spec).items() if recorded.get(name) != value]
-        if differences:
-            named = "; ".join(f"{name} {recorded.get(name)}, not {getattr(spec, name)}" for name in differences)
-            raise DgaugError(
-                f"the export in {folder} has other settings: {named}; choose another --out, or start over with --force"
-            )
+        require_recorded(folder, recorded, asdict(spec))
     if (out / ABOUT).is_file():
         if all((out / name).is_file() for name in (*tables_of(spec.tool), *images)):
+            already_complete(out)
             return True
         # It lost a file: made whole again like one that was stopped.
         _move_back(out, working)
@@ -156,12 +149,7 @@ def _clear(folder: Path) -> None:
     for parent, _, _ in os.walk(folder, topdown=False):
         if parent != str(folder) and not os.listdir(parent):
             os.rmdir(parent)
-    others = sorted(item.name for item in folder.iterdir() if item.name not in (_LOCK, ABOUT))
-    if others:
-        raise DgaugError(
-            f"{folder} also holds {others[0]!r} or files in it, which no export wrote; they are left alone, choose "
-            "another --out"
-        )
+    require_cleared(folder)
     (folder / ABOUT).unlink()
 
 

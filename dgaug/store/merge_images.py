@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from dgaug.data.records import IdentityData
+from dgaug.files import whole
 from dgaug.store.codecs import encode
-from dgaug.store.export_folder import UNFINISHED, failure_named
 from dgaug.store.export_rows import QUALITY
 from dgaug.store.merge_plan import Entry, Plan
 from dgaug.store.read import StoreDataset
@@ -44,7 +44,8 @@ def write_images(folder: Path, store: StoreDataset, data: IdentityData | None, p
         for one, content in zip(missing, jpegs(store, missing), strict=True):
             # After a power cut a renamed file may be empty or short.
             if _size(folder / one.path) != len(content):
-                _write(folder / one.path, content)
+                with whole(folder / one.path, synced=False) as aside:
+                    aside.write_bytes(content)
         written += len(batch)
         done(written)
 
@@ -61,13 +62,6 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _write(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}{UNFINISHED}")
-    with failure_named(path):
-        aside.write_bytes(content)
-        os.replace(aside, path)
-
-
 def link_or_copy(source: Path, target: Path) -> None:
     """Make `target` a hard link to a file, a copy where the file system refuses one; kept where it is there."""
     source = Path(os.path.realpath(source))
@@ -80,7 +74,5 @@ def link_or_copy(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
-        aside = target.with_name(f".{target.name}{UNFINISHED}")
-        with failure_named(target):
+        with whole(target, synced=False) as aside:
             shutil.copyfile(source, aside)
-            os.replace(aside, target)

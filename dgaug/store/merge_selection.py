@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -12,9 +11,9 @@ from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
 from dgaug.seeding import draws
-from dgaug.store.export_rows import store_shards
 from dgaug.store.read import StoreDataset
 from dgaug.store.safe_hdf5 import own, reading
+from dgaug.store.shard_reader import stored_donors
 
 HARD = ("appearance", "structure", "pseudo")
 """Label policies that name one identity."""
@@ -75,8 +74,7 @@ def select_images(
             f"{store.path} has none; remove them, or synthesize with a teacher"
         )
     kept = np.zeros(0, _CHOSEN)
-    shards = store_shards(store)
-    for path, (start, stop) in zip(shards.path, pairwise([*shards.start.tolist(), len(store)]), strict=True):
+    for path, start, stop in store.shards.spans(len(store)):
         with reading(store.path / path) as shard:
             rows = _rows(store, shard, start, labels=labels, need=need)
         rows["key"] = -rows["confidence"] if select == "confidence" else draws("select", seed, start).random(len(rows))
@@ -101,13 +99,12 @@ _CHOSEN = np.dtype(
 
 def _rows(store: StoreDataset, shard: h5py.File, start: int, *, labels: str, need: bool) -> NDArray[np.void]:
     """All rows of a shard with the class that their label names; confidence 1 where nothing asks for it."""
-    donors = {name: own(shard, f"pair/{name}")[:].astype(np.int64) for name in ("appearance", "structure")}
-    for donor in donors.values():
-        if len(donor) and not 0 <= donor.min() <= donor.max() < len(store.sources):
-            raise ValueError(f"pairs of others than its {len(store.sources)} sources")
-    rows = np.zeros(len(donors["appearance"]), _CHOSEN)
+    donors = stored_donors(shard)
+    if donors.size and not 0 <= donors.min() <= donors.max() < len(store.sources):
+        raise ValueError(f"pairs of others than its {len(store.sources)} sources")
+    rows = np.zeros(donors.shape[1], _CHOSEN)
     rows["row"] = start + np.arange(len(rows))
-    rows["appearance"], rows["structure"] = donors["appearance"], donors["structure"]
+    rows["appearance"], rows["structure"] = donors
     rows["confidence"] = 1.0
     if need:
         if store.spec.labels == "dense":

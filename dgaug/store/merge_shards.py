@@ -13,7 +13,6 @@ import yaml
 
 from dgaug.data.records import IdentityData
 from dgaug.files import whole, write_text
-from dgaug.store.export_folder import failure_named
 from dgaug.store.export_formats import add_file
 from dgaug.store.export_rows import row_labels
 from dgaug.store.merge_images import jpegs
@@ -24,7 +23,6 @@ from dgaug.store.read import StoreDataset
 CARD = "README.md"
 Shard = tuple[str, list[Entry]]
 _AT_ONCE = 64
-_FORMAT = tarfile.USTAR_FORMAT
 _LICENSES = (
     "apache-2.0",
     "mit",
@@ -105,11 +103,7 @@ def write_shards(
     for name, entries in shards:
         path = folder / name
         if not path.is_file():
-            with (
-                failure_named(path),
-                whole(path) as aside,
-                tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar,
-            ):
+            with whole(path) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
                 for key, (content, described) in enumerate(_samples(store, data, entries, labels)):
                     add_file(tar, f"{key:09d}.jpg", content)
                     add_file(tar, f"{key:09d}.json", json.dumps(described, ensure_ascii=False).encode())

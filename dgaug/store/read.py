@@ -6,7 +6,6 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,6 +88,7 @@ class StoreDataset(Dataset[StoreItem]):
         path: the store folder.
         spec: the settings it was written with.
         sources: the images its pairs point to.
+        shards: the files of its pairs; their hashes are those of its content.
         has_labels: whether its images have soft labels, stored or made on demand.
     """
 
@@ -108,8 +108,8 @@ class StoreDataset(Dataset[StoreItem]):
             )
         _check_present(self.path, listed_sizes(self.path, state))
         self.spec, self.sources, self._count = state.spec, state.sources, state.count
-        self._shards = shard_list(self.path, state)
-        self._starts = self._shards.start.tolist()
+        self.shards = shard_list(self.path, state)
+        self._starts = self.shards.start.tolist()
         self._identity = self.sources.identity.tolist()
         files = file_list(self.path, state)
         self._code_files = [file.path for file in files if file.holds_codes]
@@ -197,8 +197,7 @@ class StoreDataset(Dataset[StoreItem]):
     def pairs(self) -> NDArray[np.int64]:
         """The pairs of all images, int64 [M, 2]: appearance and structure row; DgaugError for a damaged shard."""
         pairs = np.empty((len(self), 2), np.int64)
-        bounds = [*self._starts, len(self)]
-        for name, (start, stop) in zip(self._shards.path, pairwise(bounds), strict=True):
+        for name, start, stop in self.shards.spans(len(self)):
             with reading(self.path / name) as shard:
                 pairs[start:stop] = stored_donors(shard).T
         return pairs
@@ -215,7 +214,7 @@ class StoreDataset(Dataset[StoreItem]):
     def rows_between(self, sources: NDArray[np.bool_]) -> NDArray[np.int64]:
         """The images whose two donors are both among some sources [N]; DgaugError for a damaged shard."""
         rows_found = []
-        for name, start in zip(self._shards.path, self._starts, strict=True):
+        for name, start, _ in self.shards.spans(len(self)):
             with reading(self.path / name) as shard:
                 appearance, structure = stored_donors(shard)
             rows_found.append(start + np.flatnonzero(sources[appearance] & sources[structure]))
@@ -299,7 +298,7 @@ class StoreDataset(Dataset[StoreItem]):
             rows_found.require(self.sources.class_name, self.spec.image_size, source=str(self.path))
             teacher = rows_found.network.to(device)
         layout = columns(self.spec, len(self.sources.class_name))
-        files = ShardFiles(self.path, self.spec, self._shards, layout, sources=len(self.sources))
+        files = ShardFiles(self.path, self.spec, self.shards, layout, sources=len(self.sources))
         return _Tools(os.getpid(), device, files, drawer, teacher)
 
 

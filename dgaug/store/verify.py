@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from dgaug.errors import DgaugError
+from dgaug.progress import Progress, silent
 from dgaug.store.codecs import decode
 from dgaug.store.codes import crc32_of
 from dgaug.store.index import ShardList, StoredFile, StoreState, file_list, read_state, shard_list
@@ -62,18 +63,20 @@ class VerifyReport:
 
 
 @as_found
-def verify(path: str | Path, *, on_progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+def verify(
+    path: str | Path, *, progress: Progress = silent, on_progress: Callable[[int, int], None] | None = None
+) -> VerifyReport:
     """Check every file, image, pair and label of a store; HDF5 opens no file before its hash was found right.
 
-    `on_progress(done, total)` counts images. Raises DgaugError where there is no store, or one of a newer schema;
-    damage is not raised but reported.
+    `progress` counts images; `on_progress(done, total)` does the same, as in earlier versions. Raises DgaugError where
+    there is no store, or one of a newer schema; damage is not raised but reported.
     """
     store = store_folder(Path(path))
     with access_named(store):
-        return _verified(store, on_progress)
+        return _verified(store, progress if on_progress is None else lambda _, *images: on_progress(*images[:2]))
 
 
-def _verified(store: Path, on_progress: Callable[[int, int], None] | None) -> VerifyReport:
+def _verified(store: Path, progress: Progress) -> VerifyReport:
     with damage_named(store / DATASET_FILE):
         sealed = seal_holds(store / DATASET_FILE)
     if not sealed:
@@ -91,11 +94,9 @@ def _verified(store: Path, on_progress: Callable[[int, int], None] | None) -> Ve
         return _only(str(problem))
     findings = [Finding(DATASET_FILE, what) for what in _index_problems(state, shards)]
     findings += [Finding(file.path, what) for file, what in code_problems(store, state, files)]
-    bounds = [*shards.start.tolist(), state.count]
-    for number, name in enumerate(shards.path):
+    for number, (name, _, stop) in enumerate(shards.spans(state.count)):
         findings += [Finding(name, what) for what in _shard_problems(store, state, shards, number)]
-        if on_progress is not None:
-            on_progress(bounds[number + 1], state.count)
+        progress("verifying", stop, state.count)
     return VerifyReport(state.count, len(shards.path), findings)
 
 

@@ -7,33 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from dgaug.data.prepare import read_data
 from dgaug.data.recorded import read_run_data
 from dgaug.data.records import class_names
-from dgaug.device import AUTO, default_device, on_device
+from dgaug.device import AUTO, on_device
 from dgaug.errors import DgaugError
 from dgaug.figures.charts import Interval, intervals, save_figure
-from dgaug.files import file_sha256, whole, write_figures
-from dgaug.models.checkpoints import load_reid
+from dgaug.files import file_sha256, write_sealed_json
 from dgaug.progress import Progress, named, silent
 from dgaug.runs import Run, locked
-from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.held_out import held_out, require_cameras, require_evaluation, warn_of_leaks
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.settings import load_settings, setting_texts
 from dgaug.studies.feeds import TRUST, Labelling, open_source, require_policy, seeded_feed
 from dgaug.studies.study import (
     HEADLINE,
-    Figure,
     Row,
+    Statistic,
     Study,
     Variant,
+    evaluated,
     flat,
     generated_per_step,
     over_seeds,
     paired_difference,
+    write_table,
 )
 from dgaug.studies.train_reid import model_settings, twin_variants
 from dgaug.surroundings import as_found
@@ -152,7 +150,7 @@ def ablate(
         settings = model_settings(runs[FULL].settings(), "dgnet", ())
         content = read_run_data(runs[FULL], settings.data, splits=("train", "query", "gallery"))
         images = LabelledImages.of(content, settings.data.image_size)
-        study = Study(settings, content, images, folder, default_device(), progress)
+        study = Study(settings, content, images, folder, progress)
         design = pairs or f"per-appearance:{min(STRUCTURES, len(images.paths) - 1)}"
         for run in runs.values():
             synthesize(run.folder, pairs=design, force=force, progress=progress)
@@ -212,26 +210,17 @@ def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
 
 def _trained_along(runs: Mapping[str, Run], study: Study) -> dict[str, dict[str, Ranking]]:
     """The generators' own appearance encoders, which were fed while generator and encoder learned together."""
-    rows = {}
-    for name, run in runs.items():
-        rows[name] = evaluate_network(
-            load_reid(run.checkpoint).network.to(study.device),
-            study.data,
-            image_size=study.settings.data.image_size,
-            fine_weight=study.settings.reid.fine_at_test,
-            progress=study.progress,
-        )
-    return rows
+    return {name: evaluated(run.checkpoint, study.data, study.settings, study.progress) for name, run in runs.items()}
 
 
 def table(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The lines: figures over seeds, and paired differences to the twin of the same steps and of as many real ones."""
+    """The lines: metrics over seeds, and paired differences to the twin of the same steps and of as many real ones."""
     return [_line(line, rows) for line in LINES]
 
 
 def _line(line: Line, rows: Sequence[Row]) -> dict[str, Any]:
     own = {name: _values(rows, line.variant, line.feature, key) for name, key in HEADLINE.items()}
-    against: dict[str, dict[str, Figure]] = {}
+    against: dict[str, dict[str, Statistic]] = {}
     for twin in () if line.twin is None else (line.twin, line.twin + FEWER):
         against[twin] = {
             name: paired_difference(own[name], _values(rows, twin, line.feature, key)) for name, key in HEADLINE.items()
@@ -261,10 +250,9 @@ def _write_results(
         "trained_along": along,
         "runs": [{"variant": row.variant, "seed": row.seed, "ranking": row.ranking} for row in rows],
     }
-    write_figures(study.folder / "results.json", results)
-    for name, content in (("results.csv", flat(rows)), ("table.csv", _flat_table(lines))):
-        with whole(study.folder / name) as aside:
-            pd.DataFrame(content).to_csv(aside, index=False)
+    write_sealed_json(study.folder / "results.json", results)
+    write_table(study.folder / "results.csv", flat(rows))
+    write_table(study.folder / "table.csv", _flat_table(lines))
     chart = intervals([_interval(line) for line in lines], title=PLOTTED)
     for name in CHARTS:
         save_figure(chart, study.folder / name)
@@ -292,8 +280,8 @@ def _protocol(study: Study, seeds: list[int], pairs: str) -> dict[str, Any]:
 def _flat_table(lines: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
     rows = []
     for line in lines:
-        for name, figure in line["figures"].items():
-            row = {"part": line["part"], "name": line["name"], "figure": name, **figure}
+        for name, statistic in line["figures"].items():
+            row = {"part": line["part"], "name": line["name"], "figure": name, **statistic}
             for place, by_name in enumerate(line["minus"].values()):
                 kind = ("same_steps", "as_many_real")[place]
                 row |= {f"{kind}_{part}": by_name[name][part] for part in ("mean", "low", "high")}

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from dgaug.figures.charts import save_figure
 from dgaug.figures.learning_curves import Arrow, Curve, learning_curves
-from dgaug.files import whole, write_figures
+from dgaug.files import write_sealed_json, write_text
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.studies.arms import ARMS, AUGMENTED, REAL
-from dgaug.studies.curve_page import write_page
-from dgaug.studies.metric_texts import worth_text
-from dgaug.studies.study import HEADLINE, Row, flat, over_seeds, paired_difference
+from dgaug.studies.metric_texts import TextTable, study_notes, study_tables, worth_text
+from dgaug.studies.study import HEADLINE, Row, flat, over_seeds, paired_difference, write_table
 from dgaug.studies.worth import worth
 
 ALSO = "also.json"
@@ -26,6 +25,9 @@ PLOTTED = "mAP (sum, valid queries)"
 CHARTS = ("curve.png", "curve.pdf")
 FILES = ("results.json", "results.csv", "table.csv", "report.html", *CHARTS)
 Lines = list[dict[str, Any]]
+_STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;margin:.5rem 0 2rem}th,td{padding:.2rem .7rem;border-bottom:1px solid #ddd}
+th,td,caption{text-align:left}caption{font-weight:600;padding:.3rem 0}img{max-width:100%}"""
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,18 @@ def write_results(
     """Write `results.json`, two tables, the chart and the page; returns the content of the first."""
     lines = table(trained)
     results = {"protocol": dict(protocol), "points": lines}
-    write_figures(folder / "results.json", results)
+    write_sealed_json(folder / "results.json", results)
     rows = [
         {"fraction": one.fraction, "repeat": one.repeat, "images": one.images} | row
         for one in trained
         for row in flat([one.row])
     ]
-    for name, content in (("results.csv", rows), ("table.csv", _flat_table(lines, str(protocol["generator"])))):
-        with whole(folder / name) as aside:
-            pd.DataFrame(content).to_csv(aside, index=False)
+    write_table(folder / "results.csv", rows)
+    write_table(folder / "table.csv", _flat_table(lines, str(protocol["generator"])))
     chart = learning_curves(_curves(lines), _arrow(lines), title=_title(protocol, outside=outside), metric=PLOTTED)
     for name in CHARTS:
         save_figure(chart, folder / name)
-    write_page(folder / "report.html", results, folder / CHARTS[0])
+    _write_page(folder / "report.html", results, folder / CHARTS[0])
     return results
 
 
@@ -161,3 +162,38 @@ def _arrow(lines: Lines) -> Arrow | None:
     line = fed[0]
     text = f"{ARMS[line['arm']].text} at {line['images']:,.0f} images: worth {worth_text(line['worth'])} real images"
     return Arrow(line["images"], line["worth"]["equivalent"], line["metrics"][PLOTTED]["mean"], text)
+
+
+def _write_page(path: Path, results: Mapping[str, Any], chart: Path) -> None:
+    """Write the page of a study with its chart, a PNG file, inside."""
+    protocol = results["protocol"]
+    image = base64.b64encode(chart.read_bytes()).decode()
+    lines = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8"><title>dgaug study</title>',
+        f"<style>{_STYLE}</style></head><body>",
+        "<h1>What generated images are worth</h1>",
+        f"<p>{escape(_summary_of(protocol))}</p>",
+        f'<p><img alt="Learning curves of all arms" src="data:image/png;base64,{image}"></p>',
+        *(_html_table(table) for table in study_tables(results)),
+        "<ul>",
+        *(f"<li>{escape(note)}</li>" for note in study_notes(results)),
+        "</ul></body></html>",
+    ]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _summary_of(protocol: Mapping[str, Any]) -> str:
+    data, held_out = protocol["data"], protocol["held_out"]
+    return (
+        f"Model {protocol['model']} ({protocol['backbone']}), {protocol['repeats']} repeats, axis {protocol['axis']}; "
+        f"{data['training_images']:,} training images of {data['training_identities']:,} identities, tested on "
+        f"{held_out['queries']:,} queries and {held_out['gallery']:,} gallery images. "
+        f"Generator: {protocol['generator']}."
+    )
+
+
+def _html_table(table: TextTable) -> str:
+    head = "".join(f"<th>{escape(column)}</th>" for column in table.columns)
+    rows = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    return f"<table><caption>{escape(table.title)}</caption><tr>{head}</tr>\n{rows}</table>"

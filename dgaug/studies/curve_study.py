@@ -12,11 +12,9 @@ from dgaug.data.records import IdentityData, class_names
 from dgaug.device import default_device
 from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
-from dgaug.files import file_sha256, read_json, write_figures
-from dgaug.models.checkpoints import load_reid
+from dgaug.files import file_sha256, read_json, write_sealed_json
 from dgaug.progress import Progress, named
 from dgaug.runs import Run
-from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.held_out import (
     GALLERY,
     QUERY,
@@ -36,7 +34,7 @@ from dgaug.studies.points import (
 )
 from dgaug.studies.selection import Selection, require_judge, selected
 from dgaug.studies.shared_tasks import Task
-from dgaug.studies.study import HEADLINE, Row, Study, generated_per_step
+from dgaug.studies.study import HEADLINE, Row, Study, evaluated, generated_per_step
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_loop import train_reid_network
@@ -232,7 +230,7 @@ class CurveStudy:
             progress=progress,
         )  # fmt: skip
         made = {"generator_sha256": file_sha256(checkpoint), "pairs": pairs, "labels": labels != "none"}
-        write_figures(one.folder / READY, made)
+        write_sealed_json(one.folder / READY, made)
 
     def _trial_task(self, one: Point, arm: str, length: Length) -> Task:
         folder = self._trial_folder(one, arm, length)
@@ -274,16 +272,8 @@ class CurveStudy:
         self._train(one, one, arm, self._length(one.fraction, arm), "")
         if self.elsewhere is not None:
             folder = one.folder / f"seed{one.settings.seed}-{arm}"
-            write_figures(
-                folder / ALSO,
-                evaluate_network(
-                    load_reid(folder / "last.pt").network.to(default_device()),
-                    self.elsewhere,
-                    image_size=self.settings.data.image_size,
-                    fine_weight=self.settings.reid.fine_at_test,
-                    progress=self.progress,
-                ),
-            )
+            ranking = evaluated(folder / "last.pt", self.elsewhere, self.settings, self.progress)
+            write_sealed_json(folder / ALSO, ranking)
 
     def _train(self, place: Point, one: Point, arm: str, length: Length, title: str) -> Row:
         """Train and evaluate an arm on the data of `place`, fed from the store of `one`."""
@@ -303,7 +293,7 @@ class CurveStudy:
             source, _ = selected(source, selection, judge, images, progress=named_progress)
         one_variant = variant(arm, self.asked.model, reid, source, title=f"{arm} {title}".strip())
         settings = one.settings.model_copy(update={"reid": reid})
-        models = Study(settings, place.data, images, place.folder, default_device(), named_progress)
+        models = Study(settings, place.data, images, place.folder, named_progress)
         return models.row(one_variant, one.settings.seed)
 
     def _judge(self, one: Point) -> Path:

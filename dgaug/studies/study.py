@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import pandas as pd
 
 from dgaug.cuda_math import training_math
 from dgaug.data.prepare import fingerprint
 from dgaug.data.records import IdentityData
+from dgaug.device import default_device
 from dgaug.distributed import Processes
-from dgaug.files import read_json, write_figures, write_json
+from dgaug.files import read_json, whole, write_json, write_sealed_json
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.models.checkpoints import load_reid
 from dgaug.outputs import already_complete, remove, require_same_settings
@@ -44,7 +45,7 @@ HEADLINE = {
 SMALLEST_FEED = 2
 """Batch norm needs two images."""
 CONFIDENCE = 0.95
-Figure = dict[str, float | int | None]
+Statistic = dict[str, float | int | None]
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Row:
-    """One trained model: its variant, its seed, its ranking figures by feature."""
+    """One trained model: its variant, its seed, its ranking metrics by feature."""
 
     variant: str
     seed: int
@@ -79,7 +80,7 @@ class Row:
 
     @property
     def headline(self) -> Ranking:
-        """The figures of all it has: both heads where there are two."""
+        """The metrics of all it has: both heads where there are two."""
         return self.ranking.get("both", self.ranking["prim"])
 
 
@@ -91,7 +92,6 @@ class Study:
     data: IdentityData
     images: LabelledImages
     folder: Path
-    device: torch.device
     progress: Progress
 
     def row(self, variant: Variant, seed: int) -> Row:
@@ -101,13 +101,13 @@ class Study:
         if finished.is_file():
             already_complete(folder)
         else:
-            write_figures(finished, self._trained_and_evaluated(folder / "last.pt", variant, seed))
+            write_sealed_json(finished, self._trained_and_evaluated(folder / "last.pt", variant, seed))
         ranking: dict[str, Any] = read_json(finished)
         return Row(variant.name, seed, ranking)
 
     def _trained_and_evaluated(self, checkpoint: Path, variant: Variant, seed: int) -> dict[str, Ranking]:
-        job, processes = self._job(variant, seed), Processes(self.device)
-        with training_math(self.settings.behaviour, self.device):
+        job, processes = self._job(variant, seed), Processes(default_device())
+        with training_math(self.settings.behaviour, processes.device):
             trial = reid_trial(
                 job.settings, job.architecture, processes, image_size=job.images.image_size, feed=job.feed
             )
@@ -121,13 +121,7 @@ class Study:
                     progress=self.progress,
                     on_log=self._written(log, job.settings),
                 )
-                ranking = evaluate_network(
-                    load_reid(checkpoint).network.to(self.device),
-                    self.data,
-                    image_size=self.settings.data.image_size,
-                    fine_weight=self.settings.reid.fine_at_test,
-                    progress=self.progress,
-                )
+                ranking = evaluated(checkpoint, self.data, self.settings, self.progress)
                 for feature, values in ranking.items():
                     numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
                     log.write(f"ranking of {feature}", job.settings.iterations, numbers, {})
@@ -176,6 +170,17 @@ class Study:
         record_study(self.folder, described, begun=any(self.folder.glob("seed*-*/last.pt")))
 
 
+def evaluated(checkpoint: Path, data: IdentityData, settings: Settings, progress: Progress) -> dict[str, Ranking]:
+    """The metrics of a re-id model by feature, computed on the default device."""
+    return evaluate_network(
+        load_reid(checkpoint).network.to(default_device()),
+        data,
+        image_size=settings.data.image_size,
+        fine_weight=settings.reid.fine_at_test,
+        progress=progress,
+    )
+
+
 def record_study(folder: Path, described: Mapping[str, object], *, begun: bool) -> None:
     """Write `study.json`; where models are there already (`begun`), refuse to train others beside them.
 
@@ -211,13 +216,19 @@ def flat(rows: Sequence[Row]) -> list[dict[str, object]]:
     ]
 
 
-def over_seeds(values: Sequence[float]) -> Figure:
-    """Mean and sample standard deviation (None for one seed) of a figure."""
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a CSV file whole."""
+    with whole(path) as aside:
+        pd.DataFrame(rows).to_csv(aside, index=False)
+
+
+def over_seeds(values: Sequence[float]) -> Statistic:
+    """Mean and sample standard deviation (None for one seed) of a metric."""
     spread = statistics.stdev(values) if len(values) > 1 else None
     return {"mean": statistics.fmean(values), "spread": spread, "seeds": len(values)}
 
 
-def paired_difference(values: Sequence[float], twins: Sequence[float]) -> Figure:
+def paired_difference(values: Sequence[float], twins: Sequence[float]) -> Statistic:
     """Mean of value minus twin, seed by seed, and its 95 % interval by Student's t over the seeds.
 
     Without a second seed the interval is None. It covers what the seed decides (start, order, draws), not the choice of

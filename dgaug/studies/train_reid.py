@@ -7,14 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from dgaug.data.prepare import read_data
 from dgaug.data.recorded import read_run_data
 from dgaug.data.records import IdentityData, class_names
-from dgaug.device import AUTO, default_device, on_device
+from dgaug.device import AUTO, on_device
 from dgaug.errors import DgaugError
-from dgaug.files import whole, write_figures
+from dgaug.files import write_sealed_json
 from dgaug.models.architectures import ARCHITECTURES, RECIPES
 from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
@@ -24,14 +22,15 @@ from dgaug.studies.feeds import FEEDS, TRUST, Labelling, open_sources, require_m
 from dgaug.studies.selection import Selected, parse_selection, require_judge, selected
 from dgaug.studies.study import (
     HEADLINE,
-    Figure,
     Row,
+    Statistic,
     Study,
     Variant,
     flat,
     generated_per_step,
     over_seeds,
     paired_difference,
+    write_table,
 )
 from dgaug.surroundings import as_found
 from dgaug.training.batches import LabelledImages
@@ -150,7 +149,7 @@ def train_reid(
         judge = require_judge(selection, sources, teachers)
         pairs = [selected(source, selection, judge, images, progress=progress) for source in sources]
         sources, chosen = [source for source, _ in pairs], [one for _, one in pairs]
-    study = Study(settings, content, images, folder, default_device(), progress)
+    study = Study(settings, content, images, folder, progress)
     generated = generated_per_step(reid) if sources else 0
     variants = [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, generated))] if sources else []
     if twin or not sources:
@@ -239,21 +238,20 @@ def _write_results(
         "summary": summary(rows),
         "differences": differences(rows),
     }
-    write_figures(study.folder / "results.json", results)
-    with whole(study.folder / "results.csv") as aside:
-        pd.DataFrame(flat(rows)).to_csv(aside, index=False)
+    write_sealed_json(study.folder / "results.json", results)
+    write_table(study.folder / "results.csv", flat(rows))
     return results
 
 
-def summary(rows: Sequence[Row]) -> dict[str, dict[str, Figure]]:
-    """Mean and sample standard deviation over seeds (None for one seed) of the headline figures, by variant."""
+def summary(rows: Sequence[Row]) -> dict[str, dict[str, Statistic]]:
+    """Mean and sample standard deviation over seeds (None for one seed) of the headline metrics, by variant."""
     return {
         variant: {name: over_seeds(_values(rows, variant, key)) for name, key in HEADLINE.items()}
         for variant in dict.fromkeys(row.variant for row in rows)
     }
 
 
-def differences(rows: Sequence[Row]) -> dict[str, dict[str, Figure]]:
+def differences(rows: Sequence[Row]) -> dict[str, dict[str, Statistic]]:
     """What the augmented model has over each twin, seed by seed, with its 95 % interval; by twin."""
     trained = {row.variant for row in rows}
     twins = [twin for twin in (TWIN, FEWER) if {AUGMENTED, twin} <= trained]

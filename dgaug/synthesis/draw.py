@@ -57,10 +57,19 @@ def draw_grid(
     force: bool = False,
     on_donors: Callable[[Donors], object] | None = None,
 ) -> Path:
-    """Write the image of every appearance on every structure; returns its path. Arguments: `grid_donors`.
+    """Write the image of every appearance on every structure; returns its path.
 
-    `out` None is `samples/` of the run, whose grids are replaced; a file named there only with `force`. `device` is
-    `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`. `on_donors` is called with the files.
+    Args:
+        run: the run whose generator draws.
+        appearances, structures: image files of any size; where none is given, `count` identities of the data stand
+            in, one seeded image each, the same ones for both.
+        data: a data set whose training images these are; None: the run's.
+        count: identities; None: `SIDE`, or all where there are fewer.
+        seed: which identities and images.
+        out: None: `samples/` of the run, whose grids are replaced.
+        device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
+        force: replace a file that is named by `out`.
+        on_donors: called with the files.
 
     Raises:
         DgaugError: no such run, data or image, fewer identities than asked for, or a file that is there.
@@ -69,7 +78,7 @@ def draw_grid(
         require_free(Path(out), force=force)
     trained = find_run(str(run))
     model = here(load_generator(trained.checkpoint))
-    donors = _completed(_named(appearances, structures), trained, data, count, seed)
+    donors = grid_donors(trained, appearances, structures, data=data, count=count, seed=seed)
     if on_donors is not None:
         on_donors(donors)
     rows, columns = pixels_of(donors.appearances, model), pixels_of(donors.structures, model)
@@ -79,43 +88,20 @@ def draw_grid(
 
 
 def grid_donors(
-    run: str | Path = "latest",
-    *,
+    run: Run,
     appearances: Files = (),
     structures: Files = (),
+    *,
     data: str | Path | None = None,
     count: int | None = None,
     seed: int = 0,
 ) -> Donors:
-    """The files that `draw_grid` draws with.
-
-    Args:
-        run: the run whose generator draws.
-        appearances, structures: image files of any size; where none is given, `count` identities of the data stand
-            in, one seeded image each, the same ones for both.
-        data: a data set whose training images these are; None: the run's.
-        count: identities; None: `SIDE`, or all where there are fewer.
-        seed: which identities and images.
-
-    Raises:
-        DgaugError: no such run or data, or fewer identities than asked for.
-    """
-    named = _named(appearances, structures)
+    """The files of a grid, images of the data for the side that names none; arguments and errors: `draw_grid`."""
+    named = Donors([Path(file) for file in appearances], [Path(file) for file in structures])
     if named.appearances and named.structures:
         return named
-    return _completed(named, find_run(str(run)), data, count, seed)
-
-
-def _named(appearances: Files, structures: Files) -> Donors:
-    return Donors([Path(file) for file in appearances], [Path(file) for file in structures])
-
-
-def _completed(named: Donors, trained: Run, data: str | Path | None, count: int | None, seed: int) -> Donors:
-    """The files, and images of the data for the side that names none."""
-    if named.appearances and named.structures:
-        return named
-    settings = trained.settings().data
-    content = read_data(Path(data), settings) if data else read_run_data(trained, settings)
+    settings = run.settings().data
+    content = read_data(Path(data), settings) if data else read_run_data(run, settings)
     chosen = _chosen(content, count, seed)
     return Donors(named.appearances or chosen, named.structures or chosen)
 

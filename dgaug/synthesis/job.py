@@ -311,9 +311,9 @@ def _make(work: Work, missing: list[int], machine: _Engine, progress: Progress) 
     """Make what is missing and assemble the store; returns the number of its images."""
     with stop_requests() as stop:
 
-        def heard(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+        def heard(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
             stop.leave()
-            progress(title, done, total, figures)
+            progress(title, done, total, values)
 
         if machine.ray:
             make_on_ray(work, missing, address=machine.ray_address, stop=stop, progress=heard)
@@ -321,8 +321,6 @@ def _make(work: Work, missing: list[int], machine: _Engine, progress: Progress) 
             make_here(work, missing, processes=machine.processes, stop=stop, progress=heard)
         if not machine.processes.is_rank_zero:
             return wait_until_finished(work, stop)
-        count = finish_store(
-            work.store, spec=work.spec, on_progress=lambda done, total: heard("assembling", done, total)
-        )
+        count = finish_store(work.store, spec=work.spec, progress=heard)
         shutil.rmtree(work.working, ignore_errors=True)
     return count

@@ -68,11 +68,6 @@ def patch_error(scores: list[Tensor], target: float) -> Tensor:
     return SIDES * torch.stack([(maps.float() - target).square().mean() for maps in scores]).sum()
 
 
-def discriminator_error(real: list[Tensor], generated: list[Tensor]) -> Tensor:
-    """The discriminator's side: patch scores of real images to 1, of generated ones to 0."""
-    return patch_error(real, 1) + patch_error(generated, 0)
-
-
 def gradient_penalty(real: list[Tensor], images: Tensor) -> Tensor:
     """R1 (Mescheder et al., 2018): squared gradient norm of each scale's score at the real images.
 

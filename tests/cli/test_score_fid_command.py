@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from tiny_run import RunCommand, signal_at
 
-from dgaug.files import read_json, write_figures
+from dgaug.files import read_json, write_sealed_json
 from dgaug.runs import Run, locked
 from dgaug.scores.quality.encoders import INCEPTION_FILE
 
@@ -211,6 +211,6 @@ def test_results_of_earlier_versions_that_recorded_limits_are_still_complete(
     held = read_json(path)
     limits = {"features_kept": 10_000, "kernel_subset": 1000, "looked_at_one_by_one": 256, "judged": 1024}
     held["protocol"] |= limits | {"block": [8, 8]}
-    write_figures(path, held)
+    write_sealed_json(path, held)
     again = dgaug(*command)
     assert (again.code, "already complete" in again.err) == (0, True)

@@ -53,7 +53,7 @@ def test_progress_reaches_the_number_of_images(write_tree: WriteTree) -> None:
     seen: list[tuple[int, int]] = []
     check_data(
         open_data(write_tree(f"a/{k}.bmp" for k in range(300))),
-        on_progress=lambda done, total: seen.append((done, total)),
+        progress=lambda title, done, total, values=None: seen.append((done, total)),
     )
     assert seen[-1] == (300, 300)
     assert seen == sorted(seen)

@@ -138,6 +138,6 @@ def test_the_largest_and_the_smallest_identities_are_shown(tmp_path: Path) -> No
         for k in range(count):
             save(tmp_path / name / f"{k}.png", "PNG")
     assert who_was_read(open_data(tmp_path))[0] == (
-        "train: 2 to 40 images of each identity; most: unknown (40), p0 (5), p1 (5), p2 (5), p3 (5), ...; "
-        "fewest: anna (2), bert (3), p8 (5), p7 (5), p6 (5), ..."
+        "train: 2 to 40 images of each identity; most: unknown (40), p0 (5), p1 (5), p2 (5), p3 (5) and 7 more; "
+        "fewest: anna (2), bert (3), p8 (5), p7 (5), p6 (5) and 7 more"
     )

@@ -1,4 +1,4 @@
-"""What a run keeps in small files: figures, caches, settings. A changed bit is refused, or it changes no figure."""
+"""What a run keeps in small files: results, caches, settings. A changed bit is refused, or it changes no value."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import pytest
 import torch
 from archives import archive, members
 from ledger import times, tried
-from tiny_run import RunCommand, tensors_of
+from tiny_run import RunCommand, differing, tensors_of
 
 from dgaug.data.toy.world import WORLD_FILE, is_toy
 from dgaug.errors import DgaugError
-from dgaug.files import read_json, write_figures, write_json
+from dgaug.files import read_json, write_json, write_sealed_json
 from dgaug.runs import Run
 from dgaug.scores.quality.feature_statistics import Given, Statistics
 from dgaug.scores.quality.frechet import Moments
 from dgaug.scores.quality.results import finished_result
-from dgaug.settings import differing, load_settings
+from dgaug.settings import load_settings
 from dgaug.training.log import _drop_from
 from dgaug.training.train import train
 
-FIGURES: dict[str, Any] = {
+RESULT: dict[str, Any] = {
     "scores": {"frechet": 12.3456789, "kid": 1e-5, "é": [1, 2.5, None, True]},
     "protocol": {"name": "clean", "1": 2},
 }
@@ -39,8 +39,8 @@ def flipped(whole: bytes, place: int, bit: int) -> bytes:
 
 def test_a_flipped_bit_in_figures_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "scores.json"
-    write_figures(path, FIGURES)
-    assert read_json(path) == FIGURES
+    write_sealed_json(path, RESULT)
+    assert read_json(path) == RESULT
     whole = path.read_bytes()
     for place in range(len(whole)):
         for bit in range(0, 8, times(4, 1)):
@@ -48,27 +48,27 @@ def test_a_flipped_bit_in_figures_is_refused(tmp_path: Path) -> None:
             try:
                 result = read_json(path)
             except DgaugError:
-                tried("figures (scores, results, ranking): one bit flipped", "refused")
+                tried("results (scores, results, ranking): one bit flipped", "refused")
             else:
                 # Spaces, and the name of the seal itself: without a seal it is a file of an older version.
-                kept = {name: result.get(name) for name in FIGURES}
-                assert kept == FIGURES, (place, bit)
-                tried("figures (scores, results, ranking): one bit flipped", "in no figure")
+                kept = {name: result.get(name) for name in RESULT}
+                assert kept == RESULT, (place, bit)
+                tried("results (scores, results, ranking): one bit flipped", "in no value")
 
 
 def test_figures_of_an_older_version_are_read(tmp_path: Path) -> None:
-    write_json(tmp_path / "scores.json", FIGURES)
-    assert read_json(tmp_path / "scores.json") == FIGURES
+    write_json(tmp_path / "scores.json", RESULT)
+    assert read_json(tmp_path / "scores.json") == RESULT
 
 
 @pytest.mark.parametrize(
     "text", ["", "[]", "{", "nul", "[" * 100_000, '{"a":' * 100_000, "1" * 10_000, "\0", '{"a": NaN', "\ud800"]
 )
-def test_what_is_no_figures_is_refused(tmp_path: Path, text: str) -> None:
+def test_what_is_no_result_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "scores.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(DgaugError):
         finished_result(tmp_path, {})
-    tried("figures (scores, results, ranking): no JSON object", "refused")
+    tried("results (scores, results, ranking): no JSON object", "refused")
 
 
 def test_a_flipped_bit_in_a_cache_of_statistics_is_refused(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Meter:
         self.rows: list[tuple[float, float, int]] = []
         self.calls = 0
 
-    def __call__(self, title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def __call__(self, title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         self.calls += 1
         if self.calls % self.every == 0:
             self.note()

@@ -7,7 +7,7 @@ import torch
 
 from dgaug.data.normalisation import normalise
 from dgaug.errors import DgaugError
-from dgaug.models.backbones import TimmBackbone, create_backbone, pool_stripes
+from dgaug.models.backbones import TimmBackbone, create_backbone, pool_bands
 
 LITE = "tf_efficientnet_lite0"
 
@@ -85,7 +85,7 @@ def test_an_unknown_backbone_is_refused_with_names_like_it() -> None:
 
 def test_stripes_are_maxima_of_bands_with_the_bands_innermost() -> None:
     maps = torch.arange(2 * 8 * 3, dtype=torch.float32).view(1, 2, 8, 3)
-    code = pool_stripes(maps, 4)
+    code = pool_bands(maps, 4, kind="max")
     assert code.shape == (1, 8)
     for channel in range(2):
         for band in range(4):

@@ -122,7 +122,7 @@ def test_adversarial_losses_return_the_published_numbers(
     real_scores = networks.discriminator(real)
     penalty = 0.01 * losses.gradient_penalty(real_scores, real)
     result = {
-        "D_loss": losses.discriminator_error(real_scores, fake_scores) + penalty,
+        "D_loss": losses.patch_error(real_scores, 1) + losses.patch_error(fake_scores, 0) + penalty,
         "D_r1": penalty,
         "G_adv": losses.adversarial(fake_scores),
     }

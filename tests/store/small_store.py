@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -86,3 +89,20 @@ def write_store(store: Path, *, sources: Sources | None = None, size: int = 4, *
 def files_of(store: Path) -> dict[str, bytes]:
     """Every file of a store."""
     return {path.relative_to(store).as_posix(): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def stored_jpegs(store: Path) -> list[bytes]:
+    """The JPEG files as any reader of HDF5 finds them."""
+    with h5py.File(store / "dataset.h5") as hdf5:
+        offset, data = hdf5["image/offset"][:].tolist(), hdf5["image/bytes"][:].tobytes()
+    return [data[start:stop] for start, stop in pairwise(offset)]
+
+
+def table_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def content_of(out: Path) -> dict[str, bytes]:
+    """Every file but the lock."""
+    return {name: data for name, data in files_of(out).items() if name != ".lock"}

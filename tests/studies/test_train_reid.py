@@ -112,7 +112,7 @@ def test_twins_see_as_many_images_in_every_step(tiny_run: Run, tmp_path: Path) -
         if isinstance(module, ReidNetwork) and module.training:
             passes.append(len(inputs[0]))
 
-    def listen(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def listen(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if title.startswith("re-id"):
             steps.setdefault(title, []).append(sum(passes))
             passes.clear()
@@ -136,7 +136,7 @@ class StopIn:
         self.place = title, done
         self.titles: list[str] = []
 
-    def __call__(self, title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def __call__(self, title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         self.titles.append(title)
         if (title, done) == self.place:
             os.kill(os.getpid(), signal.SIGINT)

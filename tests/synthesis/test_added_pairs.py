@@ -58,7 +58,7 @@ def test_the_store_stays_readable_until_what_is_added_is_whole(tiny_run: Run, tm
     before = pairs_in(tmp_path)
     seen: list[int] = []
 
-    def look(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def look(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         seen.append(len(open_store(tmp_path)))
 
     synthesize(tiny_run.folder, pairs="random:90", add=True, out=tmp_path, progress=look)
@@ -107,7 +107,7 @@ def test_a_kill_while_adding_keeps_the_store_and_the_same_command_resumes(
 
 
 def test_an_abandoned_addition_leaves_nothing_to_the_next(tiny_run: Run, tmp_path: Path) -> None:
-    def stop(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def stop(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if title == "synthesis" and done > 80:
             raise KeyboardInterrupt
 

@@ -84,11 +84,11 @@ def test_a_grid_of_named_images_has_their_rows_and_columns(tiny_run: Run, tmp_pa
 
 def test_what_is_not_named_is_a_seeded_choice_of_the_data(tiny_run: Run, tmp_path: Path) -> None:
     named = [tmp_path / "anna.jpg"]
-    chosen = grid_donors(tiny_run.folder, count=4, seed=3)
+    chosen = grid_donors(tiny_run, count=4, seed=3)
     assert chosen.appearances == chosen.structures
-    assert grid_donors(tiny_run.folder, appearances=named, count=4, seed=3) == (named, chosen.structures)
-    assert grid_donors(tiny_run.folder, structures=named, count=4, seed=3) == (chosen.appearances, named)
-    assert grid_donors(tiny_run.folder, count=4, seed=4) != chosen
+    assert grid_donors(tiny_run, appearances=named, count=4, seed=3) == (named, chosen.structures)
+    assert grid_donors(tiny_run, structures=named, count=4, seed=3) == (chosen.appearances, named)
+    assert grid_donors(tiny_run, count=4, seed=4) != chosen
 
 
 def test_structures_are_decoded_a_few_at_a_time(tiny_run: Run) -> None:
@@ -112,7 +112,7 @@ def test_a_file_that_is_there_is_replaced_only_by_force(tiny_run: Run, tmp_path:
 
 
 def test_where_there_are_fewer_than_eight_identities_all_are_drawn(tiny_run: Run, tmp_path: Path) -> None:
-    donors = grid_donors(tiny_run.folder)
+    donors = grid_donors(tiny_run)
     assert (len(donors.appearances), len(donors.structures)) == (6, 6)
 
 

@@ -141,7 +141,7 @@ def test_a_signal_leaves_whole_shards_and_its_exit_code(
 
 
 def test_an_interrupted_synthesis_resumes_to_the_same_bytes(tiny_run: Run, tmp_path: Path) -> None:
-    def ctrl_c(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def ctrl_c(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if title == "synthesis" and done >= 128:
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -192,7 +192,7 @@ def test_a_store_of_another_checkpoint_is_left_alone(tiny_run: Run, tmp_path: Pa
 def test_a_second_writer_is_refused_while_the_first_resumes(tiny_run: Run, tmp_path: Path, dgaug: RunCommand) -> None:
     refused = []
 
-    def another(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def another(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if title == "synthesis" and not refused:
             process = start_process("synthesize", "--run", tiny_run.folder, "--shard-size", "96", "--out", tmp_path)
             refused.append(finish_process(process))

@@ -143,7 +143,7 @@ def test_another_checkpoint_under_the_same_name_is_refused(tiny_run: Run, tmp_pa
     run = tmp_path / "run"
     shutil.copytree(tiny_run.folder, run, ignore=shutil.ignore_patterns("store"))
 
-    def exchange(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def exchange(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if title == "synthesis":
             shutil.copyfile(min((run / "checkpoints").glob("0*.pt")), run / "checkpoints" / "last.pt")
 

@@ -60,7 +60,7 @@ def test_the_discriminator_pulls_real_to_one_and_generated_to_zero() -> None:
         for true, fake in zip(real, generated, strict=True)
         for rows in (slice(B), slice(B, None))
     )
-    assert float(losses.discriminator_error(real, generated)) == both(expected)
+    assert float(losses.patch_error(real, 1) + losses.patch_error(generated, 0)) == both(expected)
 
 
 def test_the_generators_side_is_doubled_and_pulls_to_one() -> None:

@@ -78,7 +78,7 @@ def test_training_that_stopped_resumes_to_the_same_weights(job: ReidJob, tmp_pat
     whole, stopped = tmp_path / "whole.pt", tmp_path / "stopped.pt"
     train_reid_network(job, whole, processes=ALONE, save_every=100)
 
-    def power_cut(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def power_cut(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         if done == 3:
             raise RuntimeError("power cut")
 
@@ -104,7 +104,7 @@ def test_learning_rates_warm_up_and_differ_between_backbone_and_heads(job: ReidJ
     )
     rates = []
 
-    def stop(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def stop(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         state = tmp_path / "last.state.pt"
         if state.is_file():
             groups = torch.load(state, weights_only=True)["optimizer"]["param_groups"]

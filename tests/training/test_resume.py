@@ -35,7 +35,7 @@ class StopAt:
         self.title, self.done, self.number = title, done, number
         self.seen: list[tuple[str, int]] = []
 
-    def __call__(self, title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def __call__(self, title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         self.seen.append((title, done))
         if (title, done) == (self.title, self.done):
             os.kill(os.getpid(), self.number)
@@ -210,7 +210,7 @@ def test_the_log_of_a_crashed_run_has_each_iteration_once(tmp_path: Path, tiny_r
     seldom = write_config(tmp_path / "seldom.yaml", checkpoint={"every": 5})
     for title in ("teacher", "DG-Net"):
 
-        def crash(found: str, done: int, total: int, figures: object = None, *, title: str = title) -> None:
+        def crash(found: str, done: int, total: int, values: object = None, *, title: str = title) -> None:
             if (found, done) == (title, 7):  # two iterations after the last save
                 raise RuntimeError("power cut")
 

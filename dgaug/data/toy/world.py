@@ -126,13 +126,7 @@ class ToyWorld:
         Raises:
             DgaugError: a path is not an image of this data set.
         """
-        return _kept(
-            render,
-            self._shot(appearance_path),
-            self._shot(structure_path),
-            self.settings.seed,
-            size or self.settings.size,
-        )
+        return _kept(render, *self._pair(appearance_path, structure_path), size or self.settings.size)
 
     def clothed_body(
         self, appearance_path: str, structure_path: str, size: tuple[int, int] | None = None
@@ -142,13 +136,10 @@ class ToyWorld:
         Raises:
             DgaugError: a path is not an image of this data set.
         """
-        return _kept(
-            clothed_body,
-            self._shot(appearance_path),
-            self._shot(structure_path),
-            self.settings.seed,
-            size or self.settings.size,
-        )
+        return _kept(clothed_body, *self._pair(appearance_path, structure_path), size or self.settings.size)
+
+    def _pair(self, appearance: str, structure: str) -> tuple[Shot, Shot, int]:
+        return self._shot(appearance), self._shot(structure), self.settings.seed
 
     def _shot(self, path: str) -> Shot:
         shot = self.shots.get(path)

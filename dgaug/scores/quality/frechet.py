@@ -1,4 +1,4 @@
-"""The Fréchet distance between two sets of features, from running sums that can be merged and kept."""
+"""The Fréchet distance between two sets of features, from running sums that can be kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from dgaug.errors import DgaugError
-from dgaug.files import whole
 from dgaug.scores.quality.statistics_file import read_npz
 
 
@@ -25,7 +24,7 @@ class Gaussian:
 
     @classmethod
     def load(cls, path: Path) -> Gaussian:
-        """Read `mu` and `sigma` from an npz that pytorch-fid or `Moments.save` wrote.
+        """Read `mu` and `sigma` from an npz that pytorch-fid or `score-fid` wrote.
 
         Raises:
             DgaugError: the file is not such an npz.
@@ -82,35 +81,9 @@ class Moments:
         self.sum += values.sum(dim=0)
         self.outer += values.T @ values
 
-    def merge(self, other: Moments) -> None:
-        """Add the features that `other` has seen; the same as having seen both sets here.
-
-        Raises:
-            DgaugError: the features have different dimensions.
-        """
-        if other.dimension != self.dimension:
-            raise DgaugError(f"moments: cannot merge features of {self.dimension} and {other.dimension} numbers")
-        self.count += other.count
-        self.sum += other.sum
-        self.outer += other.outer
-
-    def save(self, path: Path) -> None:
-        """Write an npz with count, sum and outer, and with `mu` and `sigma` for pytorch-fid; all of it or nothing."""
-        with whole(path) as aside:
-            np.savez(aside, mu=self.mean.numpy(), sigma=self.covariance.numpy(), **self.arrays())
-
     def arrays(self) -> dict[str, Any]:
         """What they are made of: count, sum [D] and outer [D, D]."""
         return {"count": np.array(self.count), "sum": self.sum.numpy(), "outer": self.outer.numpy()}
-
-    @classmethod
-    def load(cls, path: Path) -> Moments:
-        """Read what `save` wrote.
-
-        Raises:
-            DgaugError: the file is not such an npz; pytorch-fid's own holds no count and is read by `Gaussian.load`.
-        """
-        return cls.of(read_npz(path, ("count", "sum", "outer")))
 
     @classmethod
     def of(cls, arrays: dict[str, npt.NDArray[Any]]) -> Moments:

@@ -14,7 +14,7 @@ from torch import Tensor
 from dgaug.data.toy import is_toy
 from dgaug.figures.charts import clouds, save_figure
 from dgaug.figures.sheets import contact_sheet, extreme_rows, extremes_sheet, save_sheet
-from dgaug.files import read_json, whole, write_figures
+from dgaug.files import read_json, whole, write_sealed_json
 from dgaug.outputs import flat, require_same_settings
 from dgaug.scores.quality.donor_metrics import SAMPLE, Donors
 from dgaug.scores.quality.image_sets import ImageSet, Rows, resized
@@ -55,7 +55,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     ]
     with whole(folder / "scores.csv") as aside:
         pd.DataFrame(rows).to_csv(aside, index=False)
-    write_figures(folder / SCORES, result)
+    write_sealed_json(folder / SCORES, result)
 
 
 def plot_pairs(donors: Donors, path: Path) -> None:

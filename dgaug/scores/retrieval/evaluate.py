@@ -36,7 +36,7 @@ from dgaug.scores.retrieval.held_out import (
     warn_of_leaks,
 )
 from dgaug.scores.retrieval.protocols import MULTI_QUERY, SINGLE_QUERY, Evaluation, Protocols, Tables, evaluate_splits
-from dgaug.scores.retrieval.ranked_lists import plot_ranked_lists
+from dgaug.scores.retrieval.ranked_lists import lists_to_show, plot_ranked_lists
 from dgaug.scores.retrieval.reranking import Reranking
 from dgaug.scores.retrieval.similarity import require_metric
 from dgaug.scores.retrieval.structure_average import Structures, averaged_features, choose_structures
@@ -156,7 +156,7 @@ def evaluate_reid(
     if feature_file is not None:
         write_features(feature_file, splits, evaluation.protocol, parts=extraction.parts)
     if list_file is not None:
-        plot_ranked_lists(evaluation, content, list_file, size=model.image_size)
+        plot_ranked_lists(lists_to_show(evaluation, content, model.image_size), list_file)
     return evaluation
 
 

@@ -108,7 +108,7 @@ class Evaluation:
         return self.ranking[SINGLE_QUERY][feature]
 
     def as_json(self) -> dict[str, object]:
-        """Figures and protocol, as `--json` prints them: by feature for single queries, then by other protocols."""
+        """Metrics and protocol, as `--json` prints them: by feature for single queries, then by other protocols."""
         others = {name: tables for name, tables in self.ranking.items() if name != SINGLE_QUERY}
         return {**self.ranking[SINGLE_QUERY], **others, "protocol": self.protocol}
 

@@ -1,7 +1,8 @@
-"""The image of some queries' rankings, from the worst ranked to the best."""
+"""Some queries with the first images of their rankings, from the worst ranked to the best, and the sheet of them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,35 +16,56 @@ from dgaug.scores.retrieval.protocols import SINGLE_QUERY, Evaluation
 LISTS, LENGTH = 8, 10
 
 
-def plot_ranked_lists(evaluation: Evaluation, data: IdentityData, path: Path, *, size: tuple[int, int]) -> None:
-    """Write `LISTS` queries with the first `LENGTH` images of each ranking, resized to (H, W), as a PNG file.
+@dataclass(frozen=True)
+class ShownImage:
+    """An image of a ranking, uint8 [H, W, 3]; `right`: it shows the query's identity."""
 
-    The queries lie at even distances from the worst average precision to the best, so the sheet shows the model as it
-    is; each caption says its query's average precision (mean of precisions).
+    record: Record
+    pixels: Pixels
+    right: bool = True
+
+
+@dataclass(frozen=True)
+class RankedList:
+    """A query, its average precision (mean of precisions) and the first images of its ranking."""
+
+    query: ShownImage
+    average_precision: float
+    images: list[ShownImage]
+
+
+def lists_to_show(evaluation: Evaluation, data: IdentityData, size: tuple[int, int]) -> list[RankedList]:
+    """`LISTS` queries with the first `LENGTH` images of each ranking, resized to (H, W).
+
+    The queries have a match and lie at even distances from the worst average precision to the best, so the lists show
+    the model as it is.
     """
 
-    def pixels(record: Record) -> Pixels:
-        return to_pixels(open_image(data.image_path(record)), size)
+    def shown(record: Record, *, right: bool = True) -> ShownImage:
+        return ShownImage(record, to_pixels(open_image(data.image_path(record)), size), right)
 
-    precision = evaluation.per_query[SINGLE_QUERY][evaluation.feature].average_precision
-    rows = []
-    for query in spread_of_queries(evaluation):
-        record = evaluation.query.records[query]
-        ranked = evaluation.ranked(query, count=LENGTH)
-        rows.append(
-            RankedRow(
-                f"{record.path}   AP {precision[query]:.2f}",
-                pixels(record),
-                [pixels(image.record) for image in ranked],
-                [image.right for image in ranked],
-            )
-        )
-    save_sheet(ranked_sheet(rows), path)
-
-
-def spread_of_queries(evaluation: Evaluation, count: int = LISTS) -> list[int]:
-    """Queries with a match, at even distances in the order of their average precision, lowest first."""
     scores = evaluation.per_query[SINGLE_QUERY][evaluation.feature]
     ascending = scores.valid[np.argsort(scores.average_precision[scores.valid], kind="stable")]
-    places = np.linspace(0, len(ascending) - 1, min(count, len(ascending))).round().astype(np.int64)
-    return [int(query) for query in ascending[places]]
+    places = np.linspace(0, len(ascending) - 1, min(LISTS, len(ascending))).round().astype(np.int64)
+    return [
+        RankedList(
+            shown(evaluation.query.records[query]),
+            float(scores.average_precision[query]),
+            [shown(one.record, right=one.right) for one in evaluation.ranked(query, count=LENGTH)],
+        )
+        for query in ascending[places].tolist()
+    ]
+
+
+def plot_ranked_lists(lists: list[RankedList], path: Path) -> None:
+    """Write ranked lists as an image file; each caption says its query's average precision."""
+    rows = [
+        RankedRow(
+            f"{one.query.record.path}   AP {one.average_precision:.2f}",
+            one.query.pixels,
+            [image.pixels for image in one.images],
+            [image.right for image in one.images],
+        )
+        for one in lists
+    ]
+    save_sheet(ranked_sheet(rows), path)

@@ -21,7 +21,7 @@ from dgaug.scores.retrieval.similarity import Floats, Scorer, multiples
 
 
 def single_shot(retrieval: Retrieval, scorer: Scorer, *, repeats: int = 10, seed: int = 0) -> dict[str, Ranking]:
-    """Figures of each weighting against a gallery with one image of each identity, averaged over `repeats` draws.
+    """Metrics of each weighting against a gallery with one image of each identity, averaged over `repeats` draws.
 
     The draw is new for every query, as the match must be from another camera than its own, and is the same for every
     weighting. A distractor is a person of its own and always stays. Keys are those of `evaluate_ranking`; beside

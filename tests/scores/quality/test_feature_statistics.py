@@ -17,7 +17,6 @@ from dgaug.interrupts import StopRequest
 from dgaug.scores.quality.encoders import Encoder
 from dgaug.scores.quality.feature_statistics import BATCH, Encoding, Given, Statistics, statistics_of
 from dgaug.scores.quality.fid_protocols import Preparation
-from dgaug.scores.quality.frechet import Moments
 from dgaug.scores.quality.image_sets import ImageSet
 
 COUNT = 2 * BATCH + 7
@@ -86,7 +85,7 @@ def test_workers_change_nothing(images: ImageSet) -> None:
 def test_a_stopped_encoding_resumes_where_it_was_to_the_same_bits(images: ImageSet, tmp_path: Path) -> None:
     stop, encoded = StopRequest(), []
 
-    def stop_after_one_batch(title: str, done: int, total: int, figures: Mapping[str, float] | None = None) -> None:
+    def stop_after_one_batch(title: str, done: int, total: int, values: Mapping[str, float] | None = None) -> None:
         stop.receive(signal.SIGTERM, None)
 
     def counting(pixels: torch.Tensor) -> torch.Tensor:
@@ -179,12 +178,3 @@ def test_memory_does_not_hold_more_features_than_are_kept(images: ImageSet) -> N
     assert result.features.shape == (60, 3)
     assert result.moments.count == COUNT
     torch.testing.assert_close(result.moments.covariance, everything.moments.covariance)
-
-
-def test_parts_merge_to_the_whole(images: ImageSet) -> None:
-    parts = Moments.empty(3)
-    for rows in np.array_split(np.arange(COUNT), 3):
-        parts.merge(made(images, rows=rows).moments)
-    whole = made(images).moments
-    assert parts.count == whole.count
-    torch.testing.assert_close(parts.covariance, whole.covariance, rtol=1e-12, atol=1e-9)
