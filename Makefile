@@ -37,8 +37,8 @@ test-gpu: install
 
 # Everything that may go wrong, hundreds of times over; writes how it ended.
 test-hostile: install
-	DGAUG_HOSTILE=full DGAUG_HOSTILE_TABLE=docs/hostile-table.md $(BIN)/python -m pytest tests/hostile -m "hostile or not hostile"
-	$(BIN)/python -m pytest tests --ignore tests/hostile -m hostile
+	DGAUG_HOSTILE=full DGAUG_HOSTILE_TABLE=docs/hostile-table.md $(BIN)/python -m pytest --dist worksteal tests/hostile -m "hostile or not hostile"
+	$(BIN)/python -m pytest --dist worksteal tests --ignore tests/hostile -m hostile
 
 # Every reader of files of others, SECONDS each; what one breaks on is left in crash-*.
 SECONDS ?= 600
