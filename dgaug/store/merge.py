@@ -20,7 +20,8 @@ from dgaug.store.judged import Judge, real_images
 from dgaug.store.merge_data import data_of_store
 from dgaug.store.merge_folder import MergeSpec, begin, finish, leave, require_place, working_folder
 from dgaug.store.merge_images import write_images
-from dgaug.store.merge_plan import Plan, plan_export, quotas, sizes_note
+from dgaug.store.merge_names import require_readable_path
+from dgaug.store.merge_plan import READERS, Plan, plan_export, quotas, sizes_note
 from dgaug.store.merge_selection import HARD, select_images
 from dgaug.store.merge_shards import shards_of, write_card, write_shards
 from dgaug.store.merge_tables import require_readable, write_tables
@@ -117,6 +118,8 @@ def export_merged(
     judge = None if isinstance(select, str) else select(opened)
     labels = label_policy(opened, labels if labels or tool == "huggingface" else "appearance")
     require_place(out, None if data is None else Path(data), opened.path)
+    if tool in READERS:
+        require_readable_path(out, READERS[tool])
     real = None
     if data is not None:
         real = data_of_store(opened, Path(data), layout=layout, pattern=pattern, cameras=cameras, progress=progress)

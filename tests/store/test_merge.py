@@ -10,6 +10,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,17 @@ def merged(store: Path, data: Path, out: Path, **options: Any) -> Merged:
 def market_split(folder: Path) -> list[tuple[Path, int, int]]:
     """Market-1501 as torchreid, fast-reid, TransReID, CLIP-ReID and boxmot read it: file, identity, camera from 0."""
     result = []
-    for path in sorted(folder.glob("*.jpg")):
-        match = re.search(r"([-\d]+)_c(\d)", path.name)
+    for path in map(Path, sorted(glob(f"{folder}/*.jpg"))):
+        # All but boxmot look for it in the whole path.
+        match = re.search(r"([-\d]+)_c(\d)", str(path))
         assert match is not None
         identity, camera = int(match[1]), int(match[2])
         if identity != -1:
             assert 0 <= identity <= 1501
             assert 1 <= camera <= 6
-            # The layumi baseline takes the text before the first underscore.
+            # The layumi baseline: a folder of the text before the first underscore; in its test, places in the name.
             assert path.name.split("_")[0] == match[1]
+            assert (int(path.name[:4]), path.name.split("c")[1][0]) == (identity, match[2])
             result.append((path, identity, camera - 1))
     return result
 
@@ -381,6 +384,27 @@ def test_names_of_ones_own_become_names_that_readers_take(tmp_path: Path) -> Non
     }
 
 
+def test_one_person_has_one_text_in_all_names(tmp_path: Path) -> None:
+    folders = {"bounding_box_train": ("2_c1_a", "2_c2_b", "7_c1_a"), "query": ("8_c1",), "bounding_box_test": ("8_c6",)}
+    own = write_data(tmp_path / "data", folders)
+    made = merged(store_of(own, tmp_path / "store"), own, tmp_path / "out", ratio=5)
+    train = market_split(tmp_path / "out" / "bounding_box_train")
+    assert {path.name.split("_")[0] for path, _, _ in train} == {"0002", "0007"}
+    assert Counter(identity for _, identity, _ in train) == {2: 8, 7: 4}
+    assert "training has 2 cameras, the highest number is c6: SIE_CAMERA" in made.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("out", "said"), [("exp-1_c2/out", "would take '-1_c2' in the path"), ("out[1]", "for a pattern, because of [")]
+)
+def test_a_folder_in_whose_path_readers_find_an_identity_is_refused(
+    store: Path, data: Path, tmp_path: Path, out: str, said: str
+) -> None:
+    with pytest.raises(DgaugError, match=re.escape(said)):
+        export_merged(store, data, out=tmp_path / out)
+    merged(store, data, tmp_path / out, tool="csv")
+
+
 def test_cameras_may_be_forgotten(store: Path, data: Path, tmp_path: Path) -> None:
     merged(store, data, tmp_path / "csv", tool="csv", cameras="none")
     assert {row["camera"] for row in table_of(tmp_path / "csv" / "manifest.csv")} == {""}
@@ -411,6 +435,10 @@ def test_numbers_are_kept_where_readers_take_them() -> None:
     assert (kept.camera, kept.notes) == ({1: 1, 6: 6}, ())
     assert numbers("2 12345", [1]).identity == {"12345": "0001", "2": "0002"}
     assert numbers("2 12345", [1], BOXMOT).identity == {"12345": "12345", "2": "0002"}
+    many = [str(name) for name in range(9_000, 11_000)]
+    assert max(map(int, numbers(" ".join(many), [1]).identity.values())) == 2_000
+    assert numbers(" ".join(many), [1], BOXMOT).identity["10999"] == "10999"
+    assert "reads four digits, no more" in numbers(" ".join(map(str, range(1, 10_001))), [1]).notes[0]
     assert numbers("0 1", [1]).identity == {"0": "0000", "1": "0001"}
     assert numbers("0 1", [1], zero_is_nobody=True).identity == {"0": "0001", "1": "0002"}
     assert numbers("1", [0, 12]).camera == {0: 1, 12: 2}
