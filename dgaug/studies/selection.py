@@ -119,7 +119,6 @@ def selected(
         float(agrees[rows].mean()),
         float(agrees[kept].mean()),
     )
-    _log.info("%s: %s", source.store.path, made.sentence())
     return replace(source, fitting=replace(source.fitting, rows=kept), trusted=agrees), made
 
 
