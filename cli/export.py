@@ -15,8 +15,10 @@ from dgaug_cli.console import note, progress_shown, show_json
 OF_STORES = ("folders", "webdataset", "csv")
 OF_CHECKPOINTS = ("torchscript", "onnx")
 TOOLS = ("market", "boxmot", "oml", "wildlife", "csv", "huggingface")
-OF_TOOLS = ("data", "select", "min_confidence", "ratio", "license", "layout", "pattern", "cameras", "seed")
-"""Options that only --for has."""
+OF_JUDGE = ("data", "select", "layout", "pattern", "cameras")
+"""Options that --for has, and --to of a store with --select judge:FILE."""
+OF_TOOLS = (*OF_JUDGE, "min_confidence", "ratio", "license", "seed")
+"""Options that only --for has, but for those of a judge."""
 SHARED = ("labels", "unknown_camera", "device")
 """Options that both --to of a store and --for have."""
 
@@ -29,6 +31,16 @@ class FormatOption(click.Option):
         if ctx.params.get("tool") in TOOLS and self.value_is_missing(value):
             return None
         return super().process_value(ctx, value)
+
+
+class SelectChoice(click.Choice):
+    """The choices of `--select`, and `judge:FILE,keep=F`, whose form the library checks."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value."""
+        if str(value).startswith("judge") or value in self.choices:
+            return value
+        self.fail(f"{value!r} is not random, confidence or judge:FILE,keep=0.5", param, ctx)
 
 
 @click.command("export")
@@ -48,7 +60,11 @@ class FormatOption(click.Option):
     help="In place of --to: a data set of real and generated images for this tool.",
 )
 @click.option(
-    "--with", "data", type=shared.PATH, metavar="DATA", help="--for: the data set that the store was made from."
+    "--with",
+    "data",
+    type=shared.PATH,
+    metavar="DATA",
+    help="--for, --select judge: the data set that the store was made from.",
 )
 @shared.out("Output directory, new or empty; for an encoder, a new file.", required=True)
 @click.option(
@@ -67,8 +83,10 @@ class FormatOption(click.Option):
     "--select",
     default="random",
     show_default=True,
-    type=click.Choice(["random", "confidence"]),
-    help="--for: which generated images, if the store has more.",
+    type=SelectChoice(["random", "confidence"]),
+    metavar="random|confidence|judge:FILE,keep=F",
+    help="Which generated images. --for: at random or the surest first, if the store has more than asked for. All "
+    "formats: only the fraction F that an independent re-id checkpoint recognises best.",
 )
 @click.option(
     "--min-confidence",
@@ -98,7 +116,7 @@ class FormatOption(click.Option):
     metavar="N",
     help="webdataset, huggingface: images per tar file.",
 )
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Export only the first N images of the store.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Export only the first N images.")
 @click.option(
     "--flip/--no-flip",
     default=True,
@@ -143,6 +161,7 @@ def command(
         dgaug export runs/00001-toy/store --to folders --out generated
         dgaug export runs/00001-toy/store --to webdataset --out tars --labels two-soft
         dgaug export runs/00001-toy/store --with runs/00001-toy/data --for market --out mixed
+        dgaug export runs/00001-toy/store --select judge:judge.pt,keep=0.5 --to folders --out best
         dgaug export runs/00001-toy/checkpoints/last.pt --to onnx --out encoder.onnx
     """
     if to is not None and tool is not None:
@@ -151,7 +170,7 @@ def command(
     takes = _taken(to, tool, options)
     for name in options:
         if name not in takes and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            flag = {"data": "--with"}.get(name, f"--{name.replace('_', '-')}")
+            flag = {"data": "--with", "select": f"--select {options[name]}"}.get(name, f"--{name.replace('_', '-')}")
             chosen = f"--for {tool}" if to is None else f"--to {to}"
             raise click.UsageError(f"{flag} has no effect with {chosen}; remove it")
     options = {name: value for name, value in options.items() if name in takes}
@@ -167,11 +186,14 @@ def _taken(to: str | None, tool: str | None, options: Mapping[str, Any]) -> set[
     """The options that a format takes."""
     if to is None:
         return {*OF_TOOLS, *SHARED, *(("shard_size",) if tool == "huggingface" else ())}
-    return {"flip"} if to in OF_CHECKPOINTS else {name for name in options if name != "flip" and name not in OF_TOOLS}
+    if to in OF_CHECKPOINTS:
+        return {"flip"}
+    judged = OF_JUDGE if str(options["select"]).startswith("judge") else ()
+    return {name for name in options if name in judged or (name != "flip" and name not in OF_TOOLS)}
 
 
 def _export_merged(store: Path, *, as_json: bool, **options: Any) -> None:
-    from dgaug.store.merge import export_merged
+    from dgaug.studies.judged_export import export_merged
 
     with progress_shown() as progress:
         made = export_merged(store, progress=progress, **options)
@@ -208,7 +230,7 @@ def _export_encoder(checkpoint: Path, *, as_json: bool, **options: Any) -> None:
 
 
 def _export_store(store: Path, *, as_json: bool, **options: Any) -> None:
-    from dgaug.store.export import export_store
+    from dgaug.studies.judged_export import export_store
 
     with progress_shown() as progress:
         made = export_store(store, progress=progress, **options)
@@ -221,6 +243,7 @@ def _export_store(store: Path, *, as_json: bool, **options: Any) -> None:
                 "labels": made.labels,
                 "already_complete": made.already_complete,
                 "notes": made.notes,
+                **({} if made.select is None else {"select": made.select}),
             }
         )
         return

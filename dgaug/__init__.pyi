@@ -9,11 +9,11 @@ from dgaug.report.doctor import examine as examine
 from dgaug.report.page import report_run as report_run
 from dgaug.scores.quality.score import score_fid as score_fid
 from dgaug.scores.retrieval.evaluate import evaluate_reid as evaluate_reid
-from dgaug.store.export import export_store as export_store
-from dgaug.store.merge import export_merged as export_merged
 from dgaug.store.read import open_store as open_store
 from dgaug.store.verify import verify as verify
 from dgaug.studies.ablation import ablate as ablate
+from dgaug.studies.judged_export import export_merged as export_merged
+from dgaug.studies.judged_export import export_store as export_store
 from dgaug.studies.learning_curve import study as study
 from dgaug.studies.mixed import collate_mixed as collate_mixed
 from dgaug.studies.mixed import mixed_dataset as mixed_dataset

@@ -25,6 +25,8 @@ def test_a_workflow_runs_targets_of_the_makefile(path: Path) -> None:
         assert re.fullmatch(r"make [a-z-]+", command)
         assert command.split()[1] in TARGETS
     assert all(re.search(r"@(v\d+|release/v\d+)$", step["uses"]) for step in steps if "uses" in step)
+    checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout@")]
+    assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
 
 
 def test_the_workflow_tests_every_version_that_the_project_names() -> None:
@@ -45,6 +47,10 @@ def test_the_dockerfile_installs_by_the_makefile_and_runs_as_nobody_special() ->
     assert set(made) <= TARGETS
     order = [line.split()[0] for line in lines]
     assert order.index("USER") < order.index("ENTRYPOINT")
+    # A number, so that a host can tell it from root; a folder that WORKDIR makes would be root's.
+    assert lines[order.index("USER")].split()[1].isdigit()
+    work = next(line.split()[1] for line in lines if line.startswith("WORKDIR") and line.split()[1] != "/src")
+    assert any(line.startswith("RUN useradd") and line.endswith(f"--mode 1777 {work}") for line in lines)
     assert all("rm -rf /var/lib/apt/lists" in line for line in lines if "apt-get" in line)
     assert "nvidia/cuda" in text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import locked
 from dgaug.store.export_folder import ExportSpec, begin_export, finish_export, require_export_folder
 from dgaug.store.export_formats import MarketNames, market_names, write_csv, write_folders, write_tars
-from dgaug.store.export_rows import label_policy, store_digest
+from dgaug.store.export_rows import Rows, label_policy, store_digest
+from dgaug.store.judged import Judge, real_images
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.surroundings import as_found
 
@@ -34,6 +36,7 @@ class Export:
         labels: the label policy.
         already_complete: whether it was there before.
         notes: what a reader of the result should know, in sentences.
+        select: what a judge kept and left out; None where none was asked.
     """
 
     out: Path
@@ -42,6 +45,7 @@ class Export:
     labels: str
     already_complete: bool
     notes: list[str]
+    select: Mapping[str, object] | None = None
 
     @property
     def pictures(self) -> int:
@@ -61,6 +65,11 @@ def export_store(
     unknown_camera: int | None = None,
     shard_size: int = SHARD_SIZE,
     limit: int | None = None,
+    select: str | Judge | None = None,
+    data: str | Path | None = None,
+    layout: str = "auto",
+    pattern: str | None = None,
+    cameras: str = "auto",
     device: str = AUTO,
     force: bool = False,
     progress: Progress = silent,
@@ -77,6 +86,10 @@ def export_store(
         unknown_camera: of `folders`, the camera number of images whose camera is unknown; None: names without one.
         shard_size: of `webdataset`, images per tar file.
         limit: only the first images.
+        select: `judge:FILE,keep=0.5`: only this share of the images of each appearance identity, those that an
+            independent re-id checkpoint recognises best.
+        data: with `select`, the real images that the store was made from; None: those of the run that it lies in.
+        layout, pattern, cameras: how `data` is read; the settings of the store's run where they are not given.
         device: of a store of codes, where its images are decoded: `auto`, `cpu`, `cuda` or `cuda:N`.
         force: start over, removing what an export wrote in `out` and nothing else.
         progress: told how many images are done.
@@ -92,30 +105,49 @@ def export_store(
         raise DgaugError(f"expected a shard size and a limit of 1 or more, found {shard_size} and {limit}")
     if to != "folders" and (identity, unknown_camera) != ("appearance", None):
         raise DgaugError(f"--identity and --unknown-camera make file names of --to folders, found --to {to}")
+    if isinstance(select, str):
+        raise DgaugError(f"expected --select judge:FILE,keep=0.5 with --to {to}, found {select!r}")
+    if data is not None and select is None:
+        raise DgaugError(f"--with has no effect with --to {to} but for --select judge:FILE; remove it")
     opened, out = open_store(store), Path(out)
+    judge = None if select is None else select(opened)
     if not len(opened):
         raise DgaugError(f"expected images in the store {opened.path}, found none; lower its --min-confidence")
     names = market_names(opened.sources, identity=identity, unknown_camera=unknown_camera)
+    labels = label_policy(opened, labels)
+    require_export_folder(out)
+    rows: Rows = range(len(opened))
+    judged = None
+    if judge is not None:
+        root = None if data is None else Path(data)
+        real = real_images(opened, root, layout=layout, pattern=pattern, cameras=cameras, progress=progress)
+        judged = judge(real, progress)
+        rows = judged.rows
+    rows = rows[:limit]
     spec = ExportSpec(
         to=to,
-        labels=label_policy(opened, labels),
+        labels=labels,
         identity=identity,
         unknown_camera=unknown_camera,
-        pictures=len(opened) if limit is None else min(limit, len(opened)),
+        pictures=len(rows),
         shard_size=shard_size if to == "webdataset" else 0,
         store=store_digest(opened),
+        select=None if judged is None else judged.name,
     )
-    require_export_folder(out)
     with locked(out, what="export"):
         complete = begin_export(out, spec, force=force)
         if not complete:
-            _write(opened, out, spec, names, progress)
+            _write(opened, out, spec, rows, names=names, progress=progress)
             finish_export(out, spec)
     notes = _notes(opened, names) if to == "folders" else []
-    return Export(out, to, spec.pictures, spec.labels, complete, notes)
+    if judged is not None:
+        notes.append(judged.note)
+    return Export(out, to, spec.pictures, spec.labels, complete, notes, judged.counts if judged else None)
 
 
-def _write(store: StoreDataset, out: Path, spec: ExportSpec, names: MarketNames, progress: Progress) -> None:
+def _write(
+    store: StoreDataset, out: Path, spec: ExportSpec, rows: Rows, *, names: MarketNames, progress: Progress
+) -> None:
     with stop_requests() as stop:
 
         def done(images: int) -> None:
@@ -123,11 +155,11 @@ def _write(store: StoreDataset, out: Path, spec: ExportSpec, names: MarketNames,
             _leave(stop, images, spec.pictures)
 
         if spec.to == "folders":
-            write_folders(store, out, spec, names=names, done=done)
+            write_folders(store, out, spec, rows, names=names, done=done)
         elif spec.to == "webdataset":
-            write_tars(store, out, spec, done=done)
+            write_tars(store, out, spec, rows, done=done)
         else:
-            write_csv(store, out, spec, done=done)
+            write_csv(store, out, spec, rows, done=done)
 
 
 def _leave(stop: StopRequest, images: int, total: int) -> None:

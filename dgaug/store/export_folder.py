@@ -33,9 +33,10 @@ class ExportSpec:
         labels: the label policy.
         identity: whose identity a file name carries: `appearance`, `structure` or `new`.
         unknown_camera: the number in the names of images of unknown camera; None leaves it out.
-        pictures: how many, from the first on.
+        pictures: how many, from the first on of those that were chosen.
         shard_size: images per tar file; 0 where there are none.
         store: hex sha256 over the store's settings, sources and shards.
+        select: the judge that chose the images; None: nobody did.
     """
 
     to: str
@@ -45,6 +46,7 @@ class ExportSpec:
     pictures: int
     shard_size: int
     store: str
+    select: str | None = None
 
     @property
     def tars(self) -> int:

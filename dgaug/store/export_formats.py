@@ -15,7 +15,7 @@ from dgaug.data.records import UNKNOWN_CAMERA
 from dgaug.errors import DgaugError
 from dgaug.files import csv_writer, whole
 from dgaug.store.export_folder import IDENTITIES, IMAGES, LABELS, UNFINISHED, ExportSpec, tar_name
-from dgaug.store.export_rows import RowBatch, label_width, row_batches
+from dgaug.store.export_rows import RowBatch, Rows, label_width, row_batches
 from dgaug.store.labels import TopLabels
 from dgaug.store.read import StoreDataset
 from dgaug.store.sources import Sources
@@ -76,7 +76,9 @@ def market_names(sources: Sources, *, identity: str, unknown_camera: int | None)
     return MarketNames(numbers, further, not kept, identity, unknown_camera)
 
 
-def write_folders(store: StoreDataset, out: Path, spec: ExportSpec, *, names: MarketNames, done: Done) -> None:
+def write_folders(
+    store: StoreDataset, out: Path, spec: ExportSpec, rows: Rows, *, names: MarketNames, done: Done
+) -> None:
     """Write `bounding_box_train/`, `labels.csv` and `identities.csv`.
 
     The folder has another name until all is there; an image that has its name is whole, and is kept.
@@ -87,12 +89,14 @@ def write_folders(store: StoreDataset, out: Path, spec: ExportSpec, *, names: Ma
     working.mkdir(exist_ok=True)
     header = ["file", *_columns(label_width(store, spec.labels))]
     with _table(out / LABELS, header, store.sources) as write_row:
-        for batch in row_batches(store, spec.labels, stop=spec.pictures, images=True):
+        written = 0
+        for batch in row_batches(store, spec.labels, rows=rows, images=True):
             for row, described in enumerate(_described(batch)):
                 name = _name(names, batch, row)
                 _keep_or_write(working / name, batch, row)
                 write_row([f"{IMAGES}/{name}", *described])
-            done(batch.start + len(batch))
+            written += len(batch)
+            done(written)
     with _table(out / IDENTITIES, ["identity", "name"], store.sources) as write_row:
         for number, name in zip(names.numbers, store.sources.class_name, strict=True):
             write_row([number, name])
@@ -101,31 +105,34 @@ def write_folders(store: StoreDataset, out: Path, spec: ExportSpec, *, names: Ma
     working.rename(out / IMAGES)
 
 
-def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) -> None:
+def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, rows: Rows, *, done: Done) -> None:
     """Write `000000.tar`, ...: KEY.jpg and KEY.json for each image; a tar that is there is whole, and is kept."""
     for number in range(spec.tars):
-        start = number * spec.shard_size
-        stop = min(start + spec.shard_size, spec.pictures)
+        written = number * spec.shard_size
+        here = rows[written : written + spec.shard_size]
         path = out / tar_name(number)
         if path.is_file():
-            done(stop)
+            done(written + len(here))
             continue
         with whole(path) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
-            for batch in row_batches(store, spec.labels, start=start, stop=stop, images=True):
+            for batch in row_batches(store, spec.labels, rows=here, images=True):
                 for row, described in enumerate(_documents(batch, spec.labels)):
-                    key = f"{batch.start + row:09d}"
+                    key = f"{batch.number[row]:09d}"
                     add_file(tar, f"{key}.jpg", batch.jpeg(row))
                     add_file(tar, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
-                done(batch.start + len(batch))
+                written += len(batch)
+                done(written)
 
 
-def write_csv(store: StoreDataset, out: Path, spec: ExportSpec, *, done: Done) -> None:
+def write_csv(store: StoreDataset, out: Path, spec: ExportSpec, rows: Rows, *, done: Done) -> None:
     """Write `labels.csv` alone: every pair with its donors and its label."""
     with _table(out / LABELS, ["picture", *_columns(label_width(store, spec.labels))], store.sources) as write_row:
-        for batch in row_batches(store, spec.labels, stop=spec.pictures, images=False):
-            for row, described in enumerate(_described(batch)):
-                write_row([batch.start + row, *described])
-            done(batch.start + len(batch))
+        written = 0
+        for batch in row_batches(store, spec.labels, rows=rows, images=False):
+            for number, described in zip(batch.number.tolist(), _described(batch), strict=True):
+                write_row([number, *described])
+            written += len(batch)
+            done(written)
 
 
 def _columns(width: int) -> list[str]:
@@ -189,7 +196,7 @@ def _name(names: MarketNames, batch: RowBatch, row: int) -> str:
     sources, i, j = batch.store.sources, int(batch.appearance[row]), int(batch.structure[row])
     classes = int(sources.identity[i]), int(sources.identity[j])
     camera = int(sources.camera[j])
-    return names.name(batch.start + row, appearance=classes[0], structure=classes[1], camera=camera)
+    return names.name(int(batch.number[row]), appearance=classes[0], structure=classes[1], camera=camera)
 
 
 def _keep_or_write(path: Path, batch: RowBatch, row: int) -> None:

@@ -25,16 +25,18 @@ from dgaug.store.sources import settings_digest
 BATCH = 256
 QUALITY = 95
 """JPEG quality of images that a store keeps in another form."""
+Rows = range | NDArray[np.int64]
+"""Rows of a store, ascending and without a step."""
 _WIDTH = {"appearance": 1, "structure": 1, "pseudo": 1, "two-soft": 2, "extra-class": 1}
 
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Rows [start, start + B) of a store.
+    """Some rows of a store.
 
     Attributes:
         store: where they come from.
-        start: the first row.
+        number: int64 [B], which rows, ascending.
         appearance, structure: int64 [B], rows of the sources.
         labels: what the policy makes of them, the most probable classes first.
         class_names: of the classes that the policy knows.
@@ -42,7 +44,7 @@ class RowBatch:
     """
 
     store: StoreDataset
-    start: int
+    number: NDArray[np.int64]
     appearance: NDArray[np.int64]
     structure: NDArray[np.int64]
     labels: TopLabels
@@ -61,9 +63,8 @@ class RowBatch:
         size = self.store.generated_at_once
         group, place = divmod(row, size)
         if group not in self._drawn:
-            first = self.start + group * size
             self._drawn.clear()
-            self._drawn[group] = self.store.__getitems__(range(first, min(first + size, self.start + len(self))))
+            self._drawn[group] = self.store.__getitems__(self.number[group * size : (group + 1) * size].tolist())
         return encode(self._drawn[group][place].image, codec="jpeg", quality=QUALITY)
 
 
@@ -96,31 +97,44 @@ def store_digest(store: StoreDataset) -> str:
     return hashlib.sha256("\n".join([*settings, *store.shards.sha256]).encode()).hexdigest()
 
 
-def row_batches(store: StoreDataset, policy: str, *, start: int = 0, stop: int, images: bool) -> Iterator[RowBatch]:
-    """Rows [start, stop) in constant memory, one open shard at a time.
+def row_batches(store: StoreDataset, policy: str, *, rows: Rows, images: bool) -> Iterator[RowBatch]:
+    """Some rows in constant memory, one open shard at a time.
 
     Raises:
         DgaugError: a shard or an image is damaged.
     """
     copied = images and store.spec.codec == "jpeg"
+    start, stop = int(rows[0]), int(rows[-1]) + 1
     for path, low, high in store.shards.spans(len(store)):
         first, last = max(start, low), min(stop, high)
         if first >= last:
             continue
         with reading(store.path / path) as shard, reading(store.path / DATASET_FILE) as index:
             for begin in range(first, last, BATCH):
-                rows = slice(begin - low, min(begin + BATCH, last) - low)
-                donors = stored_donors(shard, rows)
-                checksums = own(index, "image/crc32")[begin : begin + rows.stop - rows.start] if copied else None
+                end = min(begin + BATCH, last)
+                number = _between(rows, begin, end)
+                if not len(number):
+                    continue
+                block, picked = slice(begin - low, end - low), number - begin
+                donors = stored_donors(shard, block)
+                labels = _labels(store, shard, block, donors, policy)
+                stored = checked_jpegs(shard, block, own(index, "image/crc32")[begin:end]) if copied else None
                 yield RowBatch(
                     store=store,
-                    start=begin,
-                    appearance=donors[0],
-                    structure=donors[1],
-                    labels=_labels(store, shard, rows, donors, policy),
+                    number=number,
+                    appearance=donors[0][picked],
+                    structure=donors[1][picked],
+                    labels=TopLabels(labels.classes[picked], labels.probability[picked], labels.rest[picked]),
                     class_names=policy_classes(policy, store.sources.class_name),
-                    stored=None if checksums is None else checked_jpegs(shard, rows, checksums),
+                    stored=None if stored is None else [stored[place] for place in picked.tolist()],
                 )
+
+
+def _between(rows: Rows, start: int, stop: int) -> NDArray[np.int64]:
+    """Those of the rows that lie in [start, stop)."""
+    if isinstance(rows, range):
+        return np.arange(max(start, rows.start), min(stop, rows.stop), dtype=np.int64)
+    return rows[slice(*np.searchsorted(rows, [start, stop]))]
 
 
 def row_labels(store: StoreDataset, policy: str, rows: NDArray[np.int64]) -> TopLabels:

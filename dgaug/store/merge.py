@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from dgaug.interrupts import stop_requests
 from dgaug.progress import Progress, silent
 from dgaug.runs import locked
 from dgaug.store.export_rows import label_policy, store_digest
+from dgaug.store.judged import Judge, real_images
 from dgaug.store.merge_data import data_of_store
 from dgaug.store.merge_folder import MergeSpec, begin, finish, leave, require_place, working_folder
 from dgaug.store.merge_images import write_images
-from dgaug.store.merge_plan import Plan, plan_export, quotas, sizes_note
+from dgaug.store.merge_names import require_readable_path
+from dgaug.store.merge_plan import READERS, Plan, plan_export, quotas, sizes_note
 from dgaug.store.merge_selection import HARD, select_images
 from dgaug.store.merge_shards import shards_of, write_card, write_shards
 from dgaug.store.merge_tables import require_readable, write_tables
@@ -43,6 +46,7 @@ class Merged:
         labels: the label policy.
         already_complete: whether it was there before.
         notes: what a reader of the result should know, in sentences.
+        select: what a judge kept and left out; None where none was asked.
     """
 
     out: Path
@@ -53,6 +57,7 @@ class Merged:
     labels: str
     already_complete: bool
     notes: list[str]
+    select: Mapping[str, object] | None = None
 
 
 @as_found
@@ -64,7 +69,7 @@ def export_merged(
     tool: str = "market",
     out: str | Path,
     labels: str | None = None,
-    select: str = "random",
+    select: str | Judge = "random",
     min_confidence: float = 0.0,
     ratio: float | None = None,
     unknown_camera: int | None = None,
@@ -89,7 +94,9 @@ def export_merged(
         out: a new or empty folder outside of `data`.
         labels: whose identity a generated image has: `appearance` (None), `structure`, `pseudo`; `csv` and
             `huggingface` take every policy, the latter by default the stored soft labels.
-        select: which images where there are more than `ratio` asks for: `random` or `confidence`.
+        select: which images where there are more than `ratio` asks for: `random` or `confidence`; or
+            `judge:FILE,keep=0.5`: at random, but only of this share of the images of each appearance identity, those
+            that an independent re-id checkpoint recognises best.
         min_confidence: leave out images whose highest class probability is lower.
         ratio: generated images for each real training image of an identity; None: 1, or all without `data`.
         unknown_camera: of `market` and `boxmot`, the number in file names of images of unknown camera.
@@ -108,20 +115,28 @@ def export_merged(
     """
     _require(tool, labels, ratio, license, shard_size, has_data=data is not None)
     opened, out = open_store(store), Path(out)
+    judge = None if isinstance(select, str) else select(opened)
     labels = label_policy(opened, labels if labels or tool == "huggingface" else "appearance")
     require_place(out, None if data is None else Path(data), opened.path)
+    if tool in READERS:
+        require_readable_path(out, READERS[tool])
     real = None
     if data is not None:
         real = data_of_store(opened, Path(data), layout=layout, pattern=pattern, cameras=cameras, progress=progress)
         require_place(out, real.root, opened.path)
+    judged = None
+    if judge is not None:
+        compared = real or real_images(opened, None, layout=layout, pattern=pattern, cameras=cameras, progress=progress)
+        judged = judge(compared, progress)
     ratio = ratio or (1.0 if real is not None else float(len(opened)))
     chosen = select_images(
         opened,
         labels=labels if labels in HARD else "appearance",
         most=quotas(opened, ratio),
-        select=select,
+        select=select if isinstance(select, str) else "random",
         min_confidence=min_confidence,
         seed=seed,
+        rows=None if judged is None else judged.rows,
         done=lambda rows: progress("selecting", rows, len(opened)),
     )
     if not len(chosen):
@@ -134,7 +149,7 @@ def export_merged(
     spec = MergeSpec(
         tool=tool,
         labels=labels,
-        select=select,
+        select=select if isinstance(select, str) else judged.name if judged else "",
         min_confidence=min_confidence,
         ratio=ratio,
         seed=seed,
@@ -145,13 +160,16 @@ def export_merged(
         store=store_digest(opened),
         data=_digest(real, plan),
     )
-    notes = plan.notes
+    notes = [*plan.notes, *([judged.note] if judged else [])]
     if real is not None:
         images = (one for one in plan.entries if one.row is None)
         notes = [*notes, *sizes_note(real, images, opened.spec.image_size)]
-    complete = _write(opened, real, plan, spec, out, force=force, progress=progress)
+    complete = _write(
+        opened, real, plan, spec, out, selected=judged.note if judged else "", force=force, progress=progress
+    )
     people = {one.person for one in plan.entries if one.split == "train"}
-    return Merged(out, tool, len(plan.entries) - len(chosen), len(chosen), len(people), labels, complete, notes)
+    counts = None if judged is None else judged.counts
+    return Merged(out, tool, len(plan.entries) - len(chosen), len(chosen), len(people), labels, complete, notes, counts)
 
 
 def _require(
@@ -185,6 +203,7 @@ def _write(
     spec: MergeSpec,
     out: Path,
     *,
+    selected: str,
     force: bool,
     progress: Progress,
 ) -> bool:
@@ -202,7 +221,7 @@ def _write(
             leave(working)
             return True
         if shards:
-            write_card(working, store, plan, shards, labels=spec.labels, license=spec.license)
+            write_card(working, store, plan, shards, labels=spec.labels, license=spec.license, selected=selected)
         else:
             write_tables(working, store, plan, tool=spec.tool, labels=spec.labels)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from dgaug.data.records import UNKNOWN_CAMERA, Record, Role
 from dgaug.errors import DgaugError
@@ -12,8 +14,10 @@ from dgaug.errors import DgaugError
 JUNK, DISTRACTOR = "-1", "0000"
 ONE_DIGIT = 9
 """The highest camera that a reader of one digit takes."""
+FOUR_DIGITS = 9999
+"""The highest identity that the layumi baseline tells from others in its test."""
 _MOST_DIGITS = 9
-_READ = re.compile(r"([-\d]+)_c(\d)(?!\d)", re.ASCII)
+_NAME = re.compile(r"[-\d]+_c\d")
 _OTHERS = "--for oml, wildlife or csv"
 
 
@@ -25,14 +29,16 @@ class Reader:
         name: the toolbox, or several.
         most_identity: the highest identity; None: any.
         most_camera: the highest camera.
+        whole_path: whether identity and camera are looked for in the path, not in the name alone.
     """
 
     name: str
     most_identity: int | None
     most_camera: int
+    whole_path: bool = False
 
 
-MARKET = Reader("torchreid, fast-reid, TransReID and CLIP-ReID", 1501, 6)
+MARKET = Reader("torchreid, fast-reid, TransReID and CLIP-ReID", 1501, 6, whole_path=True)
 BOXMOT = Reader("boxmot", None, ONE_DIGIT)
 
 
@@ -91,6 +97,7 @@ def numbers_of(
         notes.append(
             f"identities up to {most:,}: the Market-1501 classes of {reader.name} accept {reader.most_identity:,}; "
             "raise that limit there"
+            + ("; the test of the layumi baseline reads four digits, no more" if most > FOUR_DIGITS else "")
         )
     seen = set(cameras)
     known = sorted(seen - {UNKNOWN_CAMERA})
@@ -112,14 +119,29 @@ def numbers_of(
     return Numbers(identity, camera, unknown, tuple(notes))
 
 
-def read_as(name: str) -> tuple[int, int] | None:
-    """Identity and camera that every reader finds in a file name; None where some find none or others."""
-    match = _READ.match(name) if name.endswith(".jpg") else None
-    return (int(match[1]), int(match[2])) if match and _is_number(match[1]) else None
+def is_read_as(name: str, identity: str, camera: int) -> bool:
+    """Whether every reader finds this identity and camera in a file name, by pattern or by place."""
+    start = f"{identity}_c{camera}"
+    return name.startswith(start) and not name[len(start) :][:1].isdigit() and name.endswith(".jpg")
 
 
-def _is_number(text: str) -> bool:
-    return text.removeprefix("-").isdigit()
+def require_readable_path(out: Path, reader: Reader) -> None:
+    """Refuse a folder whose path a reader takes for a file name's beginning, or for a pattern.
+
+    Raises:
+        DgaugError: says which part of it.
+    """
+    path = os.path.abspath(out)
+    taken = _NAME.search(path) if reader.whole_path else None
+    if taken:
+        raise DgaugError(
+            f"{reader.name} would take {taken[0]!r} in the path {path} for identity and camera of every image; choose "
+            "another --out"
+        )
+    if set(path) & set("[*?"):
+        raise DgaugError(
+            f"{reader.name} would take the path {path} for a pattern, because of [, * or ? in it; choose another --out"
+        )
 
 
 def _identities(names: list[str], reader: Reader, *, zero_is_nobody: bool) -> tuple[dict[str, str], str]:
@@ -134,6 +156,8 @@ def _identities(names: list[str], reader: Reader, *, zero_is_nobody: bool) -> tu
         return counted, "because 0000 marks distractors"
     if reader.most_identity is not None and max(numbers, default=0) > reader.most_identity >= len(names):
         return counted, f"because {reader.name} accept numbers up to {reader.most_identity:,}"
+    if reader.most_identity is not None and max(numbers, default=0) > FOUR_DIGITS >= len(names):
+        return counted, "because the test of the layumi baseline reads four digits"
     return {name: name.zfill(4) for name in names}, ""
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 from dgaug.errors import DgaugError
-from dgaug.store.merge_names import BOXMOT, MARKET, Numbers, Reader, numbers_of, read_as
+from dgaug.store.merge_names import BOXMOT, MARKET, Numbers, Reader, is_read_as, numbers_of
 from dgaug.store.merge_selection import Selection
 from dgaug.store.read import StoreDataset
 
@@ -99,7 +99,9 @@ def plan_export(
     others = sum(not one.record.path.lower().endswith(JPEG_ENDINGS) for one in real)
     if others:
         notes.append(f"{others:,} images that are no JPEG files have names in .jpg, the ones that readers look for")
-    return Plan(entries, _sources(store, entries), numbers, [*notes, *numbers.notes])
+    return Plan(
+        entries, _sources(store, entries), numbers, [*notes, *numbers.notes, *_camera_note(entries, numbers, reader)]
+    )
 
 
 def _sources(store: StoreDataset, entries: Iterable[Entry]) -> list[str]:
@@ -170,7 +172,7 @@ def _market_names(real: list[Entry], numbers: Numbers) -> Iterator[Entry]:
     for place, one in enumerate(real):
         name = one.record.path.rpartition("/")[2]
         identity, camera = numbers.of(one.record, one.person, query=one.split == "query")
-        if read_as(name) == (int(identity), camera) and (one.split, name) not in taken:
+        if is_read_as(name, identity, camera) and (one.split, name) not in taken:
             kept[place] = name
             taken.add((one.split, name))
     counts = Counter[str]()
@@ -187,6 +189,18 @@ def _market_names(real: list[Entry], numbers: Numbers) -> Iterator[Entry]:
 def _market_name(one: Entry, numbers: Numbers) -> Entry:
     identity, camera = numbers.of(one.record, one.person)
     return replace(one, path=f"{MARKET_FOLDERS['train']}/{identity}_c{camera}s1_{one.row:07d}_00.jpg")
+
+
+def _camera_note(entries: Sequence[Entry], numbers: Numbers, reader: Reader) -> list[str]:
+    """A sentence where a camera's number is higher than training has cameras."""
+    seen = {(one.split, numbers.camera_of(one.record.camera, query=one.split == "query")) for one in entries}
+    train, highest = sum(split == "train" for split, _ in seen), max(camera for _, camera in seen)
+    if highest <= train or reader is not MARKET:
+        return []
+    return [
+        f"training has {train} cameras, the highest number is c{highest}: SIE_CAMERA of TransReID and CLIP-ReID has no "
+        "place for it; leave it off"
+    ]
 
 
 def _require_different(entries: Iterable[Entry]) -> None:

@@ -47,6 +47,7 @@ def select_images(
     select: str = "random",
     min_confidence: float = 0.0,
     seed: int = 0,
+    rows: NDArray[np.int64] | None = None,
     done: Callable[[int], None] = lambda _: None,
 ) -> Selection:
     """At most `most[c]` images for each class c, in memory that depends on these numbers and one shard alone.
@@ -58,13 +59,14 @@ def select_images(
         select: `random`, or `confidence`: the images of the highest class probability first.
         min_confidence: images whose highest class probability is lower are not chosen.
         seed: of `random`.
+        rows: ascending, the only ones that are looked at; None: all.
         done: told how many rows were looked at.
 
     Raises:
         DgaugError: unknown `select`, labels are needed that the store lacks, or a shard is damaged.
     """
     if select not in SELECT:
-        raise DgaugError(f"expected --select to be one of {', '.join(SELECT)}, found {select!r}")
+        raise DgaugError(f"expected --select to be {', '.join(SELECT)} or judge:FILE,keep=0.5, found {select!r}")
     if not 0 <= min_confidence <= 1:
         raise DgaugError(f"expected a --min-confidence from 0 to 1, found {min_confidence}")
     need = labels == "pseudo" or select == "confidence" or min_confidence > 0
@@ -76,10 +78,12 @@ def select_images(
     kept = np.zeros(0, _CHOSEN)
     for path, start, stop in store.shards.spans(len(store)):
         with reading(store.path / path) as shard:
-            rows = _rows(store, shard, start, labels=labels, need=need)
-        rows["key"] = -rows["confidence"] if select == "confidence" else draws("select", seed, start).random(len(rows))
-        rows = rows[rows["confidence"] >= min_confidence]
-        kept = _first_of_each(np.concatenate([kept, rows]), most)
+            here = _rows(store, shard, start, labels=labels, need=need)
+        here["key"] = -here["confidence"] if select == "confidence" else draws("select", seed, start).random(len(here))
+        if rows is not None:
+            here = here[rows[slice(*np.searchsorted(rows, [start, stop]))] - start]
+        here = here[here["confidence"] >= min_confidence]
+        kept = _first_of_each(np.concatenate([kept, here]), most)
         done(stop)
     kept = kept[np.argsort(kept["row"])]
     return Selection(kept["row"], kept["appearance"], kept["structure"], kept["identity"])

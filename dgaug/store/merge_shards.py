@@ -52,7 +52,7 @@ Each generated image joins the appearance of one real image (clothing, colour, t
 | generator (sha256) | `{generator}` |
 | teacher of the labels (sha256) | `{teacher}` |
 | label policy | `{labels}` |
-| licence of the source images, as given by who made this | {license} |
+{selected}| licence of the source images, as given by who made this | {license} |
 
 ## Fields
 
@@ -114,9 +114,9 @@ def write_shards(
 
 
 def write_card(
-    folder: Path, store: StoreDataset, plan: Plan, shards: list[Shard], *, labels: str, license: str
+    folder: Path, store: StoreDataset, plan: Plan, shards: list[Shard], *, labels: str, license: str, selected: str = ""
 ) -> None:
-    """Write the dataset card; `license` is that of the source images."""
+    """Write the dataset card; `license` is that of the source images, `selected` a sentence about what a judge kept."""
     spec, real = store.spec, sum(one.row is None for one in plan.entries)
     splits = list(dict.fromkeys(name.rpartition("-")[0].rpartition("/")[2] for name, _ in shards))
     known = license.lower() in _LICENSES
@@ -144,6 +144,7 @@ def write_card(
         generator=spec.generator_sha256,
         teacher=spec.teacher_sha256 or "none",
         labels=labels,
+        selected=f"| choice of images | {selected} |\n" if selected else "",
         license=" ".join(license.split()).replace("|", "/"),
     )
     write_text(folder / CARD, f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---\n{text}")

@@ -57,6 +57,13 @@ class Selected:
         """As a dictionary."""
         return asdict(self)
 
+    def sentence(self) -> str:
+        """For people."""
+        return (
+            f"selected by the judge: {self.kept:,} images kept, {self.left_out:,} left out; it agrees with "
+            f"{100 * self.judge_agrees:.0f} % of all and {100 * self.judge_agrees_with_kept:.0f} % of the kept"
+        )
+
 
 def parse_selection(text: str) -> Selection:
     """A selection from `judge:FILE` or `judge:FILE,keep=0.5`; DgaugError for another form."""
@@ -112,15 +119,6 @@ def selected(
         float(agrees[rows].mean()),
         float(agrees[kept].mean()),
     )
-    _log.info(
-        "%s: %s of %s images are kept and %s left out; the judge agrees with %.0f %% of all and %.0f %% of the kept",
-        source.store.path,
-        f"{made.kept:,}",
-        f"{len(rows):,}",
-        f"{made.left_out:,}",
-        100 * made.judge_agrees,
-        100 * made.judge_agrees_with_kept,
-    )
     return replace(source, fitting=replace(source.fitting, rows=kept), trusted=agrees), made
 
 
@@ -146,8 +144,11 @@ def _scores(store: StoreDataset, judge: ReidModel, images: LabelledImages, progr
     except ZIP_ERRORS:
         pass  # not there, or damaged: it is made again
     score = _judged(store, judge, images, progress)
-    with whole(path) as aside, aside.open("wb") as stream:
-        np.savez(stream, origin=origin, score=score)
+    try:
+        with whole(path) as aside, aside.open("wb") as stream:
+            np.savez(stream, origin=origin, score=score)
+    except OSError as error:
+        _log.warning("the judge's scores are not kept for the next time: %s", error)
     return score
 
 

@@ -149,6 +149,8 @@ def train_reid(
         judge = require_judge(selection, sources, teachers)
         pairs = [selected(source, selection, judge, images, progress=progress) for source in sources]
         sources, chosen = [source for source, _ in pairs], [one for _, one in pairs]
+        for source, one in pairs:
+            _log.info("%s: %s", source.store.path, one.sentence())
     study = Study(settings, content, images, folder, progress)
     generated = generated_per_step(reid) if sources else 0
     variants = [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, generated))] if sources else []

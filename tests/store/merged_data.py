@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +49,17 @@ def merged(store: Path, data: Path, out: Path, **options: Any) -> Merged:
 def market_split(folder: Path) -> list[tuple[Path, int, int]]:
     """Market-1501 as torchreid, fast-reid, TransReID, CLIP-ReID and boxmot read it: file, identity, camera from 0."""
     result = []
-    for path in sorted(folder.glob("*.jpg")):
-        match = re.search(r"([-\d]+)_c(\d)", path.name)
+    for path in map(Path, sorted(glob(f"{folder}/*.jpg"))):
+        # All but boxmot look for it in the whole path.
+        match = re.search(r"([-\d]+)_c(\d)", str(path))
         assert match is not None
         identity, camera = int(match[1]), int(match[2])
         if identity != -1:
             assert 0 <= identity <= 1501
             assert 1 <= camera <= 6
-            # The layumi baseline takes the text before the first underscore.
+            # The layumi baseline: a folder of the text before the first underscore; in its test, places in the name.
             assert path.name.split("_")[0] == match[1]
+            assert (int(path.name[:4]), path.name.split("c")[1][0]) == (identity, match[2])
             result.append((path, identity, camera - 1))
     return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from small_store import content_of, files_of, stored_jpegs, write_store
 
@@ -183,9 +185,14 @@ def test_rows_are_read_a_few_at_a_time_from_one_shard_at_a_time(
 ) -> None:
     monkeypatch.setattr(export_rows, "BATCH", 8)
     store = open_store(write_store(tmp_path / "store"))
-    sizes = [len(batch) for batch in export_rows.row_batches(store, "soft", start=3, stop=47, images=True)]
+    sizes = [len(batch) for batch in export_rows.row_batches(store, "soft", rows=range(3, 47), images=True)]
     assert sizes == [8, 8, 1, 8, 8, 4, 7]
+    chosen = np.array([4, 30, 31, 46])
+    whole = next(export_rows.row_batches(store, "soft", rows=range(49), images=True))
+    some = list(export_rows.row_batches(store, "soft", rows=chosen, images=True))
+    assert [batch.number.tolist() for batch in some] == [[4], [30, 31], [46]]
+    assert (some[0].stored, some[0].labels.rest.tolist()) == (whole.stored[4:5], whole.labels.rest[4:5].tolist())
 
 
 def test_the_package_offers_it() -> None:
-    assert dgaug.export_store is export_store
+    assert inspect.unwrap(dgaug.export_store) is inspect.unwrap(export_store)

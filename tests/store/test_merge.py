@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import re
 import shutil
@@ -97,7 +98,7 @@ def test_other_data_than_the_stores_are_refused(store: Path, data: Path, tmp_pat
         ({"tool": "csv", "labels": "hard"}, "unknown label policy 'hard'"),
         ({"tool": "huggingface"}, "needs --license TEXT"),
         ({"tool": "huggingface", "license": "mit", "shard_size": 0}, "--shard-size of 1 or more"),
-        ({"select": "best"}, "--select to be one of random, confidence"),
+        ({"select": "best"}, "--select to be random, confidence or judge:FILE,keep=0.5"),
         ({"ratio": 0}, "--ratio above 0"),
         ({"min_confidence": 2}, "--min-confidence from 0 to 1"),
         ({"tool": "oml", "unknown_camera": 3}, "--unknown-camera is of --for market and boxmot"),
@@ -204,4 +205,4 @@ def test_an_export_is_complete_mended_or_started_over(store: Path, data: Path, t
 
 
 def test_the_package_offers_it() -> None:
-    assert dgaug.export_merged is export_merged
+    assert inspect.unwrap(dgaug.export_merged) is inspect.unwrap(export_merged)

@@ -49,6 +49,27 @@ def test_names_of_ones_own_become_names_that_readers_take(tmp_path: Path) -> Non
     }
 
 
+def test_one_person_has_one_text_in_all_names(tmp_path: Path) -> None:
+    folders = {"bounding_box_train": ("2_c1_a", "2_c2_b", "7_c1_a"), "query": ("8_c1",), "bounding_box_test": ("8_c6",)}
+    own = write_data(tmp_path / "data", folders)
+    made = merged(store_of(own, tmp_path / "store"), own, tmp_path / "out", ratio=5)
+    train = market_split(tmp_path / "out" / "bounding_box_train")
+    assert {path.name.split("_")[0] for path, _, _ in train} == {"0002", "0007"}
+    assert Counter(identity for _, identity, _ in train) == {2: 8, 7: 4}
+    assert "training has 2 cameras, the highest number is c6: SIE_CAMERA" in made.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("out", "said"), [("exp-1_c2/out", "would take '-1_c2' in the path"), ("out[1]", "for a pattern, because of [")]
+)
+def test_a_folder_in_whose_path_readers_find_an_identity_is_refused(
+    store: Path, data: Path, tmp_path: Path, out: str, said: str
+) -> None:
+    with pytest.raises(DgaugError, match=re.escape(said)):
+        export_merged(store, data, out=tmp_path / out)
+    merged(store, data, tmp_path / out, tool="csv")
+
+
 def test_cameras_may_be_forgotten(store: Path, data: Path, tmp_path: Path) -> None:
     merged(store, data, tmp_path / "csv", tool="csv", cameras="none")
     assert {row["camera"] for row in table_of(tmp_path / "csv" / "manifest.csv")} == {""}
@@ -79,6 +100,10 @@ def test_numbers_are_kept_where_readers_take_them() -> None:
     assert (kept.camera, kept.notes) == ({1: 1, 6: 6}, ())
     assert numbers("2 12345", [1]).identity == {"12345": "0001", "2": "0002"}
     assert numbers("2 12345", [1], BOXMOT).identity == {"12345": "12345", "2": "0002"}
+    many = [str(name) for name in range(9_000, 11_000)]
+    assert max(map(int, numbers(" ".join(many), [1]).identity.values())) == 2_000
+    assert numbers(" ".join(many), [1], BOXMOT).identity["10999"] == "10999"
+    assert "reads four digits, no more" in numbers(" ".join(map(str, range(1, 10_001))), [1]).notes[0]
     assert numbers("0 1", [1]).identity == {"0": "0000", "1": "0001"}
     assert numbers("0 1", [1], zero_is_nobody=True).identity == {"0": "0001", "1": "0002"}
     assert numbers("1", [0, 12]).camera == {0: 1, 12: 2}

@@ -10,7 +10,6 @@ import torch
 
 from dgaug.data.normalisation import normalise
 from dgaug.data.prepare import read_data
-from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_reid
 from dgaug.progress import silent
@@ -20,26 +19,8 @@ from dgaug.studies.feeds import Labelling, Source, open_source, seeded_feed
 from dgaug.studies.selection import Selection, parse_selection, require_judge, score_file, selected
 from dgaug.studies.train_reid import train_reid
 from dgaug.training.batches import LabelledImages
-from dgaug.training.reid_loop import train_reid_network
-from dgaug.training.train import teacher_job
 
 LABELLING = Labelling("trust", False, None, None)
-
-
-@pytest.fixture(scope="module")
-def images(tiny_run: Run) -> LabelledImages:
-    data = tiny_run.settings().data
-    return LabelledImages.of(read_data(tiny_run.data_root(), data), data.image_size)
-
-
-@pytest.fixture(scope="module")
-def judge(tiny_run: Run, images: LabelledImages, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that was trained on the same images as the teacher, from another seed."""
-    path = tmp_path_factory.mktemp("judge") / "last.pt"
-    settings = tiny_run.settings().model_copy(update={"seed": 9})
-    here = Processes(torch.device("cpu"))
-    train_reid_network(teacher_job(settings, images), path, processes=here, save_every=100)
-    return path
 
 
 @pytest.fixture
