@@ -130,7 +130,9 @@ class FeedSettings(ReidSettings):
     """`train-reid`: models on real and stored images."""
 
     ratio: Positive = 1.0
-    """Generated images for each real one in a batch."""
+    """Generated images for each real one in a batch, at the start."""
+    ratio_end: float | None = Field(None, ge=0)
+    """The same at the end, linear in between; two images are the fewest. None: the same throughout."""
     ramp_start: Fraction = 0.0
     ramp_length: Fraction = 0.1
     stop_generated: Fraction = 1.0
@@ -143,6 +145,8 @@ class FeedSettings(ReidSettings):
     teacher: Weight = 1.0
     """Of the label term on generated images, at the end of the ramp; real images have 1, as published (there 2
     against 2: anchor and positive)."""
+    teacher_end: float | None = Field(None, ge=0)
+    """What that weight would be at the end of the training, linear from the start; None: the same throughout."""
     fine: Weight = 0.2
     """Of the fine term on generated images (the structure donor's identity), relative to `teacher`; 0: none."""
     real_fine: Weight = 0.2

@@ -23,7 +23,7 @@ from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.held_out import held_out, require_cameras, require_evaluation, warn_of_leaks
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.settings import load_settings, setting_texts
-from dgaug.studies.feeds import TRUST, Labelling, open_source, require_policy, seeded_feed
+from dgaug.studies.feeds import TRUST, Labelling, open_source, require_policy, scheduled_count, seeded_feed
 from dgaug.studies.study import (
     HEADLINE,
     Figure,
@@ -199,7 +199,7 @@ def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
         settings = reid.model_copy(update=changes)
         labelling = Labelling(settings.labels, settings.weighting == "confidence", None, None)
         sources = [open_source(runs[made_by].store, study.images, labelling)]
-        return Variant(name, model, settings, seeded_feed(sources, labelling, generated))
+        return Variant(name, model, settings, seeded_feed(sources, labelling, scheduled_count(settings)))
 
     return [
         *twin_variants("baseline", reid, generated, names=(BASELINE, BASELINE + FEWER)),

@@ -20,10 +20,10 @@ from dgaug.studies.metric_texts import worth_text
 from dgaug.studies.study import HEADLINE, Row, flat, over_seeds, paired_difference
 from dgaug.studies.worth import worth
 
-ALSO = "also.json"
-"""The ranking of a model on the other data set, beside its `ranking.json`."""
 PLOTTED = "mAP (sum, valid queries)"
 CHARTS = ("curve.png", "curve.pdf")
+COUNTED = ("kept", "left_out", "judge_agrees", "judge_agrees_with_kept")
+"""What a line of an arm with a judge says of the selection, as means over repeats."""
 FILES = ("results.json", "results.csv", "table.csv", "report.html", *CHARTS)
 Lines = list[dict[str, Any]]
 
@@ -36,6 +36,7 @@ class Trained:
         images, identities: real training images and identities at its point.
         row: its arm, its seed and its ranking.
         also: its ranking on the other data set, by feature.
+        chosen: what a judge left of the images that it was fed with; None: no judge.
     """
 
     fraction: float
@@ -44,6 +45,7 @@ class Trained:
     identities: int
     row: Row
     also: dict[str, Ranking] | None
+    chosen: dict[str, Any] | None = None
 
 
 def write_results(
@@ -107,10 +109,16 @@ def table(trained: Sequence[Trained]) -> Lines:
                 if arm == REAL
                 else worth(sizes, real, _values(models, PLOTTED), sizes[place]).described(),
             }
+            if all(one.chosen is not None for one in models):
+                line["selected"] = {name: _mean(models, name) for name in COUNTED}
             if models[0].also is not None:
                 line["also"] = {name: over_seeds(_values_also(models, name)) for name in HEADLINE}
             lines.append(line)
     return lines
+
+
+def _mean(models: Sequence[Trained], name: str) -> float:
+    return statistics.fmean((one.chosen or {})[name] for one in models)
 
 
 def _values(models: Sequence[Trained], name: str) -> list[float]:

@@ -17,6 +17,7 @@ from dgaug.errors import DgaugError
 from dgaug.launched import alone
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.progress import Progress, silent
+from dgaug.ray_cluster import require_engine
 from dgaug.runs import Run, find_run, lock
 from dgaug.scores.retrieval.held_out import (
     GALLERY,
@@ -30,9 +31,10 @@ from dgaug.scores.retrieval.held_out import (
 from dgaug.settings import Settings, load_settings, setting_texts
 from dgaug.studies.arms import ARMS, TRUE, USUAL, require_arms
 from dgaug.studies.curve_results import FILES, write_results
-from dgaug.studies.curve_study import READY, Asked, CurveStudy
+from dgaug.studies.curve_study import CurveStudy
 from dgaug.studies.feeds import TRUST, require_policy
 from dgaug.studies.plateau import lengths_of
+from dgaug.studies.point_work import READY, Asked
 from dgaug.studies.points import (
     FRACTIONS,
     SEEDED_LIMITS,
@@ -40,6 +42,7 @@ from dgaug.studies.points import (
     image_counts,
     require_fractions,
 )
+from dgaug.studies.ray_workers import work_on_ray
 from dgaug.studies.shared_tasks import TIMES, work_through
 from dgaug.studies.study import STUDY, record_study
 from dgaug.studies.train_reid import model_settings
@@ -71,6 +74,8 @@ def study(
     set: str | Iterable[str] = (),
     overrides: str | Iterable[str] = (),
     out: str | Path = "study",
+    engine: str = "local",
+    ray_address: str | None = None,
     dry_run: bool = False,
     device: str = AUTO,
     force: bool = False,
@@ -101,6 +106,8 @@ def study(
         set: `section.name=value` texts, as of `--set`.
         overrides: the same.
         out: folder of generators, models and results.
+        engine: `local` (this process, and all others that work on the same `out`) or `ray` (workers of a Ray cluster).
+        ray_address: a running cluster; None: that of RAY_ADDRESS, or one that is started here and stopped afterwards.
         dry_run: count models and estimate seconds; nothing is trained.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: start over.
@@ -114,6 +121,7 @@ def study(
         DgaugError: wrong use or bad input, before anything is trained. Interrupted: a signal arrived; everything was
             saved.
     """
+    require_engine(engine, ray_address, device)
     chosen = setting_texts(overrides, set)
     preset = config or (None if data else PRESET)
     base = load_settings(preset, overrides=chosen, flags={"seed": seed})
@@ -127,7 +135,7 @@ def study(
     if settings.teacher.checkpoints:
         raise DgaugError("teacher.checkpoints: the teachers of a study see its fractions alone; remove the setting")
     if settings.reid.identity_mixup:
-        raise DgaugError("reid.identity_mixup mixes codes, the stores of a study hold images; remove the setting")
+        raise DgaugError("reid.identity_mixup is what the arm 'mixup' has; add it to --arms and remove the setting")
     require_policy(settings.reid.labels)
     if settings.reid.labels == TRUST:
         raise DgaugError(f"reid.labels={TRUST} needs a judge, which the arm 'trusted' has; add it to --arms instead")
@@ -168,7 +176,10 @@ def study(
         if dry_run:
             return curve.estimated().described()
         _begin(curve, force=force)
-        work_through(curve.tasks(), folder)
+        if engine == "ray":
+            work_on_ray(curve, address=ray_address, progress=progress)
+        else:
+            work_through(curve.tasks(), folder)
         with lock(folder / "results", wait=True):
             return write_results(folder, curve.trained(), curve.protocol(), outside=outside is not None)
 

@@ -46,6 +46,11 @@ class Point:
     folder: Path
 
     @property
+    def title(self) -> str:
+        """Its name in logs."""
+        return f"fraction {self.fraction:g}, repeat {self.repeat}"
+
+    @property
     def limits(self) -> list[str]:
         """What makes `train` see the same images, as `section.name=value` texts."""
         data = self.settings.data

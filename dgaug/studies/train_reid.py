@@ -20,7 +20,16 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
 from dgaug.scores.retrieval.held_out import HeldOut, held_out, require_evaluation, warn_of_leaks
 from dgaug.settings import FeedSettings, Settings, load_settings, override, parse_settings, setting_texts
-from dgaug.studies.feeds import FEEDS, TRUST, Labelling, open_sources, require_mixup, require_policy, seeded_feed
+from dgaug.studies.feeds import (
+    FEEDS,
+    TRUST,
+    Labelling,
+    open_sources,
+    require_mixup,
+    require_policy,
+    scheduled_count,
+    seeded_feed,
+)
 from dgaug.studies.selection import Selected, parse_selection, require_judge, selected
 from dgaug.studies.study import (
     HEADLINE,
@@ -152,7 +161,9 @@ def train_reid(
         sources, chosen = [source for source, _ in pairs], [one for _, one in pairs]
     study = Study(settings, content, images, folder, default_device(), progress)
     generated = generated_per_step(reid) if sources else 0
-    variants = [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, generated))] if sources else []
+    variants = (
+        [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, scheduled_count(reid)))] if sources else []
+    )
     if twin or not sources:
         variants += twin_variants(model, reid, generated)
     first = settings.seed if seed is None else seed
