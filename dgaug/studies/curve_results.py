@@ -14,7 +14,7 @@ from dgaug.figures.charts import save_figure
 from dgaug.figures.learning_curves import Arrow, Curve, learning_curves
 from dgaug.files import whole, write_figures
 from dgaug.scores.retrieval.ranking import Ranking
-from dgaug.studies.arms import ARMS, AUGMENTED, REAL
+from dgaug.studies.arms import ARMS, AUGMENTED, GENERATED, REAL
 from dgaug.studies.curve_page import write_page
 from dgaug.studies.metric_texts import worth_text
 from dgaug.studies.study import HEADLINE, Row, flat, over_seeds, paired_difference
@@ -73,7 +73,7 @@ def write_results(
 def table(trained: Sequence[Trained]) -> Lines:
     """A line for each fraction and arm: metrics over repeats, paired differences, and what the images are worth.
 
-    Differences are taken to the real arm and to the one with cheap augmentation, repeat by repeat.
+    Differences are taken repeat by repeat, see `compared_with`.
     """
     fractions = sorted({one.fraction for one in trained})
     arms = [name for name in ARMS if any(one.row.variant == name for one in trained)]
@@ -102,8 +102,7 @@ def table(trained: Sequence[Trained]) -> Lines:
                         name: paired_difference(_values(models, name), _values(at[fraction, other], name))
                         for name in HEADLINE
                     }
-                    for other in (REAL, AUGMENTED)
-                    if other in arms and other != arm and arm != REAL
+                    for other in compared_with(arm, arms)
                 },
                 "worth": None
                 if arm == REAL
@@ -115,6 +114,12 @@ def table(trained: Sequence[Trained]) -> Lines:
                 line["also"] = {name: over_seeds(_values_also(models, name)) for name in HEADLINE}
             lines.append(line)
     return lines
+
+
+def compared_with(arm: str, arms: Sequence[str]) -> list[str]:
+    """The arms that an arm is compared with: real, cheap augmentation and, for one that is fed otherwise, generated."""
+    others = [] if arm == REAL else [REAL, AUGMENTED, *([GENERATED] if ARMS[arm].fed else [])]
+    return [other for other in others if other in arms and other != arm]
 
 
 def _mean(models: Sequence[Trained], name: str) -> float:

@@ -66,8 +66,8 @@ class Selected:
     judge_agrees_with_kept: float
 
     def described(self) -> dict[str, object]:
-        """As a dictionary."""
-        return asdict(self)
+        """As a dictionary; `by` only where it is not `judge`, as folders of earlier versions have it."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("by", JUDGE)}
 
 
 def parse_selection(text: str) -> Selection:
