@@ -24,6 +24,7 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 LARGEST_EMBEDDING = 8192
+LARGEST_SEED = 2**31 - 1
 Sampler = Literal["shuffled", "balanced"]
 """Every image equally often, or every identity."""
 
@@ -285,7 +286,7 @@ class Settings(Section):
     """Every setting of a run, as `config.yaml` records it."""
 
     name: str = Field("custom", pattern=r"^[A-Za-z0-9][\w.-]*$")
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     data: DataSettings = DataSettings()
     toy: ToySettings = ToySettings()
     model: ModelSettings = ModelSettings()

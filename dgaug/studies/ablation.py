@@ -38,6 +38,7 @@ from dgaug.studies.study import (
 from dgaug.studies.train_reid import model_settings, twin_variants
 from dgaug.surroundings import as_found
 from dgaug.synthesis.job import synthesize
+from dgaug.synthesis.pairs import parse_pairs, require_pairs
 from dgaug.training.batches import LabelledImages
 from dgaug.training.sampling import Share, require_identities
 from dgaug.training.trackers import require_tracker
@@ -141,12 +142,16 @@ def ablate(
     if asked.reid.labels == TRUST or asked.reid.identity_mixup:
         raise DgaugError("dgaug ablate has no judge and no codes: remove reid.labels=trust and reid.identity_mixup")
     require_identities(asked.reid, "reid", Share(turns=asked.reid.accumulation))
+    if pairs is not None:
+        parse_pairs(pairs)
     if data is None:
         require_cameras(asked)
     else:
         content = read_data(Path(data), asked.data, splits=("train", "query", "gallery"), progress=progress)
         require_evaluation(content)
         warn_of_leaks(held_out(content, class_names(content.splits["train"])))
+        if pairs is not None:
+            require_pairs(pairs, content, seed=asked.seed)
     with locked(folder, what="ablation"):
         runs = _generators(data, config, chosen, folder / "generators", seed=seed, force=force, progress=progress)
         settings = model_settings(runs[FULL].settings(), "dgnet", ())

@@ -33,6 +33,7 @@ from dgaug.studies.point_work import (
 from dgaug.studies.points import Point, point, split_to_choose
 from dgaug.studies.shared_tasks import Task
 from dgaug.studies.study import HEADLINE, Row, generated_per_step
+from dgaug.synthesis.pairs import require_pairs
 
 MAP = HEADLINE["mAP (sum, valid queries)"]
 
@@ -72,6 +73,13 @@ class CurveStudy:
         """Refuse a point on which no length can be chosen, before anything is trained."""
         for fraction in self.asked.fractions if self.tried_arms else ():
             split_to_choose(self._point(fraction, 0), self.data)
+
+    def require_pairs(self) -> None:
+        """Refuse pairs that the images of a point do not make, before anything is trained."""
+        if self.asked.pairs is None or not self._is_fed:
+            return
+        for one in self.points:
+            require_pairs(self.asked.pairs, one.data, seed=one.settings.seed, where=f" at {one.title}")
 
     def tasks(self) -> list[Task]:
         """Every generator, trial and model of the study, in the order in which they are worked on."""

@@ -28,7 +28,7 @@ from dgaug.scores.retrieval.held_out import (
     require_evaluation,
     warn_of_leaks,
 )
-from dgaug.settings import Settings, load_settings, setting_texts
+from dgaug.settings import LARGEST_SEED, Settings, load_settings, setting_texts
 from dgaug.studies.arms import ARMS, TRUE, USUAL, require_arms
 from dgaug.studies.curve_results import FILES, write_results
 from dgaug.studies.curve_study import CurveStudy
@@ -132,6 +132,9 @@ def study(
         raise DgaugError(
             f"--repeats {repeats}: an interval needs at least {SMALLEST_REPEATS} repeats; 5 are the default"
         )
+    if settings.seed + repeats - 1 > LARGEST_SEED:
+        largest = LARGEST_SEED - repeats + 1
+        raise DgaugError(f"--seed {settings.seed}: with {repeats} repeats it may be {largest} at most")
     if settings.teacher.checkpoints:
         raise DgaugError("teacher.checkpoints: the teachers of a study see its fractions alone; remove the setting")
     if settings.reid.identity_mixup:
@@ -173,6 +176,7 @@ def study(
         elsewhere = None if also is None else _elsewhere(Path(also), settings, progress)
         curve = CurveStudy(asked, settings, content, elsewhere, outside, folder, progress)
         curve.require_points()
+        curve.require_pairs()
         if dry_run:
             return curve.estimated().described()
         _begin(curve, force=force)

@@ -97,7 +97,8 @@ def train_reid(
             the codes of the run's frozen generator) or `both` (half and half).
         labels: label policy of the generated images, see `dgaug.store.policies`; None: the settings'.
         select: `judge:FILE,keep=0.5`: use only this share of the generated images of each appearance identity, those
-            that an independent re-id checkpoint recognises best; the label policy `trust` needs it.
+            that an independent re-id checkpoint recognises best; `diversity:` and `both:` see
+            `dgaug.studies.selection.Selection`; the label policy `trust` needs one of them.
         model: `dgnet` (two heads), `baseline` (one), `pcb` or `bot`; it brings its own recipe.
         seeds: how many repetitions, each with its twins.
         seed: the first one; None: the settings'.

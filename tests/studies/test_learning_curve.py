@@ -71,6 +71,7 @@ def test_a_killed_study_ends_with_the_bytes_of_one_that_was_not(
         assert (out / name).read_bytes() == (finished[0] / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_worker_of_ray_does_what_is_left_to_the_same_bytes(
     finished: tuple[Path, dict[str, Any]], config: Path, tmp_path: Path
 ) -> None:
@@ -193,11 +194,15 @@ def test_a_dry_run_counts_and_leaves_nothing(config: Path, dgaug: RunCommand, tm
         (("--repeats", "2"), "--repeats 2: an interval needs at least 3 repeats"),
         (("--fractions", "0.1,1"), "which leaves some of the 6 identities without an image; the smallest fraction is"),
         (("--fractions", "0.1,1", "--axis", "identities"), "--fractions 0.1 leaves 1 of 6 training identities"),
-        (("--fractions", "0.1,1", "--axis", "per-identity"), "leaves an identity with 4 images none of them"),
+        (("--fractions", "0.1,1", "--axis", "per-identity"), "leaves an identity of 4 in all without an image"),
         (
             ("--fractions", "0.5,1", "--axis", "identities"),
             "has 3 training identities, at least 4 are needed to choose",
         ),
+        (("--pairs", "random:145"), "--pairs at fraction 0.5, repeat 0: expected at most 144 pairs"),
+        (("--pairs", "many"), "expected pairs to be all, cross-identity"),
+        (("--seed", "2147483646"), "--seed 2147483646: with 5 repeats it may be 2147483643 at most"),
+        (("--set", "data.identities_fraction=0.2"), "leave one training identity, two are needed"),
         (("--fractions", "1"), "--fractions 1: a curve needs at least two different fractions"),
         (("--fractions", "0.5,2"), "--fractions 0.5,2: expected numbers above 0 and up to 1"),
         (("--fractions", "nan,1"), "--fractions nan,1: expected numbers above 0 and up to 1"),
@@ -231,8 +236,8 @@ def test_real_images_have_no_true_images(tiny_run: Run, config: Path, dgaug: Run
 
 
 def test_the_smallest_fraction_that_is_named_is_accepted() -> None:
-    settings = load_settings("toy")
-    for axis, counts in (("images", [7, 6, 5]), ("identities", [3] * 7), ("per-identity", [7, 3])):
+    settings, each = load_settings("toy"), "per-identity"
+    for axis, counts in (("images", [7, 6, 5]), ("identities", [3] * 7), (each, [7, 3]), (each, [1, 2])):
         with pytest.raises(DgaugError) as refused:
             require_fractions([0.01, 1], axis, settings, counts)
         smallest = str(refused.value).partition("the smallest fraction is ")[2].partition(",")[0]
