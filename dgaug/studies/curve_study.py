@@ -63,16 +63,33 @@ class CurveStudy:
 
     @property
     def tried_arms(self) -> list[str]:
-        """The arms whose lengths are tried: real, and for all that are fed the first that needs no judge."""
+        """The arms whose lengths are tried: real, and for all that are fed the first that needs no judge.
+
+        Arms that are added later are trained as long as those that are there, so the arm that was tried then counts.
+        """
         if len(self.asked.lengths) == 1:
             return []
-        fed = [name for name in self.asked.arms if ARMS[name].fed and ARMS[name].keep is None and not ARMS[name].tests]
-        return [REAL, *(fed or [GENERATED])[:1]] if self._is_fed else [REAL]
+        able = [name for name, arm in ARMS.items() if arm.fed and arm.keep is None and arm.tests is None]
+        before = [name for name in able if any(self.folder.glob(f"*/chosen/seed{self.settings.seed}-{name}-[0-9]*"))]
+        fed = [*before, *(name for name in able if name in self.asked.arms), GENERATED]
+        return [REAL, fed[0]] if self._is_fed else [REAL]
 
     def require_points(self) -> None:
         """Refuse a point on which no length can be chosen, before anything is trained."""
         for fraction in self.asked.fractions if self.tried_arms else ():
             split_to_choose(self._point(fraction, 0), self.data)
+
+    def require_lengths(self) -> None:
+        """Refuse fed arms in a folder whose models were trained as long as the real arm alone needs."""
+        tried = self.tried_arms
+        for fraction in self.asked.fractions if tried else ():
+            folder = self.folder / f"{fraction:g}"
+            real, last = (any(folder.glob(f"chosen/seed*-{arm}-[0-9]*/{RANKING}")) for arm in (REAL, tried[-1]))
+            if real and not last and any(folder.glob(f"repeat*/seed*/{RANKING}")):
+                raise DgaugError(
+                    f"the models in {self.folder} were trained for a number of steps that was chosen without "
+                    f"{tried[-1]!r}; choose another --out, or --force starts over"
+                )
 
     def require_pairs(self) -> None:
         """Refuse pairs that the images of a point do not make, before anything is trained."""
@@ -179,7 +196,7 @@ class CurveStudy:
     def _generator_tasks(self, one: Point) -> list[Task]:
         folder, ready = one.folder / "generator", one.folder / READY
         tasks = [Task(f"generator, {one.title}", folder, ready, (), lambda: self.work.generate(one))]
-        if any(ARMS[name].needs_codes for name in self.asked.arms):
+        if any(ARMS[name].needs_codes for name in {*self.asked.arms, *self.tried_arms}):
             codes = one.folder / CODES_READY
             tasks.append(Task(f"codes, {one.title}", folder, codes, (ready,), lambda: self.work.encode(one)))
         return tasks

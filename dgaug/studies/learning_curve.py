@@ -235,3 +235,4 @@ def _begin(curve: CurveStudy, *, force: bool) -> None:
         begun = any(curve.folder.glob("*/*/*/ranking.json")) or any(curve.folder.glob(f"*/*/{READY}"))
         record_study(curve.folder, curve.described(), begun=begun)
         curve.require_labels()
+        curve.require_lengths()

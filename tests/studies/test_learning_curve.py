@@ -159,6 +159,11 @@ def test_more_repeats_and_arms_are_added_and_another_study_is_refused(
     for arm in ("mixup", "structures"):
         assert metrics[arm] != metrics["generated"]
     assert not list(out.glob("*/*/seed*-structures/*.pt")), "no model of its own"
+    again = dgaug(*asked, "--arms", "real,falling-ratio", "--json")
+    assert json.loads(again.out)["protocol"]["chosen"] == results["protocol"]["chosen"], "as long as the others"
+    for trial in (out / "1/chosen").glob("*generated*"):
+        shutil.rmtree(trial)
+    assert "was chosen without 'generated'; choose another --out" in dgaug(*asked, "--arms", "real,generated").error()
     assert "generated" in by_arm["structures"]["minus"]
 
 
