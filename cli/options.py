@@ -104,6 +104,20 @@ def seeds(default: int) -> Decorator:
     )
 
 
+# Who computes.
+
+ray_address = click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="Running Ray cluster (default: RAY_ADDRESS, else a local cluster is started).",
+)
+
+
+def engine(text: str) -> Decorator:
+    """`--engine NAME`."""
+    return click.option("--engine", default="local", show_default=True, type=click.Choice(["local", "ray"]), help=text)
+
+
 # What it writes and prints.
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")

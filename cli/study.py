@@ -29,8 +29,9 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 @click.option(
     "--arms",
     metavar="NAME,...",
-    help="real, augmented, generated, copied, true, generated-augmented, two-stage, selected, trusted (default: the "
-    "first four; on embedded data true, too).",
+    help="real, augmented, generated, copied, true, generated-augmented, two-stage, falling-ratio, falling-weight, "
+    "selected, diverse, selected-diverse, trusted, mixup, structures (default: the first four; on embedded data true, "
+    "too).",
 )
 @click.option(
     "--model", default="bot", show_default=True, metavar="NAME", help="Re-id model: dgnet, baseline, pcb or bot."
@@ -60,6 +61,8 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
 )
 @click.option("--also", type=shared.PATH, metavar="DIR", help="Evaluate every model on another data set's test, too.")
 @shared.overrides
+@shared.engine("local: this process and all others on the same --out; ray: workers of a Ray cluster.")
+@shared.ray_address
 @shared.device
 @shared.out("Output directory.", default="study")
 @click.option("--dry-run", is_flag=True, help="Only count the models and estimate the time.")
@@ -78,6 +81,7 @@ def command(as_json: bool, dry_run: bool, **options: Any) -> None:
         dgaug study --dry-run
         dgaug study --data ../Market-1501 --config market1501-cpu --fractions 0.2,0.5,1 --repeats 3
         torchrun --nproc-per-node 2 -m -- dgaug study --out study
+        dgaug study --engine ray --out study
     """
     from dgaug.studies.learning_curve import study
     from dgaug.studies.metric_texts import study_notes, study_tables

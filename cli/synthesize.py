@@ -51,18 +51,8 @@ from dgaug_cli.console import note, progress_shown, show_json, show_table
     help="bf16: decoder in bfloat16; bf16-labels: teacher too.",
 )
 @shared.out("Store folder (default: store/ in the run).")
-@click.option(
-    "--engine",
-    default="local",
-    show_default=True,
-    type=click.Choice(["local", "ray"]),
-    help="local: this process, or all processes of torchrun; ray: tasks of a Ray cluster.",
-)
-@click.option(
-    "--ray-address",
-    metavar="HOST:PORT",
-    help="Running Ray cluster (default: RAY_ADDRESS, else a local cluster is started).",
-)
+@shared.engine("local: this process, or all processes of torchrun; ray: tasks of a Ray cluster.")
+@shared.ray_address
 @shared.device
 @click.option("--add", is_flag=True, help="Add these pairs to the existing store.")
 @click.option("--dry-run", is_flag=True, help="Only estimate the number of images, size and time.")

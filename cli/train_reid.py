@@ -36,8 +36,9 @@ from dgaug.studies.metric_texts import difference, percent
 )
 @click.option(
     "--select",
-    metavar="judge:FILE,keep=F",
-    help="Use only the fraction F of the generated images that an independent re-id checkpoint recognises best.",
+    metavar="HOW:FILE,keep=F",
+    help="Use only the fraction F of each identity's generated images. HOW: judge (those that the independent re-id "
+    "checkpoint FILE recognises best), diversity (those furthest apart in its features) or both.",
 )
 @click.option(
     "--model",
@@ -80,7 +81,8 @@ def command(as_json: bool, **options: Any) -> None:
         return
     show_reid(results)
     for chosen in results["protocol"].get("select", []):
-        note(f"selected by the judge: {chosen['kept']:,} images kept, {chosen['left_out']:,} left out")
+        how = chosen.get("by", "judge")
+        note(f"selected by {how}: {chosen['kept']:,} images kept, {chosen['left_out']:,} left out")
     note(f"seeds: {len(results['protocol']['seeds'])}; {results['protocol']['evaluation']}")
 
 

@@ -24,6 +24,7 @@ Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 LARGEST_EMBEDDING = 8192
+LARGEST_SEED = 2**31 - 1
 Sampler = Literal["shuffled", "balanced"]
 """Every image equally often, or every identity."""
 
@@ -130,7 +131,9 @@ class FeedSettings(ReidSettings):
     """`train-reid`: models on real and stored images."""
 
     ratio: Positive = 1.0
-    """Generated images for each real one in a batch."""
+    """Generated images for each real one in a batch, at the start."""
+    ratio_end: float | None = Field(None, ge=0)
+    """The same at the end, linear in between; two images are the fewest. None: the same throughout."""
     ramp_start: Fraction = 0.0
     ramp_length: Fraction = 0.1
     stop_generated: Fraction = 1.0
@@ -143,6 +146,8 @@ class FeedSettings(ReidSettings):
     teacher: Weight = 1.0
     """Of the label term on generated images, at the end of the ramp; real images have 1, as published (there 2
     against 2: anchor and positive)."""
+    teacher_end: float | None = Field(None, ge=0)
+    """What that weight would be at the end of the training, linear from the start; None: the same throughout."""
     fine: Weight = 0.2
     """Of the fine term on generated images (the structure donor's identity), relative to `teacher`; 0: none."""
     real_fine: Weight = 0.2
@@ -281,7 +286,7 @@ class Settings(Section):
     """Every setting of a run, as `config.yaml` records it."""
 
     name: str = Field("custom", pattern=r"^[A-Za-z0-9][\w.-]*$")
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED)
     data: DataSettings = DataSettings()
     toy: ToySettings = ToySettings()
     model: ModelSettings = ModelSettings()

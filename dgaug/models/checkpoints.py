@@ -41,6 +41,11 @@ class ReidModel:
         """Whether these are the identities it was trained for, as far as can be told."""
         return self.network.classes == len(names) and self.class_names in (None, names)
 
+    def has_network_of(self, other: ReidModel) -> bool:
+        """Whether the weights of one of its networks are those of the other, or of one that the other averages."""
+        mine, theirs = ([dict(one.state_dict()) for one in _plain(model.network)] for model in (self, other))
+        return any(_equal(left, right) for left in mine for right in theirs)
+
     def require(self, names: list[str], image_size: tuple[int, int], *, source: str) -> None:
         """Refuse a network that was trained for other identities or another image size.
 
@@ -222,6 +227,10 @@ def _reid_form(path: Path) -> dict[str, Any]:
 
 def _members(architecture: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(architecture["members"]) if "members" in architecture else [architecture]
+
+
+def _equal(left: Mapping[str, Tensor], right: Mapping[str, Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def _plain(network: AnyReidNetwork) -> list[ReidNetwork]:

@@ -19,7 +19,7 @@ from dgaug.runs import Run, locked
 from dgaug.scores.retrieval.held_out import held_out, require_cameras, require_evaluation, warn_of_leaks
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.settings import load_settings, setting_texts
-from dgaug.studies.feeds import TRUST, Labelling, open_source, require_policy, seeded_feed
+from dgaug.studies.feeds import TRUST, Labelling, open_source, require_policy, scheduled_count, seeded_feed
 from dgaug.studies.study import (
     HEADLINE,
     Row,
@@ -36,6 +36,7 @@ from dgaug.studies.study import (
 from dgaug.studies.train_reid import model_settings, twin_variants
 from dgaug.surroundings import as_found
 from dgaug.synthesis.job import synthesize
+from dgaug.synthesis.pairs import parse_pairs, require_pairs
 from dgaug.training.batches import LabelledImages
 from dgaug.training.sampling import Share, require_identities
 from dgaug.training.trackers import require_tracker
@@ -139,12 +140,16 @@ def ablate(
     if asked.reid.labels == TRUST or asked.reid.identity_mixup:
         raise DgaugError("dgaug ablate has no judge and no codes: remove reid.labels=trust and reid.identity_mixup")
     require_identities(asked.reid, "reid", Share(turns=asked.reid.accumulation))
+    if pairs is not None:
+        parse_pairs(pairs)
     if data is None:
         require_cameras(asked)
     else:
         content = read_data(Path(data), asked.data, splits=("train", "query", "gallery"), progress=progress)
         require_evaluation(content)
         warn_of_leaks(held_out(content, class_names(content.splits["train"])))
+        if pairs is not None:
+            require_pairs(pairs, content, seed=asked.seed)
     with locked(folder, what="ablation"):
         runs = _generators(data, config, chosen, folder / "generators", seed=seed, force=force, progress=progress)
         settings = model_settings(runs[FULL].settings(), "dgnet", ())
@@ -197,7 +202,7 @@ def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
         settings = reid.model_copy(update=changes)
         labelling = Labelling(settings.labels, settings.weighting == "confidence", None, None)
         sources = [open_source(runs[made_by].store, study.images, labelling)]
-        return Variant(name, model, settings, seeded_feed(sources, labelling, generated))
+        return Variant(name, model, settings, seeded_feed(sources, labelling, scheduled_count(settings)))
 
     return [
         *twin_variants("baseline", reid, generated, names=(BASELINE, BASELINE + FEWER)),

@@ -13,12 +13,14 @@ from dgaug.data.toy import ToyWorld
 from dgaug.errors import DgaugError
 from dgaug.settings import FeedSettings
 from dgaug.store.read import StoreDataset
-from dgaug.studies.feeds import TRUST, Labelling, Source, StandIn, seeded_feed
-from dgaug.studies.selection import KEEP
+from dgaug.studies.feeds import TRUST, Labelling, Source, StandIn, scheduled_count, seeded_feed
+from dgaug.studies.selection import BOTH, DIVERSITY, JUDGE, KEEP
 from dgaug.studies.study import Variant, generated_per_step
 from dgaug.training.batches import LabelledImages
 
 REAL, AUGMENTED, GENERATED, COPIED, TRUE = "real", "augmented", "generated", "copied", "true"
+APPEARANCE = "appearance"
+"""The label policy of mixed identities."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class Arm:
         changes: of the settings `reid`.
         stand_in: makes the images that are shown in place of the generated ones; None: the generated ones.
         keep: share of the generated images that a judge leaves, the real-only model of the same point; None: no judge.
+        by: what they are chosen by, see `dgaug.studies.selection.Selection`.
+        tests: the arm whose models are tested in place of training some, with features averaged over `structures`
+            structures; None: it trains its own.
     """
 
     text: str
@@ -38,11 +43,20 @@ class Arm:
     changes: Mapping[str, object] = field(default_factory=dict)
     stand_in: Callable[[StoreDataset, LabelledImages, Path], StandIn] | None = None
     keep: float | None = None
+    by: str = JUDGE
+    tests: str | None = None
+    structures: int = 0
+
+    @property
+    def needs_codes(self) -> bool:
+        """Whether it is fed from a store of codes."""
+        return bool(self.changes.get("identity_mixup"))
 
     def labelling(self, reid: FeedSettings) -> Labelling:
         """How its generated images get their targets."""
         policy = str(self.changes.get("labels", reid.labels))
-        return Labelling(policy, reid.weighting == "confidence", None, None)
+        mixup = float(str(self.changes.get("identity_mixup", 0.0)))
+        return Labelling(policy, reid.weighting == "confidence", None, None, mixup)
 
 
 def structure_donors(store: StoreDataset, images: LabelledImages, root: Path) -> StandIn:
@@ -81,8 +95,14 @@ ARMS = {
     TRUE: Arm("real + true images", fed=True, stand_in=true_images),
     "generated-augmented": Arm("real + generated, cheap augmentation", fed=True, changes=CHEAP),
     "two-stage": Arm("real + generated, then real only", fed=True, changes={"stop_generated": 0.7}),
+    "falling-ratio": Arm("real + generated, fewer and fewer", fed=True, changes={"ratio_end": 0.0}),
+    "falling-weight": Arm("real + generated, weaker and weaker", fed=True, changes={"teacher_end": 0.0}),
     "selected": Arm("real + generated, chosen by a judge", fed=True, keep=KEEP),
+    "diverse": Arm("real + generated, chosen by diversity", fed=True, keep=KEEP, by=DIVERSITY),
+    "selected-diverse": Arm("real + generated, chosen by a judge and by diversity", fed=True, keep=KEEP, by=BOTH),
     "trusted": Arm("real + generated, labels by trust", fed=True, changes={"labels": TRUST}, keep=1.0),
+    "mixup": Arm("real + generated, identities mixed", fed=True, changes={"identity_mixup": 1.0, "labels": APPEARANCE}),
+    "structures": Arm("real + generated, tested on 4 structures", fed=True, tests=GENERATED, structures=4),
 }
 USUAL = (REAL, AUGMENTED, GENERATED, COPIED, TRUE)
 """Those of a study unless others are named; `TRUE` where the data are embedded ones."""
@@ -92,13 +112,17 @@ def require_arms(names: Sequence[str], *, embedded: bool) -> None:
     """Refuse arms that a study cannot have.
 
     Raises:
-        DgaugError: an unknown arm, none of real images only, or true images of data that have none.
+        DgaugError: an unknown arm, none of real images only, one without the arm whose models it tests, or true images
+            of data that have none.
     """
     unknown = [name for name in names if name not in ARMS]
     if unknown:
         raise DgaugError(f"unknown arm {unknown[0]!r} in --arms; known are {', '.join(ARMS)}")
     if REAL not in names or len(names) < 2:
         raise DgaugError(f"--arms {','.join(names)}: what images are worth is read off the arm {REAL!r}; add it")
+    for name in names:
+        if (tested := ARMS[name].tests) is not None and tested not in names:
+            raise DgaugError(f"--arms {','.join(names)}: the arm {name!r} tests the models of {tested!r}; add it")
     if TRUE in names and not embedded:
         raise DgaugError(f"the arm {TRUE!r} needs the embedded data, whose every pair has a true image; remove it")
 
@@ -110,7 +134,9 @@ def variant(name: str, model: str, reid: FeedSettings, source: Source | None, *,
     if source is None:
         real = settings.model_copy(update={"batch_size": reid.batch_size + generated})
         return Variant(title or name, model, real)
-    return Variant(title or name, model, settings, seeded_feed([source], arm.labelling(reid), generated))
+    return Variant(
+        title or name, model, settings, seeded_feed([source], arm.labelling(reid), scheduled_count(settings))
+    )
 
 
 def source_of(name: str, source: Source, images: LabelledImages, root: Path) -> Source:

@@ -14,15 +14,15 @@ from dgaug.figures.charts import save_figure
 from dgaug.figures.learning_curves import Arrow, Curve, learning_curves
 from dgaug.files import write_sealed_json, write_text
 from dgaug.scores.retrieval.ranking import Ranking
-from dgaug.studies.arms import ARMS, AUGMENTED, REAL
+from dgaug.studies.arms import ARMS, AUGMENTED, GENERATED, REAL
 from dgaug.studies.metric_texts import TextTable, study_notes, study_tables, worth_text
 from dgaug.studies.study import HEADLINE, Row, flat, over_seeds, paired_difference, write_table
 from dgaug.studies.worth import worth
 
-ALSO = "also.json"
-"""The ranking of a model on the other data set, beside its `ranking.json`."""
 PLOTTED = "mAP (sum, valid queries)"
 CHARTS = ("curve.png", "curve.pdf")
+COUNTED = ("kept", "left_out", "judge_agrees", "judge_agrees_with_kept")
+"""What a line of an arm with a judge says of the selection, as means over repeats."""
 FILES = ("results.json", "results.csv", "table.csv", "report.html", *CHARTS)
 Lines = list[dict[str, Any]]
 _STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -38,6 +38,7 @@ class Trained:
         images, identities: real training images and identities at its point.
         row: its arm, its seed and its ranking.
         also: its ranking on the other data set, by feature.
+        chosen: what a judge left of the images that it was fed with; None: no judge.
     """
 
     fraction: float
@@ -46,6 +47,7 @@ class Trained:
     identities: int
     row: Row
     also: dict[str, Ranking] | None
+    chosen: dict[str, Any] | None = None
 
 
 def write_results(
@@ -72,7 +74,7 @@ def write_results(
 def table(trained: Sequence[Trained]) -> Lines:
     """A line for each fraction and arm: metrics over repeats, paired differences, and what the images are worth.
 
-    Differences are taken to the real arm and to the one with cheap augmentation, repeat by repeat.
+    Differences are taken repeat by repeat, see `compared_with`.
     """
     fractions = sorted({one.fraction for one in trained})
     arms = [name for name in ARMS if any(one.row.variant == name for one in trained)]
@@ -101,17 +103,28 @@ def table(trained: Sequence[Trained]) -> Lines:
                         name: paired_difference(_values(models, name), _values(at[fraction, other], name))
                         for name in HEADLINE
                     }
-                    for other in (REAL, AUGMENTED)
-                    if other in arms and other != arm and arm != REAL
+                    for other in compared_with(arm, arms)
                 },
                 "worth": None
                 if arm == REAL
                 else worth(sizes, real, _values(models, PLOTTED), sizes[place]).described(),
             }
+            if all(one.chosen is not None for one in models):
+                line["selected"] = {name: _mean(models, name) for name in COUNTED}
             if models[0].also is not None:
                 line["also"] = {name: over_seeds(_values_also(models, name)) for name in HEADLINE}
             lines.append(line)
     return lines
+
+
+def compared_with(arm: str, arms: Sequence[str]) -> list[str]:
+    """The arms that an arm is compared with: real, cheap augmentation and, for one that is fed otherwise, generated."""
+    others = [] if arm == REAL else [REAL, AUGMENTED, *([GENERATED] if ARMS[arm].fed else [])]
+    return [other for other in others if other in arms and other != arm]
+
+
+def _mean(models: Sequence[Trained], name: str) -> float:
+    return statistics.fmean((one.chosen or {})[name] for one in models)
 
 
 def _values(models: Sequence[Trained], name: str) -> list[float]:

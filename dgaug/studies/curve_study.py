@@ -9,57 +9,33 @@ from typing import Any
 
 from dgaug.data.prepare import fingerprint
 from dgaug.data.records import IdentityData, class_names
-from dgaug.device import default_device
-from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
-from dgaug.files import file_sha256, read_json, write_sealed_json
-from dgaug.progress import Progress, named
+from dgaug.files import file_sha256, read_json
+from dgaug.progress import Progress
 from dgaug.runs import Run
-from dgaug.scores.retrieval.held_out import (
-    GALLERY,
-    QUERY,
-    TRAIN,
-    held_out,
-)
+from dgaug.scores.retrieval.held_out import GALLERY, QUERY, TRAIN, held_out
 from dgaug.settings import Settings
-from dgaug.studies.arms import ARMS, GENERATED, REAL, source_of, variant
-from dgaug.studies.curve_results import ALSO, Trained
+from dgaug.studies.arms import ARMS, GENERATED, REAL
+from dgaug.studies.curve_results import Trained
 from dgaug.studies.estimate import Estimate, estimate
-from dgaug.studies.feeds import open_source
 from dgaug.studies.plateau import Choice, Length, choose
-from dgaug.studies.points import (
-    Point,
-    point,
-    split_to_choose,
+from dgaug.studies.point_work import (
+    ALSO,
+    CODES_READY,
+    RANKING,
+    READY,
+    SELECTED,
+    STRUCTURES,
+    Asked,
+    PointWork,
+    model_folder,
 )
-from dgaug.studies.selection import Selection, require_judge, selected
+from dgaug.studies.points import Point, point, split_to_choose
 from dgaug.studies.shared_tasks import Task
-from dgaug.studies.study import HEADLINE, Row, Study, evaluated, generated_per_step
-from dgaug.synthesis.job import synthesize
-from dgaug.training.batches import LabelledImages
-from dgaug.training.reid_loop import train_reid_network
-from dgaug.training.train import teacher_job, train
+from dgaug.studies.study import HEADLINE, Row, generated_per_step
+from dgaug.synthesis.pairs import require_pairs
 
-STRUCTURES = 32
-"""Generated images of each appearance, unless `pairs` says otherwise."""
-READY = "generator.json"
-"""There when generator and store of a point are; what they are."""
 MAP = HEADLINE["mAP (sum, valid queries)"]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the caller asks for, checked."""
-
-    fractions: list[float]
-    axis: str
-    arms: list[str]
-    model: str
-    repeats: int
-    lengths: list[Length]
-    pairs: str | None
-    preset: str | Path | None
-    overrides: list[str]
 
 
 @dataclass
@@ -73,7 +49,10 @@ class CurveStudy:
     outside: Run | None
     folder: Path
     progress: Progress
-    _images: dict[tuple[Path, int], LabelledImages] = field(default_factory=dict)
+    work: PointWork = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.work = PointWork(self.asked, self.settings, self.outside, self.elsewhere, self.progress)
 
     @property
     def points(self) -> list[Point]:
@@ -84,23 +63,47 @@ class CurveStudy:
 
     @property
     def tried_arms(self) -> list[str]:
-        """The arms whose lengths are tried: real, and for all that are fed the first that needs no judge."""
+        """The arms whose lengths are tried: real, and for all that are fed the first that needs no judge.
+
+        Arms that are added later are trained as long as those that are there, so the arm that was tried then counts.
+        """
         if len(self.asked.lengths) == 1:
             return []
-        fed = [name for name in self.asked.arms if ARMS[name].fed and ARMS[name].keep is None]
-        return [REAL, *(fed or [GENERATED])[:1]] if self._is_fed else [REAL]
+        able = [name for name, arm in ARMS.items() if arm.fed and arm.keep is None and arm.tests is None]
+        before = [name for name in able if any(self.folder.glob(f"*/chosen/seed{self.settings.seed}-{name}-[0-9]*"))]
+        fed = [*before, *(name for name in able if name in self.asked.arms), GENERATED]
+        return [REAL, fed[0]] if self._is_fed else [REAL]
 
     def require_points(self) -> None:
         """Refuse a point on which no length can be chosen, before anything is trained."""
         for fraction in self.asked.fractions if self.tried_arms else ():
             split_to_choose(self._point(fraction, 0), self.data)
 
+    def require_lengths(self) -> None:
+        """Refuse fed arms in a folder whose models were trained as long as the real arm alone needs."""
+        tried = self.tried_arms
+        for fraction in self.asked.fractions if tried else ():
+            folder = self.folder / f"{fraction:g}"
+            real, last = (any(folder.glob(f"chosen/seed*-{arm}-[0-9]*/{RANKING}")) for arm in (REAL, tried[-1]))
+            if real and not last and any(folder.glob(f"repeat*/seed*/{RANKING}")):
+                raise DgaugError(
+                    f"the models in {self.folder} were trained for a number of steps that was chosen without "
+                    f"{tried[-1]!r}; choose another --out, or --force starts over"
+                )
+
+    def require_pairs(self) -> None:
+        """Refuse pairs that the images of a point do not make, before anything is trained."""
+        if self.asked.pairs is None or not self._is_fed:
+            return
+        for one in self.points:
+            require_pairs(self.asked.pairs, one.data, seed=one.settings.seed, where=f" at {one.title}")
+
     def tasks(self) -> list[Task]:
         """Every generator, trial and model of the study, in the order in which they are worked on."""
         tasks = []
         for one in self.points:
             if self._is_fed:
-                tasks.append(self._generator_task(one))
+                tasks += self._generator_tasks(one)
             if one.repeat == 0:
                 tasks += [
                     self._trial_task(one, arm, length) for arm in self.tried_arms for length in self.asked.lengths
@@ -169,7 +172,7 @@ class CurveStudy:
             generators=len(self.points) if self._is_fed else 0,
             trained_here=self.outside is None,
             trials=[length.steps for length in self.asked.lengths] * len(self.tried_arms) * len(self.asked.fractions),
-            models=[steps] * (len(self.points) * len(self.asked.arms)),
+            models=[steps] * (len(self.points) * sum(ARMS[name].tests is None for name in self.asked.arms)),
         )
 
     @property
@@ -190,56 +193,21 @@ class CurveStudy:
     def _point(self, fraction: float, repeat: int) -> Point:
         return point(self.data, self.settings, self.asked.axis, fraction, repeat, self.folder)
 
-    def _labelled(self, folder: Path, data: IdentityData) -> LabelledImages:
-        """The training images of one place at a time, kept while its models are trained."""
-        key = (folder, len(data.splits[TRAIN]))
-        if key not in self._images:
-            self._images.clear()
-            self._images[key] = LabelledImages.of(data, self.settings.data.image_size)
-        return self._images[key]
-
-    def _generator_task(self, one: Point) -> Task:
-        folder = one.folder / "generator"
-        return Task(f"generator, {_named(one)}", folder, one.folder / READY, (), lambda: self._generate(one))
-
-    def _generate(self, one: Point) -> None:
-        """A generator trained on a point, or the outside one, and its store of the point's pairs."""
-        progress = named(self.progress, _named(one))
-        folder, store = one.folder / "generator", one.folder / "store"
-        pairs = self.asked.pairs or f"per-appearance:{min(STRUCTURES, len(one.data.splits[TRAIN]) - 1)}"
-        if self.outside is None:
-            run = train(
-                one.data.source,
-                self.asked.preset,
-                overrides=[*self.asked.overrides, *one.limits],
-                seed=one.settings.seed,
-                out=folder / "run",
-                progress=progress,
-            )
-            checkpoint, teacher = run.checkpoint, run.teacher
-        else:
-            checkpoint, teacher = self.outside.checkpoint, folder / "teacher" / "last.pt"
-            if self._needs_labels:
-                job = teacher_job(one.settings, self._labelled(one.folder, one.data))
-                every = self.settings.checkpoint.every
-                here = Processes(default_device())
-                train_reid_network(job, teacher, processes=here, save_every=every, progress=progress)
-        labels = teacher if teacher.is_file() else "none"
-        synthesize(
-            checkpoint=checkpoint, data=one.data, teacher=labels, pairs=pairs, seed=one.settings.seed, out=store,
-            progress=progress,
-        )  # fmt: skip
-        made = {"generator_sha256": file_sha256(checkpoint), "pairs": pairs, "labels": labels != "none"}
-        write_sealed_json(one.folder / READY, made)
+    def _generator_tasks(self, one: Point) -> list[Task]:
+        folder, ready = one.folder / "generator", one.folder / READY
+        tasks = [Task(f"generator, {one.title}", folder, ready, (), lambda: self.work.generate(one))]
+        if any(ARMS[name].needs_codes for name in {*self.asked.arms, *self.tried_arms}):
+            codes = one.folder / CODES_READY
+            tasks.append(Task(f"codes, {one.title}", folder, codes, (ready,), lambda: self.work.encode(one)))
+        return tasks
 
     def _trial_task(self, one: Point, arm: str, length: Length) -> Task:
         folder = self._trial_folder(one, arm, length)
-        needs = (one.folder / READY,) if ARMS[arm].fed else ()
         return Task(
             f"trial of {length}, {arm}, fraction {one.fraction:g}",
             folder,
-            folder / "ranking.json",
-            needs,
+            folder / RANKING,
+            tuple(self.work.needs(one, ARMS[arm])),
             lambda: self._try(one, arm, length),
         )
 
@@ -248,67 +216,32 @@ class CurveStudy:
 
     def _try(self, one: Point, arm: str, length: Length) -> None:
         folder = self._trial_folder(one, arm, length)
-        self._train(
-            replace(one, data=split_to_choose(one, self.data), folder=folder.parent), one, arm, length, str(length)
-        )
+        held_out_data = replace(one, data=split_to_choose(one, self.data), folder=folder.parent)
+        self.work.train(held_out_data, one, arm, length, str(length))
         (folder / "last.pt").unlink()
 
     def _model_task(self, one: Point, arm: str) -> Task:
-        folder = one.folder / f"seed{one.settings.seed}-{arm}"
+        folder = model_folder(one, arm)
         first = self._point(one.fraction, 0)
         needs = [
-            self._trial_folder(first, tried, length) / "ranking.json"
+            self._trial_folder(first, tried, length) / RANKING
             for tried in self.tried_arms
             for length in self.asked.lengths
         ]
-        if ARMS[arm].fed:
-            needs.append(one.folder / READY)
-        if ARMS[arm].keep is not None:
-            needs.append(self._judge(one).with_name("ranking.json"))
-        finished = folder / ("ranking.json" if self.elsewhere is None else ALSO)
-        return Task(f"{arm}, {_named(one)}", folder, finished, tuple(needs), lambda: self._compare(one, arm))
-
-    def _compare(self, one: Point, arm: str) -> None:
-        self._train(one, one, arm, self._length(one.fraction, arm), "")
-        if self.elsewhere is not None:
-            folder = one.folder / f"seed{one.settings.seed}-{arm}"
-            ranking = evaluated(folder / "last.pt", self.elsewhere, self.settings, self.progress)
-            write_sealed_json(folder / ALSO, ranking)
-
-    def _train(self, place: Point, one: Point, arm: str, length: Length, title: str) -> Row:
-        """Train and evaluate an arm on the data of `place`, fed from the store of `one`."""
-        images = self._labelled(place.folder, place.data)
-        reid = self.settings.reid
-        reid = reid.model_copy(
-            update={"iterations": length.steps, "learning_rate": reid.learning_rate * length.rate}, deep=True
+        needs += self.work.needs(one, ARMS[arm])
+        finished = folder / (RANKING if self.elsewhere is None else ALSO)
+        return Task(
+            f"{arm}, {one.title}",
+            folder,
+            finished,
+            tuple(needs),
+            lambda: self.work.compare(one, arm, self._length(one.fraction, arm)),
         )
-        named_progress = named(self.progress, _named(one))
-        source, keep = None, ARMS[arm].keep
-        if ARMS[arm].fed:
-            source = open_source(one.folder / "store", images, ARMS[arm].labelling(reid))
-            source = source_of(arm, source, images, place.data.root)
-        if source is not None and keep is not None:
-            selection = Selection(self._judge(one), keep)
-            judge = require_judge(selection, [source], [])
-            source, _ = selected(source, selection, judge, images, progress=named_progress)
-        one_variant = variant(arm, self.asked.model, reid, source, title=f"{arm} {title}".strip())
-        settings = one.settings.model_copy(update={"reid": reid})
-        models = Study(settings, place.data, images, place.folder, named_progress)
-        return models.row(one_variant, one.settings.seed)
-
-    def _judge(self, one: Point) -> Path:
-        """The real-only model of a point: trained on the same images as the teacher, from another start."""
-        return one.folder / f"seed{one.settings.seed}-{REAL}" / "last.pt"
-
-    @property
-    def _needs_labels(self) -> bool:
-        arms = [ARMS[name] for name in self.asked.arms if ARMS[name].fed]
-        return any(arm.labelling(self.settings.reid).needs_teacher for arm in arms)
 
     def require_labels(self) -> None:
         """Refuse arms that need the soft labels which the stores in the folder were made without."""
         made = [one.folder / READY for one in self.points if (one.folder / READY).is_file()]
-        if self._needs_labels and not all(read_json(file).get("labels") for file in made):
+        if self.work.needs_labels and not all(read_json(file).get("labels") for file in made):
             raise DgaugError(
                 f"the stores in {self.folder} have no soft labels, which these --arms need; choose another --out, or "
                 "--force starts over"
@@ -320,7 +253,7 @@ class CurveStudy:
         first = self._point(fraction, 0)
         tried = {
             arm: {
-                length: _metric(read_json(self._trial_folder(first, arm, length) / "ranking.json"))
+                length: _metric(read_json(self._trial_folder(first, arm, length) / RANKING))
                 for length in self.asked.lengths
             }
             for arm in self.tried_arms
@@ -333,19 +266,16 @@ class CurveStudy:
         return Length(choice.steps, choice.rates[tried])
 
     def _trained(self, one: Point, arm: str) -> Trained:
-        folder = one.folder / f"seed{one.settings.seed}-{arm}"
+        folder, images = model_folder(one, arm), one.data.splits[TRAIN]
         also = None if self.elsewhere is None else read_json(folder / ALSO)
-        row = Row(arm, one.settings.seed, read_json(folder / "ranking.json"))
-        images = one.data.splits[TRAIN]
-        return Trained(one.fraction, one.repeat, len(images), len(class_names(images)), row, also)
+        row = Row(arm, one.settings.seed, read_json(folder / RANKING))
+        # A folder of an earlier version does not say what a judge left out.
+        chosen = read_json(folder / SELECTED) if (folder / SELECTED).is_file() else None
+        return Trained(one.fraction, one.repeat, len(images), len(class_names(images)), row, also, chosen)
 
 
 def _fingerprint_of_test(data: IdentityData) -> str:
     return fingerprint(replace(data, splits={TRAIN: [*data.splits[QUERY], *data.splits[GALLERY]]}))
-
-
-def _named(one: Point) -> str:
-    return f"fraction {one.fraction:g}, repeat {one.repeat}"
 
 
 def _metric(ranking: Mapping[str, Any]) -> float:

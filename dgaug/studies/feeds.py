@@ -28,7 +28,7 @@ from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.virtual import Mixed
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
-from dgaug.training.reid_losses import Feed, GeneratedBatch
+from dgaug.training.reid_losses import Feed, GeneratedBatch, generated_at
 from dgaug.transfer import upload
 
 FEEDS = ("none", "stored", "online", "both")
@@ -304,13 +304,30 @@ def _generator_of(run: Run | None) -> Run:
     return run
 
 
-def seeded_feed(sources: Sequence[Source], labelling: Labelling, count: int) -> Callable[[int], Feed] | None:
-    """From a seed to its feed, each source giving its share of the `count` images of a step; None without sources."""
+@dataclass(frozen=True)
+class ScheduledFeed:
+    """A feed whose batches have another size in every iteration: `of` makes the one of a size."""
+
+    of: Callable[[int], Feed]
+    count: Callable[[int], int]
+
+    def __call__(self, iteration: int) -> GeneratedBatch:
+        """The batch of an iteration."""
+        return self.of(self.count(iteration))(iteration)
+
+
+def seeded_feed(
+    sources: Sequence[Source], labelling: Labelling, count: int | Callable[[int], int]
+) -> Callable[[int], Feed] | None:
+    """From a seed to its feed, each source giving its share of the images of a step; None without sources.
+
+    `count`: images of a step, or from an iteration to them.
+    """
     if not sources:
         return None
-    shares = [len(range(place, count, len(sources))) for place in range(len(sources))]
 
-    def of(seed: int) -> Feed:
+    def of_size(seed: int, size: int) -> Feed:
+        shares = [len(range(place, size, len(sources))) for place in range(len(sources))]
         feeds = [
             StoreFeed(
                 source.store,
@@ -328,7 +345,14 @@ def seeded_feed(sources: Sequence[Source], labelling: Labelling, count: int) -> 
         ]
         return feeds[0] if len(feeds) == 1 else JointFeed(feeds)
 
-    return of
+    if isinstance(count, int):
+        return lambda seed: of_size(seed, count)
+    return lambda seed: ScheduledFeed(lambda size: of_size(seed, size), count)
+
+
+def scheduled_count(reid: FeedSettings) -> int | Callable[[int], int]:
+    """Generated images of a step, as `seeded_feed` takes them."""
+    return generated_at(reid, 0) if reid.ratio_end is None else lambda iteration: generated_at(reid, iteration)
 
 
 def _used_sources(store: StoreDataset, images: LabelledImages) -> NDArray[np.bool_]:

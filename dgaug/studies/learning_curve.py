@@ -17,6 +17,7 @@ from dgaug.errors import DgaugError
 from dgaug.launched import alone
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.progress import Progress, silent
+from dgaug.ray_cluster import require_engine
 from dgaug.runs import Run, find_run, lock
 from dgaug.scores.retrieval.held_out import (
     GALLERY,
@@ -27,12 +28,13 @@ from dgaug.scores.retrieval.held_out import (
     require_evaluation,
     warn_of_leaks,
 )
-from dgaug.settings import Settings, load_settings, setting_texts
+from dgaug.settings import LARGEST_SEED, Settings, load_settings, setting_texts
 from dgaug.studies.arms import ARMS, TRUE, USUAL, require_arms
 from dgaug.studies.curve_results import FILES, write_results
-from dgaug.studies.curve_study import READY, Asked, CurveStudy
+from dgaug.studies.curve_study import CurveStudy
 from dgaug.studies.feeds import TRUST, require_policy
 from dgaug.studies.plateau import lengths_of
+from dgaug.studies.point_work import READY, Asked
 from dgaug.studies.points import (
     FRACTIONS,
     SEEDED_LIMITS,
@@ -40,6 +42,7 @@ from dgaug.studies.points import (
     image_counts,
     require_fractions,
 )
+from dgaug.studies.ray_workers import work_on_ray
 from dgaug.studies.shared_tasks import TIMES, work_through
 from dgaug.studies.study import STUDY, record_study
 from dgaug.studies.train_reid import model_settings
@@ -71,6 +74,8 @@ def study(
     set: str | Iterable[str] = (),
     overrides: str | Iterable[str] = (),
     out: str | Path = "study",
+    engine: str = "local",
+    ray_address: str | None = None,
     dry_run: bool = False,
     device: str = AUTO,
     force: bool = False,
@@ -101,6 +106,8 @@ def study(
         set: `section.name=value` texts, as of `--set`.
         overrides: the same.
         out: folder of generators, models and results.
+        engine: `local` (this process, and all others that work on the same `out`) or `ray` (workers of a Ray cluster).
+        ray_address: a running cluster; None: that of RAY_ADDRESS, or one that is started here and stopped afterwards.
         dry_run: count models and estimate seconds; nothing is trained.
         device: `auto` (the first GPU, else the CPU), `cpu`, `cuda` or `cuda:N`.
         force: start over.
@@ -114,6 +121,7 @@ def study(
         DgaugError: wrong use or bad input, before anything is trained. Interrupted: a signal arrived; everything was
             saved.
     """
+    require_engine(engine, ray_address, device)
     chosen = setting_texts(overrides, set)
     preset = config or (None if data else PRESET)
     base = load_settings(preset, overrides=chosen, flags={"seed": seed})
@@ -124,10 +132,13 @@ def study(
         raise DgaugError(
             f"--repeats {repeats}: an interval needs at least {SMALLEST_REPEATS} repeats; 5 are the default"
         )
+    if settings.seed + repeats - 1 > LARGEST_SEED:
+        largest = LARGEST_SEED - repeats + 1
+        raise DgaugError(f"--seed {settings.seed}: with {repeats} repeats it may be {largest} at most")
     if settings.teacher.checkpoints:
         raise DgaugError("teacher.checkpoints: the teachers of a study see its fractions alone; remove the setting")
     if settings.reid.identity_mixup:
-        raise DgaugError("reid.identity_mixup mixes codes, the stores of a study hold images; remove the setting")
+        raise DgaugError("reid.identity_mixup is what the arm 'mixup' has; add it to --arms and remove the setting")
     require_policy(settings.reid.labels)
     if settings.reid.labels == TRUST:
         raise DgaugError(f"reid.labels={TRUST} needs a judge, which the arm 'trusted' has; add it to --arms instead")
@@ -165,10 +176,14 @@ def study(
         elsewhere = None if also is None else _elsewhere(Path(also), settings, progress)
         curve = CurveStudy(asked, settings, content, elsewhere, outside, folder, progress)
         curve.require_points()
+        curve.require_pairs()
         if dry_run:
             return curve.estimated().described()
         _begin(curve, force=force)
-        work_through(curve.tasks(), folder)
+        if engine == "ray":
+            work_on_ray(curve, address=ray_address, progress=progress)
+        else:
+            work_through(curve.tasks(), folder)
         with lock(folder / "results", wait=True):
             return write_results(folder, curve.trained(), curve.protocol(), outside=outside is not None)
 
@@ -220,3 +235,4 @@ def _begin(curve: CurveStudy, *, force: bool) -> None:
         begun = any(curve.folder.glob("*/*/*/ranking.json")) or any(curve.folder.glob(f"*/*/{READY}"))
         record_study(curve.folder, curve.described(), begun=begun)
         curve.require_labels()
+        curve.require_lengths()

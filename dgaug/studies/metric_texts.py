@@ -73,6 +73,13 @@ def study_notes(results: Mapping[str, Any]) -> list[str]:
     """What to know beside the tables: the arms, and where no plateau was reached."""
     protocol = results["protocol"]
     notes = [f"{name}: {text}" for name, text in protocol["arms"].items()]
+    notes += [
+        f"fraction {line['fraction']:g}, {line['arm']}: {chosen['kept']:,.0f} generated images kept, "
+        f"{chosen['left_out']:,.0f} left out; the judge agrees with {chosen['judge_agrees']:.0%} of all and "
+        f"{chosen['judge_agrees_with_kept']:.0%} of the kept"
+        for line in results["points"]
+        if (chosen := line.get("selected"))
+    ]
     for fraction, chosen in protocol["chosen"].items():
         if chosen["still_rising"]:
             arms = ", ".join(chosen["still_rising"])

@@ -46,6 +46,11 @@ class Point:
     folder: Path
 
     @property
+    def title(self) -> str:
+        """Its name in logs."""
+        return f"fraction {self.fraction:g}, repeat {self.repeat}"
+
+    @property
     def limits(self) -> list[str]:
         """What makes `train` see the same images, as `section.name=value` texts."""
         data = self.settings.data
@@ -84,32 +89,32 @@ def require_fractions(fractions: Sequence[float], axis: str, settings: Settings,
         raise DgaugError(f"unknown axis {axis!r}; known are {', '.join(AXES)}")
     if getattr(settings.data, AXES[axis]) is not None:
         raise DgaugError(f"data.{AXES[axis]} is what --fractions sets on the axis {axis}; remove the setting")
-    smallest, images = fractions[0], sum(counts)
-    if axis == "identities":
-        left = round(smallest * len(counts))
-        if left < 2:
-            raise DgaugError(
-                f"--fractions {smallest:g} leaves {left} of {len(counts)} training identities, two are needed; "
-                f"the smallest fraction is {_above(2 / len(counts))}"
-            )
-    elif axis == "per-identity":
-        fewest = min(counts)
-        if round(smallest * fewest) < 1:
-            raise DgaugError(
-                f"--fractions {smallest:g} leaves an identity with {fewest} images none of them; the smallest fraction "
-                f"is {_above(0.5 / fewest)}, or use --axis images"
-            )
-    elif round(smallest * images) < len(counts):
+    smallest, images, fewest = fractions[0], sum(counts), min(counts)
+    if len(counts) < 2:
+        raise DgaugError(
+            "the data and its limits (--set data.identities_fraction=...) leave one training identity, two are needed"
+        )
+    if axis == "identities" and round(smallest * len(counts)) < 2:
+        raise DgaugError(
+            f"--fractions {smallest:g} leaves {round(smallest * len(counts))} of {len(counts)} training identities, "
+            f"two are needed; the smallest fraction is {_smallest(len(counts), 2)}"
+        )
+    if axis == "per-identity" and round(smallest * fewest) < 1:
+        raise DgaugError(
+            f"--fractions {smallest:g} leaves an identity of {fewest:,} in all without an image; the smallest fraction "
+            f"is {_smallest(fewest, 1)}, or use --axis images"
+        )
+    if axis == "images" and round(smallest * images) < len(counts):
         raise DgaugError(
             f"--fractions {smallest:g} of {images:,} training images is {round(smallest * images):,}, which leaves "
             f"some of the {len(counts):,} identities without an image; the smallest fraction is "
-            f"{_above(len(counts) / images)}, or use --axis identities"
+            f"{_smallest(images, len(counts))}, or use --axis identities"
         )
 
 
-def _above(fraction: float) -> str:
-    """A fraction in three digits, not below itself."""
-    return f"{min(1.0, int(fraction * 1000 + 1) / 1000 if fraction * 1000 % 1 else fraction):.3g}"
+def _smallest(count: int, needed: int) -> str:
+    """The smallest fraction in thousandths that leaves so many."""
+    return f"{next(share for share in range(1, 1001) if round(share / 1000 * count) >= needed) / 1000:g}"
 
 
 def image_counts(data: IdentityData) -> list[int]:

@@ -31,7 +31,7 @@ from dgaug.store.policies import policy_classes
 from dgaug.training.batches import LabelledImages
 from dgaug.training.log import TrainingLog
 from dgaug.training.reid_loop import ReidJob, train_reid_network
-from dgaug.training.reid_losses import Feed, term_weights
+from dgaug.training.reid_losses import Feed, fullest_iteration, generated_at, term_weights
 from dgaug.training.room import require_room
 from dgaug.training.trials import reid_trial
 
@@ -42,8 +42,6 @@ HEADLINE = {
     "mAP (sum, valid queries)": "sum_valid_queries/mAP",
     "mAP (trapezoid, all queries)": "trapezoid_all_queries/mAP",
 }
-SMALLEST_FEED = 2
-"""Batch norm needs two images."""
 CONFIDENCE = 0.95
 Statistic = dict[str, float | int | None]
 
@@ -203,8 +201,8 @@ def _default_settings() -> dict[str, object]:
 
 
 def generated_per_step(reid: FeedSettings) -> int:
-    """Generated images in a step that has some."""
-    return max(SMALLEST_FEED, round(reid.batch_size * reid.ratio))
+    """Generated images in a step that has some; the most there are where the ratio changes."""
+    return generated_at(reid, fullest_iteration(reid))
 
 
 def flat(rows: Sequence[Row]) -> list[dict[str, object]]:

@@ -18,7 +18,16 @@ from dgaug.progress import Progress, silent
 from dgaug.runs import Run, find_run, locked
 from dgaug.scores.retrieval.held_out import HeldOut, held_out, require_evaluation, warn_of_leaks
 from dgaug.settings import FeedSettings, Settings, load_settings, override, parse_settings, setting_texts
-from dgaug.studies.feeds import FEEDS, TRUST, Labelling, open_sources, require_mixup, require_policy, seeded_feed
+from dgaug.studies.feeds import (
+    FEEDS,
+    TRUST,
+    Labelling,
+    open_sources,
+    require_mixup,
+    require_policy,
+    scheduled_count,
+    seeded_feed,
+)
 from dgaug.studies.selection import Selected, parse_selection, require_judge, selected
 from dgaug.studies.study import (
     HEADLINE,
@@ -87,7 +96,8 @@ def train_reid(
             the codes of the run's frozen generator) or `both` (half and half).
         labels: label policy of the generated images, see `dgaug.store.policies`; None: the settings'.
         select: `judge:FILE,keep=0.5`: use only this share of the generated images of each appearance identity, those
-            that an independent re-id checkpoint recognises best; the label policy `trust` needs it.
+            that an independent re-id checkpoint recognises best; `diversity:` and `both:` see
+            `dgaug.studies.selection.Selection`; the label policy `trust` needs one of them.
         model: `dgnet` (two heads), `baseline` (one), `pcb` or `bot`; it brings its own recipe.
         seeds: how many repetitions, each with its twins.
         seed: the first one; None: the settings'.
@@ -153,7 +163,9 @@ def train_reid(
             _log.info("%s: %s", source.store.path, one.sentence())
     study = Study(settings, content, images, folder, progress)
     generated = generated_per_step(reid) if sources else 0
-    variants = [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, generated))] if sources else []
+    variants = (
+        [Variant(AUGMENTED, model, reid, seeded_feed(sources, labelling, scheduled_count(reid)))] if sources else []
+    )
     if twin or not sources:
         variants += twin_variants(model, reid, generated)
     first = settings.seed if seed is None else seed

@@ -22,6 +22,7 @@ from dgaug.errors import DgaugError
 from dgaug.interrupts import stop_requests
 from dgaug.outputs import remove, require_only
 from dgaug.progress import Progress, silent
+from dgaug.ray_cluster import require_engine
 from dgaug.runs import Run, find_run, locked
 from dgaug.store.assemble import finish_store
 from dgaug.store.index import begin_store, read_state
@@ -41,7 +42,6 @@ from dgaug.synthesis.tasks import Networks, Work, drop_unfinished, forget_networ
 VIRTUAL_MICRO_BATCH = 8
 """Images that the reader of a store of codes draws at a time: few, because it may want a single one."""
 JPEG_QUALITY = 90
-ENGINES = ("local", "ray")
 _log = logging.getLogger("dgaug")
 
 
@@ -181,16 +181,8 @@ def synthesize(
 
 
 def _engine(name: str, ray_address: str | None, device: str) -> _Engine:
-    if name not in ENGINES:
-        raise DgaugError(f"expected --engine to be one of {', '.join(ENGINES)}, found '{name}'")
-    if name == "local" and ray_address is not None:
-        raise DgaugError("--ray-address needs --engine ray")
-    if name == "ray" and device != AUTO:
-        raise DgaugError(f"each worker of --engine ray uses the device that Ray gives it; remove --device {device}")
-    processes = Processes.here()
-    if name == "ray" and processes.world_size > 1:
-        raise DgaugError("--engine ray starts workers of its own; start it without torchrun")
-    return _Engine(processes, name == "ray", ray_address)
+    require_engine(name, ray_address, device)
+    return _Engine(Processes.here(), name == "ray", ray_address)
 
 
 def _origin(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dgaug.data.records import UNKNOWN_CAMERA
+from dgaug.data.records import UNKNOWN_CAMERA, IdentityData
 from dgaug.errors import DgaugError
 from dgaug.store.sources import Sources
 
@@ -121,6 +121,18 @@ def parse_pairs(text: str) -> PairDesign:
     if kind == "csv" and rest:
         return PairDesign(text, kind, file=Path(rest))
     raise DgaugError(f"expected pairs to be {FORMS}, found '{text}'")
+
+
+def require_pairs(text: str, data: IdentityData, *, seed: int, where: str = "") -> None:
+    """Refuse pairs that the training images of a data set do not make, before anything is trained for them.
+
+    Raises:
+        DgaugError: what is wrong with `--pairs`, and `where`.
+    """
+    try:
+        parse_pairs(text).over(Sources.of(data.splits["train"]), seed=seed)
+    except DgaugError as error:
+        raise DgaugError(f"--pairs{where}: {error}") from None
 
 
 class _All(Pairs):

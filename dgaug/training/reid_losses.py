@@ -19,6 +19,8 @@ from dgaug.settings import FeedSettings, ReidSettings
 
 MetricLoss = Callable[[Tensor, Tensor], Tensor]
 """From features [B, D] and labels [B] to a scalar."""
+SMALLEST_FEED = 2
+"""Batch norm needs two images in a micro-batch."""
 TRIPLET_MARGIN = 0.3
 """Of the batch-hard triplet loss, Euclidean (Hermans et al., 2017; Luo et al., CVPR workshops 2019)."""
 
@@ -128,12 +130,30 @@ def _divergence(logits: Tensor, generated: GeneratedBatch) -> Tensor:
     return (generated.weights * each).mean()
 
 
+def generated_at(settings: FeedSettings, iteration: int) -> int:
+    """Generated images in the step of an iteration that has some."""
+    ratio = _scheduled(settings.ratio, settings.ratio_end, iteration, settings.iterations)
+    return max(SMALLEST_FEED * settings.accumulation, round(settings.batch_size * ratio))
+
+
+def fullest_iteration(settings: FeedSettings) -> int:
+    """One of those with the most generated images."""
+    ends = (0, settings.iterations - 1)
+    return max(ends, key=lambda iteration: generated_at(settings, iteration))
+
+
+def _scheduled(start: float, end: float | None, iteration: int, iterations: int) -> float:
+    """A value that changes evenly from the first iteration to the last."""
+    return start if end is None else start + (end - start) * iteration / max(1, iterations - 1)
+
+
 def term_weights(settings: ReidSettings, iteration: int) -> dict[str, float]:
     """Weights by term: the published ones, the fine head on real images from the start."""
     if not isinstance(settings, FeedSettings):
         return {"identification": 1.0}
     start, length = (share * settings.iterations for share in (settings.ramp_start, settings.ramp_length))
-    teacher = settings.teacher * min(1.0, max(0.0, (iteration + 1 - start) / max(1.0, length)))
+    full = _scheduled(settings.teacher, settings.teacher_end, iteration, settings.iterations)
+    teacher = full * min(1.0, max(0.0, (iteration + 1 - start) / max(1.0, length)))
     if iteration >= settings.stop_generated * settings.iterations:
         teacher = 0.0
     return {

@@ -11,11 +11,11 @@ import torch
 
 from dgaug.distributed import Processes
 from dgaug.models.reid import AnyReidNetwork, ReidNetwork
-from dgaug.settings import ReidSettings, Settings
+from dgaug.settings import FeedSettings, ReidSettings, Settings
 from dgaug.training.dgnet import DGNet
 from dgaug.training.losses import SIDES, Batch
 from dgaug.training.networks import build_networks
-from dgaug.training.reid_losses import Feed, ReidTerms
+from dgaug.training.reid_losses import Feed, ReidTerms, fullest_iteration
 from dgaug.training.room import Trial
 
 _QUICK = {"compile": False, "graphs": False}
@@ -62,7 +62,9 @@ def reid_trial(
         network = ReidNetwork(**architecture).to(device).train()
         terms = ReidTerms(network, settings)
         optimizer = torch.optim.SGD(network.parameters(), 0.0, momentum=0.9)
-        generated = None if feed is None else feed(0)
+        generated = (
+            None if feed is None else feed(fullest_iteration(settings) if isinstance(settings, FeedSettings) else 0)
+        )
         if generated is not None:
             generated = generated.part(range(-(-len(generated.images) // (turns * processes.world_size))))
         images = torch.randn(size // turns, 3, *image_size, device=device)

@@ -106,4 +106,5 @@ def test_data_that_cannot_be_evaluated_are_refused_before_anything_is_trained(
     config = write_config(tmp_path / "tiny.yaml")
     asked = ("ablate", "--data", tmp_path / "people", "--config", config, "--out", tmp_path / "out")
     assert "cannot be evaluated" in dgaug(*asked).error()
+    assert "expected pairs to be all" in dgaug(*asked, "--pairs", "many").error()
     assert not (tmp_path / "out").exists()

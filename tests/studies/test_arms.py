@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tiny_run import tiny_settings
+from virtual_stores import write_tiny_virtual
 
 from dgaug.data.normalisation import denormalise
 from dgaug.data.prepare import read_data
@@ -51,10 +53,14 @@ def test_copies_and_true_images_stand_under_the_targets_of_the_generated_ones(
         assert torch.equal(batches[name].targets, generated.targets)
 
 
-def test_every_arm_sees_as_many_images_in_a_step(tiny_run: Run, images: LabelledImages) -> None:
-    reid, source = tiny_settings().reid, open_source(tiny_run.store, images, LABELLING)
-    source = replace(source, trusted=np.zeros(len(source.store), np.bool_))
+def test_every_arm_sees_as_many_images_in_a_step(tiny_run: Run, images: LabelledImages, tmp_path: Path) -> None:
+    reid, stored = tiny_settings().reid, open_source(tiny_run.store, images, LABELLING)
+    stored = replace(stored, trusted=np.zeros(len(stored.store), np.bool_))
+    codes = open_source(
+        write_tiny_virtual(tiny_run, tmp_path / "codes"), images, replace(LABELLING, policy="appearance")
+    )
     for name, arm in ARMS.items():
+        source = codes if arm.needs_codes else stored
         made = variant(name, "dgnet", reid, source if arm.fed else None)
         generated = 0 if made.feed is None else len(made.feed(0)(0).images)
         assert made.reid.batch_size + generated == 16, name
@@ -65,5 +71,7 @@ def test_arms_that_say_nothing_are_refused() -> None:
         require_arms(["real", "fake"], embedded=True)
     with pytest.raises(DgaugError, match="read off the arm 'real'; add it"):
         require_arms(["augmented", "generated"], embedded=True)
+    with pytest.raises(DgaugError, match="'structures' tests the models of 'generated'; add it"):
+        require_arms(["real", "structures"], embedded=True)
     with pytest.raises(DgaugError, match="'true' needs the embedded data"):
         require_arms(["real", "true"], embedded=False)

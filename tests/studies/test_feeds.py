@@ -17,10 +17,22 @@ from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.models.architectures import appearance_architecture
 from dgaug.runs import Run
+from dgaug.settings import FeedSettings
 from dgaug.store.policies import POLICIES
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.store.virtual import Mixed
-from dgaug.studies.feeds import Fitting, JointFeed, StoreFeed, fit, needs_teacher, require_policy
+from dgaug.studies.feeds import (
+    Fitting,
+    JointFeed,
+    Labelling,
+    Source,
+    StoreFeed,
+    fit,
+    needs_teacher,
+    require_policy,
+    scheduled_count,
+    seeded_feed,
+)
 from dgaug.studies.train_reid import train_reid
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
@@ -173,6 +185,15 @@ def test_a_confident_label_counts_more(store: StoreDataset) -> None:
     equal, confident = (StoreFeed(store, 8, seed=0, confidence=confidence)(0) for confidence in (False, True))
     assert torch.equal(equal.weights, torch.ones(8))
     assert torch.equal(confident.weights, confident.targets.amax(dim=1))
+
+
+def test_a_scheduled_feed_shares_its_size_among_the_stores(tiny_run: Run, store: StoreDataset) -> None:
+    reid = FeedSettings(iterations=11, batch_size=8, ratio_end=0)
+    sources = [Source(store, Fitting(), None)] * 2
+    of = seeded_feed(sources, Labelling("soft", False, None, None), scheduled_count(reid))
+    assert of is not None
+    assert [len(of(3)(iteration).images) for iteration in (0, 5, 10)] == [8, 4, 2]
+    assert scheduled_count(FeedSettings(batch_size=8)) == 8
 
 
 def test_two_feeds_in_one_batch_draw_apart(store: StoreDataset) -> None:

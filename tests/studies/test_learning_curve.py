@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from tiny_run import RunCommand, finish_process, signal_at, start_process, write_config
+from tiny_run import RunCommand, finish_process, signal_at, start_cold, start_process, write_config
 
 from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError
@@ -71,6 +71,20 @@ def test_a_killed_study_ends_with_the_bytes_of_one_that_was_not(
         assert (out / name).read_bytes() == (finished[0] / name).read_bytes(), name
 
 
+@pytest.mark.slow
+def test_a_worker_of_ray_does_what_is_left_to_the_same_bytes(
+    finished: tuple[Path, dict[str, Any]], config: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "out")
+    shutil.rmtree(tmp_path / "out/1/repeat2/seed2-generated")
+    ended = finish_process(
+        start_cold("study", "--config", config, *FRACTIONS, "--out", "out", "--engine", "ray", cwd=tmp_path)
+    )
+    assert ended.code == 0, ended.err
+    for name in RESULTS:
+        assert (tmp_path / "out" / name).read_bytes() == (finished[0] / name).read_bytes(), name
+
+
 def test_every_point_has_every_arm_its_intervals_and_what_it_is_worth(finished: tuple[Path, dict[str, Any]]) -> None:
     out, results = finished
     assert read_json(out / "results.json") == results
@@ -80,7 +94,8 @@ def test_every_point_has_every_arm_its_intervals_and_what_it_is_worth(finished: 
     for (fraction, arm), line in points.items():
         assert line["images"] == 24 * fraction
         assert {len(values) for values in line["by_repeat"].values()} == {3}
-        assert set(line["minus"]) == ({"real", "augmented"} - {arm} if arm != "real" else set())
+        others = {"real", "augmented"} | ({"generated"} if arm in ("copied", "true") else set())
+        assert set(line["minus"]) == (others - {arm} if arm != "real" else set())
         assert (line["worth"] is None) == (arm == "real")
         for metrics in line["minus"].values():
             difference = metrics["mAP (sum, valid queries)"]
@@ -90,7 +105,7 @@ def test_every_point_has_every_arm_its_intervals_and_what_it_is_worth(finished: 
     assert len(pd.read_csv(out / "results.csv")) == 2 * 3 * 5
     assert set(pd.read_csv(out / "table.csv")["generator"]) == {results["protocol"]["generator"]}
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("<tr>") == (1 + 10) + (1 + 14) + (1 + 8)
+    assert page.count("<tr>") == (1 + 10) + (1 + 18) + (1 + 8)
     assert "still rising" in page or not any(one["still_rising"] for one in results["protocol"]["chosen"].values())
     chart = np.asarray(Image.open(out / "curve.png").convert("RGB"))
     assert len(np.unique(chart.reshape(-1, 3), axis=0)) > 50
@@ -133,11 +148,23 @@ def test_more_repeats_and_arms_are_added_and_another_study_is_refused(
     asked = ("study", "--config", config, *FRACTIONS, "--out", out)
     other = dgaug(*asked, "--set", "reid.gamma=0.5")
     assert "was made with other settings (reid.gamma: 0.1 -> 0.5)" in other.error()
-    more = dgaug(*asked, "--arms", "real,two-stage,trusted,selected")
+    arms = ("real", "generated", "falling-ratio", "selected-diverse", "mixup", "structures")
+    more = dgaug(*asked, "--arms", ",".join(arms))
     assert more.code == 0, more.err
-    for arm in ("two-stage", "selected", "trusted"):
-        assert (out / "1" / "repeat2" / f"seed2-{arm}" / "ranking.json").is_file()
-    assert "two-stage: real + generated, then real only" in more.err
+    results = read_json(out / "results.json")
+    assert [line["arm"] for line in results["points"]] == [*arms, *arms]
+    assert "selected-diverse: 11 generated images kept, 9 left out; the judge agrees with" in " ".join(more.err.split())
+    by_arm = {line["arm"]: line for line in results["points"] if line["fraction"] == 1}
+    metrics = {arm: line["by_repeat"]["mAP (trapezoid, all queries)"] for arm, line in by_arm.items()}
+    for arm in ("mixup", "structures"):
+        assert metrics[arm] != metrics["generated"]
+    assert not list(out.glob("*/*/seed*-structures/*.pt")), "no model of its own"
+    again = dgaug(*asked, "--arms", "real,falling-ratio", "--json")
+    assert json.loads(again.out)["protocol"]["chosen"] == results["protocol"]["chosen"], "as long as the others"
+    for trial in (out / "1/chosen").glob("*generated*"):
+        shutil.rmtree(trial)
+    assert "was chosen without 'generated'; choose another --out" in dgaug(*asked, "--arms", "real,generated").error()
+    assert "generated" in by_arm["structures"]["minus"]
 
 
 def test_an_outside_generator_is_named_in_every_table(
@@ -172,17 +199,24 @@ def test_a_dry_run_counts_and_leaves_nothing(config: Path, dgaug: RunCommand, tm
         (("--repeats", "2"), "--repeats 2: an interval needs at least 3 repeats"),
         (("--fractions", "0.1,1"), "which leaves some of the 6 identities without an image; the smallest fraction is"),
         (("--fractions", "0.1,1", "--axis", "identities"), "--fractions 0.1 leaves 1 of 6 training identities"),
-        (("--fractions", "0.1,1", "--axis", "per-identity"), "leaves an identity with 4 images none of them"),
+        (("--fractions", "0.1,1", "--axis", "per-identity"), "leaves an identity of 4 in all without an image"),
         (
             ("--fractions", "0.5,1", "--axis", "identities"),
             "has 3 training identities, at least 4 are needed to choose",
         ),
+        (("--pairs", "random:145"), "--pairs at fraction 0.5, repeat 0: expected at most 144 pairs"),
+        (("--pairs", "many"), "expected pairs to be all, cross-identity"),
+        (("--seed", "2147483646"), "--seed 2147483646: with 5 repeats it may be 2147483643 at most"),
+        (("--set", "data.identities_fraction=0.2"), "leave one training identity, two are needed"),
         (("--fractions", "1"), "--fractions 1: a curve needs at least two different fractions"),
         (("--fractions", "0.5,2"), "--fractions 0.5,2: expected numbers above 0 and up to 1"),
         (("--fractions", "nan,1"), "--fractions nan,1: expected numbers above 0 and up to 1"),
         (("--axis", "cameras"), "unknown axis 'cameras'; known are images, identities, per-identity"),
         (("--arms", "real"), "--arms real: what images are worth"),
         (("--model", "vit"), "unknown model 'vit'; known are dgnet, baseline, pcb, bot"),
+        (("--ray-address", "10.0.0.1:6379"), "--ray-address needs --engine ray"),
+        (("--arms", "real,structures"), "tests the models of 'generated'; add it"),
+        (("--set", "reid.identity_mixup=1"), "is what the arm 'mixup' has; add it to --arms"),
         (("--steps", "0"), "--steps 0: expected whole numbers"),
         (("--generator", "gone"), "no such run folder: gone"),
         (("--set", "data.images_fraction=0.5"), "data.images_fraction is what --fractions sets on the axis images"),
@@ -207,8 +241,8 @@ def test_real_images_have_no_true_images(tiny_run: Run, config: Path, dgaug: Run
 
 
 def test_the_smallest_fraction_that_is_named_is_accepted() -> None:
-    settings = load_settings("toy")
-    for axis, counts in (("images", [7, 6, 5]), ("identities", [3] * 7), ("per-identity", [7, 3])):
+    settings, each = load_settings("toy"), "per-identity"
+    for axis, counts in (("images", [7, 6, 5]), ("identities", [3] * 7), (each, [7, 3]), (each, [1, 2])):
         with pytest.raises(DgaugError) as refused:
             require_fractions([0.01, 1], axis, settings, counts)
         smallest = str(refused.value).partition("the smallest fraction is ")[2].partition(",")[0]

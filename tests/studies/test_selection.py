@@ -11,12 +11,21 @@ import torch
 from dgaug.data.normalisation import normalise
 from dgaug.data.prepare import read_data
 from dgaug.errors import DgaugError
-from dgaug.models.checkpoints import load_reid
+from dgaug.models.checkpoints import REID, copy_teachers, load, load_reid, save
 from dgaug.progress import silent
 from dgaug.runs import Run
 from dgaug.store.policies import by_appearance
 from dgaug.studies.feeds import Labelling, Source, open_source, seeded_feed
-from dgaug.studies.selection import Selection, parse_selection, require_judge, score_file, selected
+from dgaug.studies.selection import (
+    BOTH,
+    DIVERSITY,
+    JUDGE,
+    Selection,
+    parse_selection,
+    require_judge,
+    score_file,
+    selected,
+)
 from dgaug.studies.train_reid import train_reid
 from dgaug.training.batches import LabelledImages
 
@@ -67,6 +76,39 @@ def test_the_judge_agrees_where_the_appearance_donor_is_nearest(
     score_file(source.store, network).unlink()
 
 
+def test_diverse_images_are_those_furthest_apart_and_both_takes_them_where_the_judge_agrees(
+    images: LabelledImages, judge: Path, source: Source
+) -> None:
+    network, store = load_reid(judge), source.store
+    identity = store.sources.identity[store.pairs()[:, 0]]
+    features = network.network.eval().features(normalise(store.batch(range(576)).pixels)).detach()
+    features = torch.nn.functional.normalize(features, dim=1)
+    kept, made = {}, {}
+    for by in (JUDGE, DIVERSITY, BOTH):
+        chosen, made[by] = selected(source, Selection(judge, 0.1, by), network, images, progress=silent)
+        assert chosen.fitting.rows is not None
+        assert chosen.trusted is not None
+        agrees, kept[by] = chosen.trusted, chosen.fitting.rows
+        again, _ = selected(source, Selection(judge, 0.1, by), network, images, progress=pytest.fail)
+        assert np.array_equal(again.fitting.rows, chosen.fitting.rows)
+        score_file(store, network, by).unlink()
+    for one in range(6):
+        rows = {by: of[identity[of] == one] for by, of in kept.items()}
+        assert [len(of) for of in rows.values()] == [10, 10, 10]
+        apart = {by: torch.pdist(features[of]).min() for by, of in rows.items()}
+        assert apart[DIVERSITY] > apart[JUDGE]
+        everyone = np.flatnonzero(identity == one)
+        # Farthest point first: no image is further from the kept ones than these are from one another.
+        assert torch.cdist(features[everyone], features[rows[DIVERSITY]]).amin(dim=1).max() <= apart[DIVERSITY] + 1e-4
+        right = everyone[agrees[everyone]]
+        if len(right) >= 10:
+            assert agrees[rows[BOTH]].all()
+            assert torch.cdist(features[right], features[rows[BOTH]]).amin(dim=1).max() <= apart[BOTH] + 1e-4
+        else:
+            assert set(right) <= set(rows[BOTH].tolist())
+    assert made[BOTH].judge_agrees_with_kept > made[DIVERSITY].judge_agrees_with_kept
+
+
 def test_labels_by_trust_are_the_appearance_donors_only_where_the_judge_agrees(
     images: LabelledImages, judge: Path, source: Source
 ) -> None:
@@ -92,12 +134,20 @@ def test_a_judge_that_made_or_labelled_the_images_is_refused(tiny_run: Run, sour
         require_judge(Selection(tiny_run.checkpoint), [source], [])
     with pytest.raises(DgaugError, match="is the teacher that labels the images"):
         train_reid(tiny_run.folder, select=f"judge:{tiny_run.teacher}", labels="appearance", out=tmp_path / "reid")
+    several = tmp_path / "several.pt"
+    copy_teachers([tiny_run.teacher, tiny_run.teacher], several)
+    saved_again = tmp_path / "again.pt"
+    save(saved_again, load(tiny_run.teacher, REID) | {"image_size": [64, 32]})
+    for judge in (tiny_run.teacher, saved_again):
+        with pytest.raises(DgaugError, match="is the teacher that labels the images, or one of several"):
+            require_judge(Selection(judge, by=BOTH), [], [several])
     assert not (tmp_path / "reid").exists()
 
 
 def test_a_selection_is_read_or_refused_before_anything_is_trained(tiny_run: Run, tmp_path: Path) -> None:
     assert parse_selection("judge:a,b.pt,keep=0.25") == Selection(Path("a,b.pt"), 0.25)
     assert parse_selection("judge:a.pt") == Selection(Path("a.pt"), 0.5)
+    assert parse_selection("both:a.pt,keep=1") == Selection(Path("a.pt"), 1.0, "both")
     for text in (
         "judge:",
         "best",

@@ -179,7 +179,8 @@ def test_another_study_is_refused_by_what_differs(
 def test_a_study_of_an_earlier_version_goes_on(study: tuple[Results, Path], tiny_run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "reid"
     shutil.copytree(study[1], folder)
-    later = ("reid.jitter", "reid.local_grey", "reid.stop_generated", "reid.identity_mixup", "--select")
+    later = ("jitter", "local_grey", "stop_generated", "identity_mixup", "ratio_end", "teacher_end")
+    later = ("--select", *(f"reid.{name}" for name in later))
     before = read_json(folder / "study.json")
     write_json(folder / "study.json", {name: value for name, value in before.items() if name not in later})
     assert train_reid(tiny_run.folder, seeds=2, out=folder) == study[0]

@@ -19,7 +19,7 @@ from dgaug.settings import FeedSettings, ReidSettings
 from dgaug.training.augmentation import greyed, jittered, sample_factors
 from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_loop import ReidJob, train_reid_network
-from dgaug.training.reid_losses import term_weights
+from dgaug.training.reid_losses import fullest_iteration, generated_at, term_weights
 
 
 @pytest.fixture
@@ -84,3 +84,13 @@ def test_the_second_stage_sees_real_images_only() -> None:
     settings = FeedSettings(iterations=10, stop_generated=0.7, ramp_length=0)
     assert [term_weights(settings, iteration)["teacher"] > 0 for iteration in range(10)] == [True] * 7 + [False] * 3
     assert all(term_weights(FeedSettings(iterations=10), iteration)["teacher"] > 0 for iteration in range(10))
+
+
+def test_ratio_and_weight_of_generated_images_change_from_the_first_step_to_the_last() -> None:
+    settings = FeedSettings(iterations=11, batch_size=8, ratio=1, ratio_end=0, teacher=2, teacher_end=0, ramp_length=0)
+    assert [generated_at(settings, iteration) for iteration in (0, 5, 10)] == [8, 4, 2]
+    assert [term_weights(settings, iteration)["teacher"] for iteration in (0, 5, 10)] == [2, 1, 0]
+    growing = FeedSettings(iterations=11, batch_size=8, ratio=0.5, ratio_end=2, accumulation=2)
+    assert [generated_at(growing, iteration) for iteration in (0, 10)] == [4, 16]
+    assert fullest_iteration(growing) == 10
+    assert [generated_at(FeedSettings(iterations=11, batch_size=8), iteration) for iteration in (0, 10)] == [8, 8]

@@ -35,7 +35,15 @@ from dgaug.scores.retrieval.held_out import (
     trained_identities,
     warn_of_leaks,
 )
-from dgaug.scores.retrieval.protocols import MULTI_QUERY, SINGLE_QUERY, Evaluation, Protocols, Tables, evaluate_splits
+from dgaug.scores.retrieval.protocols import (
+    AVERAGED,
+    MULTI_QUERY,
+    SINGLE_QUERY,
+    Evaluation,
+    Protocols,
+    Tables,
+    evaluate_splits,
+)
 from dgaug.scores.retrieval.ranked_lists import lists_to_show, plot_ranked_lists
 from dgaug.scores.retrieval.reranking import Reranking
 from dgaug.scores.retrieval.similarity import require_metric
@@ -166,9 +174,12 @@ def evaluate_network(
     *,
     image_size: tuple[int, int],
     fine_weight: float = FINE_WEIGHT,
+    structures: Structures | None = None,
     progress: Progress = silent,
 ) -> Tables:
     """The metrics of a network for single queries, by feature (`prim`, `fine`, `both`); `fine_weight` is that of both.
+
+    With `structures` of features that are averaged over each image's appearance on them.
 
     Raises:
         DgaugError: no query or gallery, one identity only, or no query with a match.
@@ -177,7 +188,11 @@ def evaluate_network(
     extraction = Extraction(network, image_size)
     splits = _features(extraction, data, (QUERY, GALLERY), progress)
     weightings = weightings_of(extraction.parts, fine_weight)
-    return evaluate_splits(splits[QUERY], splits[GALLERY], weightings).ranking[SINGLE_QUERY]
+    averaged = None if structures is None else _averaged(extraction, data, structures, progress)
+    evaluation = evaluate_splits(
+        splits[QUERY], splits[GALLERY], weightings, protocols=Protocols(averaged=averaged), progress=progress
+    )
+    return evaluation.ranking[SINGLE_QUERY if structures is None else AVERAGED]
 
 
 def _given_weight(weight: float | str) -> FineWeight:

@@ -13,6 +13,8 @@ from torch.nn.functional import normalize
 from dgaug.data.images import open_image, to_pixels
 from dgaug.data.normalisation import denormalise, normalise
 from dgaug.data.recorded import read_run_data
+from dgaug.data.records import IdentityData
+from dgaug.device import default_device
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import TrainedGenerator, load_generator
 from dgaug.progress import Progress
@@ -37,7 +39,6 @@ class Structures:
         return {"structures": len(self.codes), "generator_sha256": self.model.sha256, "donors": self.names}
 
 
-@torch.no_grad()
 def choose_structures(run: str, count: int, extraction: Extraction, *, seed: int) -> Structures:
     """The structures of `count` training images of a run, chosen by the seed.
 
@@ -47,7 +48,6 @@ def choose_structures(run: str, count: int, extraction: Extraction, *, seed: int
     trained = find_run(run)
     if not trained.checkpoint.is_file():
         raise DgaugError(f"--structures: {trained.folder} has no checkpoint; give a trained one with --run")
-    device = next(extraction.network.parameters()).device
     model = load_generator(trained.checkpoint)
     size = model.settings.data.image_size
     if size != extraction.image_size:
@@ -57,9 +57,16 @@ def choose_structures(run: str, count: int, extraction: Extraction, *, seed: int
             "give another --run"
         )
     data = read_run_data(trained)
-    records = data.splits["train"]
-    if len(records) < count:
-        raise DgaugError(f"--structures {count}: {trained.folder} has {len(records)} training images; ask for fewer")
+    available = len(data.splits["train"])
+    if available < count:
+        raise DgaugError(f"--structures {count}: {trained.folder} has {available} training images; ask for fewer")
+    return structures_of(model, data, count, seed=seed)
+
+
+@torch.no_grad()
+def structures_of(model: TrainedGenerator, data: IdentityData, count: int, *, seed: int) -> Structures:
+    """The structures of `count` training images, or of all where there are fewer, chosen by the seed."""
+    device, size, records = default_device(), model.settings.data.image_size, data.splits["train"]
     chosen = [records[place] for place in sorted(draws("structures", seed).permutation(len(records))[:count])]
     model.generator.to(device)
     model.appearance.to(device)
