@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 from dgaug_cli import options as shared
-from dgaug_cli.console import note, progress_shown, show_json, show_table
+from dgaug_cli.console import NOTES, note, progress_shown, show_json, show_table
 
 
 @click.group("data", cls=shared.Group)
@@ -72,6 +72,8 @@ def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size
 def check(context: click.Context, folder: Path, depth: str, as_json: bool, **reading: Any) -> None:
     """Report counts, cameras and damaged files of a data set.
 
+    Ends with the training command for it, and how long that takes here, from a few seconds of timed iterations.
+
     Exit code 1: at least one image is damaged.
 
     \b
@@ -83,20 +85,24 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
     from dgaug.data.layouts import open_data
     from dgaug.data.prepare import with_levels
     from dgaug.data.summary import summary
+    from dgaug.training.plan import plan_for
 
     data = with_levels(open_data(folder, **reading), depth)
     note(summary(data), *data.notes)
     with progress_shown() as progress:
         report = check_data(data, on_progress=lambda done, total: progress("decoding images", done, total))
+        damaged = "train" in report.splits and report.splits["train"].damaged > 0
+        plan = None
+        if as_json or not NOTES.quiet:
+            plan = plan_for(data, folder, reading=reading, depth=depth, damaged=damaged, progress=progress)
     content = report.to_json()
     if as_json:
-        show_json(content)
+        show_json(content | {"next": plan and plan.described()})
     else:
         columns = ("split", "images", "identities", "cameras", "junk", "distractors", "damaged")
         rows = [[split, *(counts[name] for name in columns[1:])] for split, counts in content["splits"].items()]
         show_table(f"{folder} ({content['layout']})", columns, rows)
-        for sentence in (*who_was_read(data), *content["problems"]):
-            note(sentence)
+        note(*who_was_read(data), *report.problems, *(plan.lines() if plan else ()))
     if report.has_damage:
         context.exit(1)
 
