@@ -111,20 +111,29 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
 @click.argument("folder", type=shared.PATH, metavar="DIR")
 @shared.out("Manifest file (default: manifest.csv in DIR).", kind=shared.FILE)
 @shared.pattern
+@click.option(
+    "--hold-out", type=int, metavar="N", help="Put N training identities into query and gallery, to evaluate models."
+)
+@shared.seed("Random seed of the choice of identities to hold out.")
 @shared.force("Overwrite an existing manifest.")
-def pack(folder: Path, out: Path | None, pattern: str | None, force: bool) -> None:
+def pack(folder: Path, out: Path | None, pattern: str | None, hold_out: int | None, seed: int, force: bool) -> None:
     """Write a CSV manifest of a data set.
 
-    Its columns are path, identity, camera and split.
+    Its columns are path, identity, camera and split. A manifest.csv in DIR is what all commands read from then on.
 
     \b
-    Example:
+    Examples:
         dgaug data pack photos --pattern '(?P<identity>[a-z]+)_[0-9]+'
+        dgaug data pack crops --hold-out 2
     """
+    from dgaug.data import hold_out as held
     from dgaug.data.layouts import open_data
     from dgaug.data.manifest import MANIFEST_NAME, pack
+    from dgaug.data.summary import summary
 
     manifest = out or folder / MANIFEST_NAME
     data = open_data(folder, pattern=pattern)
+    if hold_out is not None:
+        data = held.hold_out(data, hold_out, seed=seed)
     pack(data, manifest, force=force)
-    note(f"wrote {manifest}", *data.notes)
+    note(f"wrote {manifest}", *data.notes, *([summary(data)] if hold_out is not None else []))

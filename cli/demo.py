@@ -10,6 +10,12 @@ from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
 from dgaug_cli.train_reid import show_reid
 
+NEXT = (
+    "    dgaug data check DIR",
+    "    dgaug train --data DIR --config market1501-cpu   (or the command that data check ends with)",
+    "    dgaug synthesize --pairs per-appearance:10",
+)
+
 
 @click.command("demo")
 @shared.out("Run folder.", default="demo")
@@ -32,8 +38,8 @@ def command(
 ) -> None:
     """Run the whole job on the embedded data.
 
-    Trains DG-Net, synthesizes N x N images, scores them, and trains re-id models with and without them. Run the same
-    command again to resume.
+    Trains DG-Net, synthesizes N x N images, scores them, trains re-id models with and without them, and writes the
+    report page. Run the same command again to resume.
 
     \b
     Examples:
@@ -42,6 +48,7 @@ def command(
     """
     from dgaug.device import use_device
     from dgaug.errors import Interrupted
+    from dgaug.report.page import report_run
     from dgaug.scores.quality.score import score_fid
     from dgaug.scores.retrieval.held_out import require_cameras
     from dgaug.settings import load_settings
@@ -51,9 +58,11 @@ def command(
     from dgaug.training.train import train
 
     began = time.monotonic()
-    require_cameras(load_settings("toy", overrides=overrides))
+    settings = load_settings("toy", overrides=overrides)
+    require_cameras(settings)
+    stages = _Stages()
     try:
-        with use_device(device), progress_shown() as progress:
+        with use_device(device), progress_shown(lines=False) as progress:
             run = train(
                 out=out,
                 overrides=overrides,
@@ -63,10 +72,16 @@ def command(
                 force=force,
                 progress=progress,
             )
+            iterations = f"{settings.teacher.iterations:,} iterations of the teacher, {settings.schedule.iterations:,}"
+            stages.end("trained", f"{iterations} of DG-Net")
             made = synthesize(run.folder, progress=progress)
+            stages.end("synthesized", f"{made.count:,} images in {made.store / 'dataset.h5'}")
             scores = score_fid(run=run.folder, progress=progress)
+            stages.end("scored", f"{len(scores['scores'])} metrics in {run.scores}")
             results = train_reid(run.folder, progress=progress)
+            stages.end("compared", f"{len(results['runs'])} re-id models of {settings.reid.iterations:,} steps")
             grid = draw_grid(run.folder)
+            page = report_run(run.folder, progress=progress)
     except Interrupted as stopped:
         raise Interrupted(
             stopped.signal_number, f"run the same command again to resume: dgaug demo --out {out}"
@@ -74,7 +89,8 @@ def command(
     images = {"N x N grid": grid, "generated beside true images": run.scores / "pairs.png"}
     if as_json:
         paths = {name: str(path) for name, path in images.items()}
-        show_json({"run": str(run.folder), "scores": scores, "reid": results, "pictures": paths})
+        content = {"run": str(run.folder), "scores": scores, "reid": results, "pictures": paths, "report": str(page)}
+        show_json(content)
         return
     quality = scores["scores"]
     oracle = [(name, errors["clothed_body"], errors["ssim"]) for name, errors in quality["oracle"].items()]
@@ -87,7 +103,20 @@ def command(
         [(name, quality[name]) for name in names if name in quality],
     )
     show_reid(results)
-    note(f"{made.count:,} images in {made.store / 'dataset.h5'}; {time.monotonic() - began:,.0f} s")
-    for name, path in images.items():
+    note(f"{time.monotonic() - began:,.0f} s in all")
+    for name, path in {**images, "report page": page}.items():
         note(f"{name}: {path}")
-    note(f"next: dgaug report {out}")
+    note("next, with images of your own:", *NEXT)
+
+
+class _Stages:
+    """One line for each stage, with its seconds."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def end(self, done: str, what: str) -> None:
+        """Show the stage that has ended; the next one begins."""
+        now = time.monotonic()
+        note(f"{done} in {now - self._began:,.0f} s: {what}")
+        self._began = now

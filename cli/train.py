@@ -9,6 +9,9 @@ import click
 from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
 
+MANY = 100_000
+"""Pairs from which on a first store has a part of them."""
+
 
 @click.command("train")
 @shared.data("Data set in any supported layout (default: the embedded data).")
@@ -53,7 +56,10 @@ def command(teacher: tuple[Path, ...], dry_run: bool, as_json: bool, **options: 
     if as_json:
         show_json({"run": str(run.folder), "checkpoint": str(run.checkpoint), "teacher": str(run.teacher)})
     else:
-        note(f"run: {run.folder}", f"next: dgaug synthesize --pairs all --run {run.folder}")
+        images = run.data_description().get("images")
+        few = isinstance(images, int) and images**2 <= MANY
+        pairs = "all" if few else "per-appearance:10"
+        note(f"run: {run.folder}", f"next: dgaug synthesize --pairs {pairs} --run {run.folder}")
 
 
 def _show_plan(teacher: tuple[Path, ...], as_json: bool, resume: bool, force: bool, **options: Any) -> None:

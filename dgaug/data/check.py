@@ -92,7 +92,10 @@ def who_was_read(data: IdentityData) -> list[str]:
                 f"fewest: {_first(named[::-1])}"
             )
     if not (data.splits.get("query") and data.splits.get("gallery")):
-        problems.append("no query and gallery: enough to train and to synthesize, not to evaluate a re-id model")
+        problems.append(
+            "no query and gallery: enough to train and to synthesize, not to evaluate a re-id model; before training, "
+            "dgaug data pack DIR --hold-out N writes a manifest with N identities there"
+        )
     if endings := left_out(data):
         problems.append(f"{listed(endings)} left out: no images")
     return problems
