@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
 from dgaug_cli.train_reid import show_reid
 
+if TYPE_CHECKING:
+    from dgaug.runs import Run
+    from dgaug.settings import Settings
+
 NEXT = (
     "    dgaug data check DIR",
     "    dgaug train --data DIR --config market1501-cpu   (or the command that data check ends with)",
     "    dgaug synthesize --pairs per-appearance:10",
 )
+STRUCTURES = 64
+"""Of the demo's store: of all 192, three times as many images would take three times as long, and say the same."""
 
 
 @click.command("demo")
@@ -74,7 +81,7 @@ def command(
             )
             iterations = f"{settings.teacher.iterations:,} iterations of the teacher, {settings.schedule.iterations:,}"
             stages.end("trained", f"{iterations} of DG-Net")
-            made = synthesize(run.folder, progress=progress)
+            made = synthesize(run.folder, pairs=_pairs(run, settings), progress=progress)
             stages.end("synthesized", f"{made.count:,} images in {made.store / 'dataset.h5'}")
             scores = score_fid(run=run.folder, progress=progress)
             stages.end("scored", f"{len(scores['scores'])} metrics in {run.scores}")
@@ -107,6 +114,15 @@ def command(
     for name, path in {**images, "report page": page}.items():
         note(f"{name}: {path}")
     note("next, with images of your own:", *NEXT)
+
+
+def _pairs(run: Run, settings: Settings) -> str:
+    """Every appearance on `STRUCTURES` structures, or what the store of an earlier demo has."""
+    from dgaug.store.index import read_state
+
+    state = read_state(run.store)
+    images = settings.toy.identities * settings.toy.images_per_identity
+    return f"grid:{images}x{min(STRUCTURES, images)}" if state is None else state.spec.parts[0].pairs
 
 
 class _Stages:

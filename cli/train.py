@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json
+
+if TYPE_CHECKING:
+    from dgaug.runs import Run
 
 MANY = 100_000
 """Pairs from which on a first store has a part of them."""
@@ -56,10 +59,13 @@ def command(teacher: tuple[Path, ...], dry_run: bool, as_json: bool, **options: 
     if as_json:
         show_json({"run": str(run.folder), "checkpoint": str(run.checkpoint), "teacher": str(run.teacher)})
     else:
-        images = run.data_description().get("images")
-        few = isinstance(images, int) and images**2 <= MANY
-        pairs = "all" if few else "per-appearance:10"
-        note(f"run: {run.folder}", f"next: dgaug synthesize --pairs {pairs} --run {run.folder}")
+        note(f"run: {run.folder}", f"next: dgaug synthesize --pairs {first_pairs(run)} --run {run.folder}")
+
+
+def first_pairs(run: Run) -> str:
+    """The pairs of a first store: all of them, where these are few."""
+    images = run.data_description().get("images")
+    return "all" if isinstance(images, int) and images**2 <= MANY else "per-appearance:10"
 
 
 def _show_plan(teacher: tuple[Path, ...], as_json: bool, resume: bool, force: bool, **options: Any) -> None:

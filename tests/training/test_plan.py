@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from dgaug_cli.train import first_pairs
 from PIL import Image
 from tiny_run import RunCommand, tiny_settings
 
 from dgaug.data.toy import write_toy
 from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
+from dgaug.runs import Run
 from dgaug.settings import load_settings, setting_text
 from dgaug.training import plan
 from dgaug.training.estimate import TIMED, Timing, time_of, time_training
@@ -160,6 +162,12 @@ def test_a_long_iteration_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None
     now = iter(range(0, 1000, 9))
     monkeypatch.setattr("time.perf_counter", lambda: next(now))
     assert time_of(lambda: None, torch.device("cpu")) == (9, 1)
+
+
+def test_a_first_store_of_many_images_has_some_of_the_pairs(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert first_pairs(tiny_run) == "all"
+    monkeypatch.setattr("dgaug_cli.train.MANY", 24 * 24 - 1)
+    assert first_pairs(tiny_run) == "per-appearance:10"
 
 
 def test_the_data_must_be_there() -> None:
