@@ -85,24 +85,26 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
     from dgaug.data.layouts import open_data
     from dgaug.data.prepare import with_levels
     from dgaug.data.summary import summary
-    from dgaug.training.plan import plan_for
+    from dgaug.training.planner import plan_for
 
     data = with_levels(open_data(folder, **reading), depth)
     note(summary(data), *data.notes)
     with progress_shown() as progress:
         report = check_data(data, on_progress=lambda done, total: progress("decoding images", done, total))
-        damaged = "train" in report.splits and report.splits["train"].damaged > 0
-        plan = None
-        if as_json or not NOTES.quiet:
-            plan = plan_for(data, folder, reading=reading, depth=depth, damaged=damaged, progress=progress)
     content = report.to_json()
-    if as_json:
-        show_json(content | {"next": plan and plan.described()})
-    else:
+    if not as_json:
         columns = ("split", "images", "identities", "cameras", "junk", "distractors", "damaged")
         rows = [[split, *(counts[name] for name in columns[1:])] for split, counts in content["splits"].items()]
         show_table(f"{folder} ({content['layout']})", columns, rows)
-        note(*who_was_read(data), *report.problems, *(plan.lines() if plan else ()))
+        note(*who_was_read(data), *report.problems)
+    if as_json or not NOTES.quiet:
+        damaged = report.damaged_train
+        with progress_shown() as progress:
+            plan = plan_for(data, folder, reading=reading, depth=depth, damaged=damaged, progress=progress)
+        if as_json:
+            show_json(content | {"next": plan.described()})
+        else:
+            note(*plan.lines())
     if report.has_damage:
         context.exit(1)
 

@@ -69,7 +69,7 @@ def first_pairs(run: Run) -> str:
 
 
 def _show_plan(teacher: tuple[Path, ...], as_json: bool, resume: bool, force: bool, **options: Any) -> None:
-    from dgaug.training.plan import plan_training
+    from dgaug.training.planner import plan_training
 
     if resume:
         raise click.UsageError("--dry-run plans a new run; remove --resume")

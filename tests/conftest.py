@@ -73,7 +73,7 @@ def _timed_once() -> Iterator[None]:
                 first.append(time_training(*given, **named))
             return first[0]
 
-        patch.setattr("dgaug.training.plan.time_training", timed)
+        patch.setattr("dgaug.training.planner.time_training", timed)
         yield
 
 

@@ -40,11 +40,12 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class DataReport:
-    """The report on a data set: layout, counts by split, and what is wrong in sentences."""
+    """The report on a data set: layout, counts by split, what is wrong in sentences, and damaged training images."""
 
     layout: str
     splits: dict[str, SplitCounts]
     problems: list[str]
+    damaged_train: frozenset[str] = frozenset()
 
     @property
     def has_damage(self) -> bool:
@@ -53,7 +54,7 @@ class DataReport:
 
     def to_json(self) -> dict[str, object]:
         """The report as plain dicts and lists: the keys layout, splits, problems."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "damaged_train"}
 
 
 def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> DataReport:
@@ -74,7 +75,8 @@ def check_data(data: IdentityData, *, on_progress: Progress | None = None) -> Da
         *_copies_across_splits(inspections),
         *_unread_folders(data),
     ]
-    return DataReport(data.layout, counts, problems)
+    train = (one.record.path for one in inspections if one.split == "train" and one.damage is not None)
+    return DataReport(data.layout, counts, problems, frozenset(train))
 
 
 def who_was_read(data: IdentityData) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -17,18 +18,18 @@ from dgaug.distributed import Processes
 from dgaug.errors import DgaugError
 from dgaug.runs import Run
 from dgaug.settings import load_settings, setting_text
-from dgaug.training import plan
+from dgaug.training import planner
 from dgaug.training.estimate import TIMED, Timing, time_of, time_training
-from dgaug.training.plan import plan_training
+from dgaug.training.planner import plan_training
 
 TIMING = Timing(teacher=0.5, dgnet=2.0, iterations=6, memory=2**30)
 
 
 @pytest.fixture
 def _not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "time_training", lambda *given, **named: TIMING)
-    monkeypatch.setattr(plan, "default_device", lambda: torch.device("cpu"))
-    monkeypatch.setattr(plan, "_load", lambda: 0.0)
+    monkeypatch.setattr(planner, "time_training", lambda *given, **named: TIMING)
+    monkeypatch.setattr(planner, "default_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(planner, "_load", lambda: 0.0)
 
 
 def write_people(root: Path, size: tuple[int, int], *, identities: int = 20, images: int = 2) -> Path:
@@ -79,9 +80,11 @@ def test_what_the_data_ask_for_is_chosen_and_said(tmp_path: Path, dgaug: RunComm
     kept = json.loads(dgaug("train", "--data", cars, "--set", "data.width=64", "--dry-run", "--json").out)
     assert kept["image_size"] == [128, 64]
     assert any("--set data.height=80 --set data.width=112 fits" in remark for remark in kept["remarks"])
-    (cars / "person 00" / "0.png").write_bytes(b"")
+    for image in (cars / "person 00").iterdir():
+        image.write_bytes(b"")
     checked = dgaug("data", "check", cars, "--pattern", "(?P<identity>[0-9]+: ?|[0-9]+)/")
     assert checked.code == 1
+    assert "few identities: 19" in checked.err, "damaged images are no identity's"
     words = shlex.split(next(line for line in checked.err.splitlines() if line.startswith("next: ")))
     settings = load_settings(overrides=[words[k + 1] for k, word in enumerate(words) if word == "--set"])
     assert (settings.data.pattern, settings.data.damaged) == ("(?P<identity>[0-9]+: ?|[0-9]+)/", "skip")
@@ -113,18 +116,24 @@ def test_a_plan_refuses_what_training_refuses(tmp_path: Path, dgaug: RunCommand)
 @pytest.mark.usefixtures("_not_timed")
 def test_little_memory_is_said_and_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     people = write_people(tmp_path / "people", (32, 64))
-    monkeypatch.setattr(plan, "free_memory", lambda: 2**29)
+    monkeypatch.setattr(planner, "free_memory", lambda: 2**29)
     found = plan_training(people, set="model.weights=none")
     assert (found.seconds, found.timed) == (None, 0)
     assert found.remarks[0].startswith("not timed: an iteration needs about 1.2 GiB of memory and 0.5 GiB are free")
     assert found.lines()[-1].startswith("next: ")
+    monkeypatch.setattr(planner, "free_memory", lambda: 2**40)
+    monkeypatch.setattr(planner, "time_training", Mock(side_effect=RuntimeError("CUDA out of memory")))
+    assert "not timed: too little memory for an iteration" in plan_training(people, set="model.weights=none").remarks[0]
+    monkeypatch.setattr(planner, "time_training", Mock(side_effect=RuntimeError("another fault")))
+    with pytest.raises(RuntimeError, match="another fault"):
+        plan_training(people, set="model.weights=none")
 
 
 @pytest.mark.usefixtures("_not_timed")
 def test_images_that_are_read_again_and_again_get_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     people = write_people(tmp_path / "people", (32, 64))
-    monkeypatch.setattr(plan, "CACHE_SHARE", 0.0)
-    monkeypatch.setattr(plan, "time_training", lambda *given, **named: Timing(0.5, 1e-5, 6, 2**30))
+    monkeypatch.setattr(planner, "CACHE_SHARE", 0.0)
+    monkeypatch.setattr(planner, "time_training", lambda *given, **named: Timing(0.5, 1e-5, 6, 2**30))
     assert plan_training(people, set="model.weights=none").settings.data.workers in range(1, 9)
     assert plan_training(people, set=["model.weights=none", "data.workers=0"]).settings.data.workers == 0
 
@@ -133,12 +142,12 @@ def test_what_a_gpu_has_no_memory_for_is_cut_into_parts(monkeypatch: pytest.Monk
     limits = {"schedule": 2, "teacher": 99}
     settings = load_settings("toy")
     plans = {settings.schedule: "schedule", settings.teacher: "teacher"}
-    monkeypatch.setattr(plan, "fewest_turns", lambda trial, of, processes: limits[plans[of]])
-    planner = plan._Planner({"--set": [], "--config": "toy"}, {})
-    assert not planner._fit_memory(settings, 3, torch.device("cpu"))
-    assert planner.added == ["schedule.accumulation=2"]
+    monkeypatch.setattr(planner, "fewest_turns", lambda trial, of, processes: limits[plans[of]])
+    chosen = planner._Planner({"--set": [], "--config": "toy"}, {})
+    assert not chosen._fit_memory(settings, 3, torch.device("cpu"))
+    assert chosen.added == ["schedule.accumulation=2"]
     limits["teacher"] = 1
-    assert planner._fit_memory(settings, 3, torch.device("cpu"))
+    assert chosen._fit_memory(settings, 3, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("pattern", ["(?P<identity>[a-z]+)_", "[0-9]+(?P<identity>x)", "a: (?P<identity>b) # c", "007"])
