@@ -67,7 +67,7 @@ bench: install
 
 # The images of README and docs: about half an hour on two CPU cores; one needs Chromium.
 figures: install
-	$(BIN)/dgaug demo --out build/demo
+	$(BIN)/dgaug demo --out build/demo --set schedule.iterations=700
 	$(BIN)/dgaug grid --run build/demo --out docs/images/nxn.png --force
 	$(BIN)/python benchmarks/report_image.py build/demo/report.html docs/images/report.png
 	$(BIN)/dgaug ablate --images-per-identity 2 --out build/ablation

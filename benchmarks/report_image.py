@@ -13,7 +13,7 @@ from playwright.sync_api import sync_playwright
 from dgaug.files import whole
 
 SIZE = {"width": 1280, "height": 940}
-SHOWN = ".cell[data-row='1'][data-column='3']"
+SHOWN = ".cell[data-row='0'][data-column='5']"
 """A cell whose donors are two people."""
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -29,7 +29,6 @@ def main() -> None:
         page = browser.new_page(viewport=SIZE, color_scheme="light")
         page.goto(arguments.page.resolve().as_uri())
         page.locator(SHOWN).hover()
-        page.evaluate("window.scrollTo(0, 0)")
         content = page.screenshot()
         browser.close()
     # 256 colours are a third of the bytes, and enough for an image that is shown at half its width.
