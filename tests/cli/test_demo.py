@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tiny_run import TINY, RunCommand
+from dgaug_cli.demo import ITERATIONS, _pairs, _shorter
+from tiny_run import TINY, RunCommand, tiny_settings
+
+from dgaug.runs import Run
+from dgaug.settings import load_settings
 
 
 def test_the_demo_says_each_stage_once_and_ends_with_the_page_and_three_commands(
@@ -32,3 +36,16 @@ def test_the_demo_says_each_stage_once_and_ends_with_the_page_and_three_commands
     assert (out / "report.html").stat().st_size > 10_000
     assert [line.split()[1] for line in lines[-3:]] == ["data", "train", "synthesize"]
     assert "re-identification" in ended.out
+
+
+def test_a_demo_is_shorter_than_the_preset_unless_it_has_begun_or_starts_from_nothing(
+    tmp_path: Path, tiny_run: Run
+) -> None:
+    new = Run(tmp_path / "demo")
+    assert _shorter(new, from_scratch=False, force=False) == [f"schedule.iterations={ITERATIONS}"]
+    assert _shorter(new, from_scratch=True, force=False) == []
+    assert _shorter(tiny_run, from_scratch=False, force=False) == ["schedule.iterations=8"]
+    assert _shorter(tiny_run, from_scratch=False, force=True) == [f"schedule.iterations={ITERATIONS}"]
+    assert _pairs(tiny_run, tiny_settings()) == "all", "the store of an earlier demo"
+    assert _pairs(new, load_settings("toy")) == "grid:192x64"
+    assert _pairs(new, tiny_settings()) == "grid:24x24"
