@@ -65,10 +65,11 @@ bench: install
 	done
 	$(BIN)/python benchmarks/performance_page.py
 
-# The images of README and docs: about half an hour on two CPU cores.
+# The images of README and docs: about half an hour on two CPU cores; one needs Chromium.
 figures: install
-	$(BIN)/dgaug demo --out build/demo
+	$(BIN)/dgaug demo --out build/demo --set schedule.iterations=700
 	$(BIN)/dgaug grid --run build/demo --out docs/images/nxn.png --force
+	$(BIN)/python benchmarks/report_image.py build/demo/report.html docs/images/report.png
 	$(BIN)/dgaug ablate --images-per-identity 2 --out build/ablation
 	cp build/ablation/table.png docs/images/ablation-few.png
 	cp build/ablation/table.csv benchmarks/results/ablation-few.csv

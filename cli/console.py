@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from dgaug.progress import Progress as Listener
+from dgaug.progress import silent
 from dgaug.visible import visible
 
 RESULTS = Console(markup=False, emoji=False)
@@ -27,14 +28,14 @@ def speak_as(rank: int) -> None:
 
 
 @contextmanager
-def progress_shown() -> Iterator[Listener]:
-    """A progress listener: bars on a terminal, a line every few seconds elsewhere."""
+def progress_shown(*, lines: bool = True) -> Iterator[Listener]:
+    """A progress listener: bars on a terminal; elsewhere a line every few seconds, or with `lines` false none."""
     log = logging.getLogger("dgaug")
     log.setLevel(logging.INFO)
     if not any(isinstance(handler, NoteHandler) for handler in log.handlers):
         log.addHandler(NoteHandler())
     if not NOTES.is_terminal:
-        yield PlainProgress()
+        yield PlainProgress() if lines else silent
         return
     with Progress(
         TextColumn("{task.description}"),

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from dgaug_cli import options as shared
 from dgaug_cli.console import note, progress_shown, show_json, show_table
 from dgaug_cli.train_reid import show_reid
+
+if TYPE_CHECKING:
+    from dgaug.runs import Run
+    from dgaug.settings import Settings
+
+NEXT = (
+    "    dgaug data check DIR",
+    "    dgaug train --data DIR --config market1501-cpu   (or the command that data check ends with)",
+    "    dgaug synthesize --pairs per-appearance:10",
+)
+ITERATIONS = 200
+"""Of DG-Net, from the generator that ships: the preset's 700 are most of its time and change the images little."""
+STRUCTURES = 64
+"""Of the demo's store: of all 192, three times as many images would take three times as long, and say the same."""
 
 
 @click.command("demo")
@@ -32,8 +47,8 @@ def command(
 ) -> None:
     """Run the whole job on the embedded data.
 
-    Trains DG-Net, synthesizes N x N images, scores them, and trains re-id models with and without them. Run the same
-    command again to resume.
+    Trains DG-Net, synthesizes N x N images, scores them, trains re-id models with and without them, and writes the
+    report page. Run the same command again to resume.
 
     \b
     Examples:
@@ -42,6 +57,8 @@ def command(
     """
     from dgaug.device import use_device
     from dgaug.errors import Interrupted
+    from dgaug.report.page import report_run
+    from dgaug.runs import Run
     from dgaug.scores.quality.score import score_fid
     from dgaug.scores.retrieval.held_out import require_cameras
     from dgaug.settings import load_settings
@@ -51,9 +68,12 @@ def command(
     from dgaug.training.train import train
 
     began = time.monotonic()
-    require_cameras(load_settings("toy", overrides=overrides))
+    overrides = (*_shorter(Run(out), from_scratch=from_scratch, force=force), *overrides)
+    settings = load_settings("toy", overrides=overrides)
+    require_cameras(settings)
+    stages = _Stages()
     try:
-        with use_device(device), progress_shown() as progress:
+        with use_device(device), progress_shown(lines=False) as progress:
             run = train(
                 out=out,
                 overrides=overrides,
@@ -63,10 +83,16 @@ def command(
                 force=force,
                 progress=progress,
             )
-            made = synthesize(run.folder, progress=progress)
+            iterations = f"{settings.teacher.iterations:,} iterations of the teacher, {settings.schedule.iterations:,}"
+            stages.end("trained", f"{iterations} of DG-Net")
+            made = synthesize(run.folder, pairs=_pairs(run, settings), progress=progress)
+            stages.end("synthesized", f"{made.count:,} images in {made.store / 'dataset.h5'}")
             scores = score_fid(run=run.folder, progress=progress)
+            stages.end("scored", f"{len(scores['scores'])} metrics in {run.scores}")
             results = train_reid(run.folder, progress=progress)
+            stages.end("compared", f"{len(results['runs'])} re-id models of {settings.reid.iterations:,} steps")
             grid = draw_grid(run.folder)
+            page = report_run(run.folder, progress=progress)
     except Interrupted as stopped:
         raise Interrupted(
             stopped.signal_number, f"run the same command again to resume: dgaug demo --out {out}"
@@ -74,7 +100,8 @@ def command(
     images = {"N x N grid": grid, "generated beside true images": run.scores / "pairs.png"}
     if as_json:
         paths = {name: str(path) for name, path in images.items()}
-        show_json({"run": str(run.folder), "scores": scores, "reid": results, "pictures": paths})
+        content = {"run": str(run.folder), "scores": scores, "reid": results, "pictures": paths, "report": str(page)}
+        show_json(content)
         return
     quality = scores["scores"]
     oracle = [(name, errors["clothed_body"], errors["ssim"]) for name, errors in quality["oracle"].items()]
@@ -87,7 +114,36 @@ def command(
         [(name, quality[name]) for name in names if name in quality],
     )
     show_reid(results)
-    note(f"{made.count:,} images in {made.store / 'dataset.h5'}; {time.monotonic() - began:,.0f} s")
-    for name, path in images.items():
+    note(f"{time.monotonic() - began:,.0f} s in all")
+    for name, path in {**images, "report page": page}.items():
         note(f"{name}: {path}")
-    note(f"next: dgaug report {out}")
+    note("next, with images of your own:", *NEXT)
+
+
+def _shorter(run: Run, *, from_scratch: bool, force: bool) -> list[str]:
+    """The settings of a demo where they are not the preset's; those of a run that has begun stay."""
+    if run.config.is_file() and not force:
+        return [f"schedule.iterations={run.settings().schedule.iterations}"]
+    return [] if from_scratch else [f"schedule.iterations={ITERATIONS}"]
+
+
+def _pairs(run: Run, settings: Settings) -> str:
+    """Every appearance on `STRUCTURES` structures, or what the store of an earlier demo has."""
+    from dgaug.store.index import read_state
+
+    state = read_state(run.store)
+    images = settings.toy.identities * settings.toy.images_per_identity
+    return f"grid:{images}x{min(STRUCTURES, images)}" if state is None else state.spec.parts[0].pairs
+
+
+class _Stages:
+    """One line for each stage, with its seconds."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def end(self, done: str, what: str) -> None:
+        """Show the stage that has ended; the next one begins."""
+        now = time.monotonic()
+        note(f"{done} in {now - self._began:,.0f} s: {what}")
+        self._began = now

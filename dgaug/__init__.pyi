@@ -22,6 +22,7 @@ from dgaug.synthesis.draw import draw_grid as draw_grid
 from dgaug.synthesis.draw import interpolate as interpolate
 from dgaug.synthesis.draw import swap as swap
 from dgaug.synthesis.job import synthesize as synthesize
+from dgaug.training.planner import plan_training as plan_training
 from dgaug.training.train import train as train
 
 __version__: str

@@ -48,3 +48,16 @@ def free_memory() -> int:
     # What the system keeps of files it gives back when it is asked.
     left = memory_limit() - used + int(counts.get("inactive_file", 0))
     return max(0, int(min(free, left)))
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process has held so far."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        import resource
+
+        # What a process was started from counts here, so it is second choice.
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024

@@ -6,6 +6,7 @@ Lengths of ramps and decays are fractions of the run, so that a shorter schedule
 
 from __future__ import annotations
 
+import json
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -332,6 +333,15 @@ def load_settings(
 def setting_texts(*given: str | Iterable[str]) -> list[str]:
     """All `section.name=value` texts of several arguments, of which each may be one text alone."""
     return [text for texts in given for text in ([texts] if isinstance(texts, str) else texts)]
+
+
+def setting_text(name: str, value: str) -> str:
+    """The `section.name=value` text that gives a setting this text as its value, quoted where YAML reads another."""
+    try:
+        same = read_yaml(value) == value
+    except ValueError:
+        same = False
+    return f"{name}={value if same else json.dumps(value)}"
 
 
 def override(settings: Settings, overrides: Iterable[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from tiny_run import Ended, RunCommand, write_config
 
 from dgaug.runs import Run
 from dgaug.synthesis.job import synthesize
+from dgaug.training.estimate import Timing, time_training
 from dgaug.training.train import train
 
 settings.register_profile("no clock", deadline=None)
@@ -58,6 +60,21 @@ def _one_thread() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _timed_once() -> Iterator[None]:
+    """Every `data check` times a few iterations: here the first, the others take its result."""
+    with pytest.MonkeyPatch.context() as patch:
+        first: list[Timing] = []
+
+        def timed(*given: Any, **named: Any) -> Timing:
+            if not first:
+                first.append(time_training(*given, **named))
+            return first[0]
+
+        patch.setattr("dgaug.training.planner.time_training", timed)
+        yield
 
 
 @pytest.fixture(scope="session")

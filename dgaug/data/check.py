@@ -42,11 +42,12 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class DataReport:
-    """The report on a data set: layout, counts by split, and what is wrong in sentences."""
+    """The report on a data set: layout, counts by split, what is wrong in sentences, and damaged training images."""
 
     layout: str
     splits: dict[str, SplitCounts]
     problems: list[str]
+    damaged_train: frozenset[str] = frozenset()
 
     @property
     def has_damage(self) -> bool:
@@ -55,7 +56,7 @@ class DataReport:
 
     def to_json(self) -> dict[str, object]:
         """The report as plain dicts and lists: the keys layout, splits, problems."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "damaged_train"}
 
 
 def check_data(data: IdentityData, *, progress: Progress = silent) -> DataReport:
@@ -76,7 +77,8 @@ def check_data(data: IdentityData, *, progress: Progress = silent) -> DataReport
         *_copies_across_splits(inspections),
         *_unread_folders(data),
     ]
-    return DataReport(data.layout, counts, problems)
+    train = (one.record.path for one in inspections if one.split == "train" and one.damage is not None)
+    return DataReport(data.layout, counts, problems, frozenset(train))
 
 
 def who_was_read(data: IdentityData) -> list[str]:
@@ -94,7 +96,10 @@ def who_was_read(data: IdentityData) -> list[str]:
                 f"fewest: {first_of(named[::-1])}"
             )
     if not (data.splits.get("query") and data.splits.get("gallery")):
-        problems.append("no query and gallery: enough to train and to synthesize, not to evaluate a re-id model")
+        problems.append(
+            "no query and gallery: enough to train and to synthesize, not to evaluate a re-id model; before training, "
+            "dgaug data pack DIR --hold-out N writes a manifest with N identities there"
+        )
     if endings := left_out(data):
         problems.append(f"{listed(endings)} left out: no images")
     return problems

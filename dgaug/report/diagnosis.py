@@ -170,11 +170,23 @@ def _store(run: Run) -> Iterator[Finding]:
     yield Finding("store", f"{state.count:,} images of this checkpoint", state.complete, goes_on)
 
 
+def _try_of(run: Run) -> str:
+    """The command that compares models on a run's data; where they have no test split, what makes one."""
+    try:
+        splits = read_run_data(run, run.settings().data, splits=()).splits
+    except DgaugError:
+        return dgaug_command("train-reid", "--run", run.folder)  # which says what is wrong with the data
+    if not (splits.get("query") or splits.get("gallery")):
+        packed = dgaug_command("data", "pack", run.data_root(), "--hold-out", "N")
+        return f"the data have no query and gallery: {packed} makes some, for a run of its own"
+    return dgaug_command("train-reid", "--run", run.folder)
+
+
 def _reid(run: Run) -> Iterator[Finding]:
     """Models fed with generated images against their twins of real images alone."""
     file = run.reid / "results.json"
     if not file.is_file():
-        yield Finding("re-id", "not tried yet", remedy=dgaug_command("train-reid", "--run", run.folder))
+        yield Finding("re-id", "not tried yet", remedy=_try_of(run))
         return
     differences = read_json(file).get("differences", {})
     for variant, metrics in differences.items():

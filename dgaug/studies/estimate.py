@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-
-import torch
 
 from dgaug.data.records import IdentityData, class_names
 from dgaug.device import default_device
 from dgaug.distributed import Processes
-from dgaug.models.architectures import ARCHITECTURES, teacher_architecture
-from dgaug.models.reid import ReidNetwork
+from dgaug.models.architectures import ARCHITECTURES
 from dgaug.scores.retrieval.held_out import GALLERY, QUERY, TRAIN
 from dgaug.settings import Settings
 from dgaug.store.policies import policy_classes
 from dgaug.studies.study import generated_per_step
-from dgaug.training.trials import dgnet_trial, reid_trial
+from dgaug.training.estimate import time_dgnet, time_of, time_teacher
+from dgaug.training.trials import reid_step
 
-TIMED = 2
-"""Iterations after one that warms up."""
 FORWARD = 1 / 3
 """Of an iteration, what only the forward pass takes."""
 
@@ -65,8 +60,7 @@ def estimate(
     )
     names = class_names(data.splits[TRAIN])
     architecture = ARCHITECTURES[model](settings, len(policy_classes(reid.labels, names)))
-    trial = reid_trial(reid, architecture, processes, image_size=size)
-    step = _seconds(lambda: trial(1), processes.device)
+    step, _ = time_of(reid_step(reid, architecture, processes, 1, image_size=size), processes.device)
     ranked = len(data.splits[QUERY]) + len(data.splits[GALLERY])
     # Each test image and its mirror pass once.
     evaluation = 2 * ranked / reid.batch_size * step * FORWARD
@@ -77,27 +71,7 @@ def estimate(
 
 
 def _generator_seconds(settings: Settings, classes: int, processes: Processes, *, trained_here: bool) -> float:
-    architecture = teacher_architecture(settings, classes)
-    trial = reid_trial(settings.teacher, architecture, processes, image_size=settings.data.image_size)
-    seconds = settings.teacher.iterations * _seconds(lambda: trial(1), processes.device)
+    seconds = settings.teacher.iterations * time_teacher(settings, classes, processes)[0]
     if trained_here:
-        both = dgnet_trial(settings, classes, ReidNetwork(**architecture), processes)
-        # It computes an iteration in each of the two branches of the structure term.
-        seconds += settings.schedule.iterations * _seconds(lambda: both(1), processes.device) / 2
+        seconds += settings.schedule.iterations * time_dgnet(settings, classes, processes)[0]
     return seconds
-
-
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    """Of one call."""
-    work()
-    _wait(device)
-    began = time.perf_counter()
-    for _ in range(TIMED):
-        work()
-    _wait(device)
-    return (time.perf_counter() - began) / TIMED
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -132,5 +132,6 @@ def test_a_person_sees_who_was_read_and_what_it_is_enough_for(market: Path) -> N
     pattern = open_data(market / "bounding_box_train", pattern="(?P<identity>.)")
     assert who_was_read(pattern) == [
         "train: 4 images of each identity: 0 (4)",
-        "no query and gallery: enough to train and to synthesize, not to evaluate a re-id model",
+        "no query and gallery: enough to train and to synthesize, not to evaluate a re-id model; before training, "
+        "dgaug data pack DIR --hold-out N writes a manifest with N identities there",
     ]

@@ -282,7 +282,8 @@ def test_a_folder_of_damaged_images_is_reported_line_by_line(tmp_path: Path) -> 
         (folder / f"{number:05d}_c1_0.jpg").write_bytes(content)
     ended = finish_process(start_cold("data", "check", tmp_path))
     assert ended.code == 1
-    ours = r"reading images: |no query and gallery: |train: (damaged image bounding_box_train/|[\d,]+ )"
+    planned = r"timing iterations: |few images of each identity: |the ImageNet weights |next: |estimate: |other work "
+    ours = rf"{planned}|reading images: |no query and gallery: |train: (damaged image bounding_box_train/|[\d,]+ )"
     shown = r"\S+ \(market1501\): [\d,]+ images "
     odd = [line for line in ended.err.splitlines() if not re.match(f"{ours}|{shown}", line)]
     assert odd == []

@@ -58,9 +58,10 @@ def require_evaluation(data: IdentityData) -> None:
     """
     missing = [split for split in (QUERY, GALLERY) if not data.splits.get(split)]
     if missing:
+        packed = " (dgaug data pack DIR --hold-out N writes one)" if len(missing) > 1 else ""
         raise DgaugError(
             f"{data.root} has no {' and no '.join(missing)} split, so a re-id model cannot be evaluated on it; "
-            "add the folders, or a manifest with a split column"
+            f"add the folders, or a manifest with a split column{packed}"
         )
     gallery = [record for record in data.splits[GALLERY] if record.role is not Role.JUNK]
     names = {record.identity for record in gallery}
