@@ -108,7 +108,7 @@ WRONG = [
     ("study --data gone --config toy", nothing, "gone: no such folder"),
     ("study --repeats 1", nothing, "--repeats 1: an interval needs at least 3 repeats"),
     ("study --fractions half", nothing, "--fractions half: expected numbers above 0"),
-    ("study --config study --fractions 0.05,1", nothing, "without an image; the smallest fraction is 0.1"),
+    ("study --config study --fractions 0.05,1", nothing, "without an image; the smallest fraction is 0.099"),
     ("train-reid --seeds 0", nothing, "0 is not in the range"),
     ("eval-reid gone.pt --data empty", make_folder, "gone.pt"),
     ("eval-reid gone.pt", nothing, "Missing option '--data'"),

@@ -85,7 +85,7 @@ def test_real_and_selected_images_in_one_data_set(
         assert "selected by the judge: 144 images kept, 432 left out" in card
     again = library.export_merged(store, data, tool=tool, out=tmp_path / "all", select=select, ratio=1000, **options)
     assert again.already_complete
-    with pytest.raises(DgaugError, match=r"select judge:.*,keep=0\.25,.*not judge:.*,keep=0\.5,"):
+    with pytest.raises(DgaugError, match=r"select: judge:.*,keep=0\.25,.* -> judge:.*,keep=0\.5,"):
         library.export_merged(
             store, data, tool=tool, out=tmp_path / "all", select=f"judge:{judge}", ratio=1000, **options
         )
