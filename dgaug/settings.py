@@ -222,6 +222,8 @@ class ScheduleSettings(Section):
     ramp_start: Fraction = 0.3
     ramp_length: float = Field(0.04, gt=0, le=1)
     """From weight 0 to weight 2; a term of weight 1 is there in half of it."""
+    adversarial_start: Fraction = 0.0
+    """Where the discriminator and its terms begin; without them an iteration is shorter."""
     milestones: tuple[float, ...] = (0.6, 0.9)
     gamma: float = Field(0.1, gt=0, le=1)
 

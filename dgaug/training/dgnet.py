@@ -152,12 +152,14 @@ class DGNet:
             with torch.set_grad_enabled(len(batches) == 1):
                 scenes = [self.terms.generate(*given) for given in zip(batches, codes, plans, strict=True)]
             fakes = [scene.fakes.leaf.detach() for scene in scenes]
-            return FirstHalf(codes, scenes, self._discriminator_gradients(batches, fakes))
+            return FirstHalf(codes, scenes, self._discriminator_gradients(batches, fakes, plans))
 
-    def _discriminator_gradients(self, batches: Sequence[Batch], fakes: Sequence[Tensor]) -> Terms:
+    def _discriminator_gradients(
+        self, batches: Sequence[Batch], fakes: Sequence[Tensor], plans: Sequence[Plan]
+    ) -> Terms:
         loss = self.settings.loss
         parameters = self._clear("discriminator")
-        if not loss.adversarial:
+        if "adversarial" not in plans[0].weights:
             return {}
         weights = {"discriminator": loss.adversarial, "gradient_penalty": loss.adversarial * loss.gradient_penalty}
         values = [

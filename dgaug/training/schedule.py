@@ -28,8 +28,9 @@ def weights(loss: LossSettings, schedule: ScheduleSettings, iteration: int) -> d
     def ramp(maximum: float) -> float:
         return ramped(maximum, iteration, schedule) if ramped(maximum, iteration - 1, schedule) > 0 else 0.0
 
+    judged = iteration >= round(schedule.adversarial_start * schedule.iterations)
     table = {
-        "adversarial": loss.adversarial,
+        "adversarial": loss.adversarial if judged else 0.0,
         "reconstruction": loss.reconstruction,
         "same_identity": loss.same_identity,
         "identification": loss.identification,

@@ -108,6 +108,18 @@ def test_a_term_that_is_switched_off_is_absent_from_the_report() -> None:
     assert {"reconstruction", "structure_code", "teacher", "fine", "total"} <= report.keys()
 
 
+def test_the_discriminator_learns_nothing_before_its_start() -> None:
+    model = make_model()
+    model.settings = model.settings.model_copy(
+        update={"schedule": model.settings.schedule.model_copy(update={"adversarial_start": 0.5})}
+    )
+    before = {name: tensor.clone() for name, tensor in model.networks.discriminator.state_dict().items()}
+    report = model.step([make_batch()], 0)
+    assert not report.keys() & {"adversarial", "discriminator", "gradient_penalty"}
+    assert all(torch.equal(before[name], t) for name, t in model.networks.discriminator.state_dict().items())
+    assert {"adversarial", "discriminator"} <= model.step([make_batch()], ITERATION).keys()
+
+
 def test_no_term_is_fed_back_without_a_teacher() -> None:
     model = make_model()
     model.networks.teacher = None

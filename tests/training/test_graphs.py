@@ -28,7 +28,7 @@ def make_model() -> DGNet:
     torch.manual_seed(0)
     settings = tiny_settings(
         loss={"structure_branch": 0.5, "teacher_identity": 0.5, "teacher_feature": 1.0},
-        schedule={"iterations": 40, "ramp_start": 0.3},
+        schedule={"iterations": 40, "ramp_start": 0.3, "adversarial_start": 0.15},
         structure_input={"mixing": "random", "print": 0.5, "region": "middle"},
     )
     networks = build_networks(settings, CLASSES)

@@ -72,6 +72,11 @@ def test_a_term_that_is_switched_off_is_absent() -> None:
     assert not table.keys() & {"teacher", "fine", "real_fine", "cycle", "adversarial"}
 
 
+def test_the_adversarial_term_begins_where_it_is_asked_for() -> None:
+    late = ScheduleSettings(iterations=10, adversarial_start=0.7)
+    assert ["adversarial" in weights(LossSettings(), late, iteration) for iteration in (0, 6, 7, 9)] == [0, 0, 1, 1]
+
+
 def test_a_shorter_run_keeps_the_shape_of_the_schedule() -> None:
     short = ScheduleSettings(iterations=1000)
     for share in (0.1, 0.31, 0.32, 0.35, 0.9):
