@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from held import Hold
 from synthesis_runs import SHARDS, command, files_of, finish, undisturbed_store, wait_for_shards
-from tiny_run import RunCommand, finish_process, start_cold, start_process
+from tiny_run import RunCommand, finish_process, start_cold
 
 from dgaug.runs import Run
 from dgaug.store.read import open_store
@@ -87,29 +87,24 @@ def test_workers_and_drivers_killed_again_and_again_lose_no_finished_shard(
     assert sum(not re.search(r": [\d,]+/[\d,]+", line) for line in ended.err.splitlines()) < 8, ended.err
 
 
-def test_a_labelled_store_of_codes_is_the_same_by_ray(tiny_run: Run, tmp_path: Path) -> None:
-    more = ("--codec", "codes", "--pairs", "random:90")
-    finish(start_cold(*command(tiny_run, tmp_path / "ray", *more, "--engine", "ray")))
-    finish(start_process(*command(tiny_run, tmp_path / "one", *more)))
-    assert files_of(tmp_path / "ray") == files_of(tmp_path / "one")
-    assert verify(tmp_path / "ray").ok
-    assert open_store(tmp_path / "ray").has_labels
-
-
-def test_ctrl_c_ends_the_workers_and_the_next_start_resumes(
-    tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes], dgaug: RunCommand
+def test_ctrl_c_ends_the_workers_and_another_engine_finishes_the_labelled_codes(
+    tiny_run: Run, tmp_path: Path, dgaug: RunCommand
 ) -> None:
-    where = Hold(tmp_path / "shards/*.h5", 2)
-    driver = start_cold(*command(tiny_run, tmp_path, "--engine", "ray"), **where.environment)
-    wait_for_shards(driver, tmp_path, 2)
+    store, codes = tmp_path / "store", ("--codec", "codes")
+    where = Hold(store / "shards/*.h5", 2)
+    driver = start_cold(*command(tiny_run, store, *codes, "--engine", "ray"), **where.environment)
+    wait_for_shards(driver, store, 2)
     driver.send_signal(signal.SIGINT)
     ended = finish_process(driver)
     assert ended.code == 130, ended.err
     assert "Traceback" not in ended.err
     assert "run the same command again" in ended.err
-    assert len(list((tmp_path / "shards").glob("*.h5"))) < SHARDS
-    assert dgaug(*command(tiny_run, tmp_path)).code == 0, "another engine finishes what Ray began"
-    assert files_of(tmp_path) == undisturbed
+    assert len(list((store / "shards").glob("*.h5"))) < SHARDS
+    assert dgaug(*command(tiny_run, store, *codes)).code == 0
+    assert dgaug(*command(tiny_run, tmp_path / "undisturbed", *codes)).code == 0
+    assert files_of(store) == files_of(tmp_path / "undisturbed")
+    assert verify(store).ok
+    assert open_store(store).has_labels
 
 
 @pytest.mark.parametrize(
