@@ -32,8 +32,9 @@ def progress_shown(*, lines: bool = True) -> Iterator[Listener]:
     """A progress listener: bars on a terminal; elsewhere a line every few seconds, or with `lines` false none."""
     log = logging.getLogger("dgaug")
     log.setLevel(logging.INFO)
-    if not any(isinstance(handler, NoteHandler) for handler in log.handlers):
-        log.addHandler(NoteHandler())
+    for handler in [handler for handler in log.handlers if isinstance(handler, NoteHandler)]:
+        log.removeHandler(handler)
+    log.addHandler(NoteHandler())
     if not NOTES.is_terminal:
         yield PlainProgress() if lines else silent
         return
@@ -52,11 +53,18 @@ def progress_shown(*, lines: bool = True) -> Iterator[Listener]:
 
 
 class NoteHandler(logging.Handler):
-    """Prints the log messages of the library as notes."""
+    """Prints the log messages of the library as notes, each once in a command of several stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message as one line."""
-        note(self.format(record))
+        message = self.format(record)
+        if message not in self._said:
+            self._said.add(message)
+            note(message)
 
 
 class BarProgress:

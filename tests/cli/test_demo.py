@@ -32,6 +32,7 @@ def test_the_demo_says_each_stage_once_and_ends_with_the_page_and_three_commands
     stages = [line.split(" in ")[0] for line in lines if re.search(r" in \d+ s: ", line)]
     assert stages == ["trained", "synthesized", "scored", "compared"]
     assert not [line for line in lines if re.search(r": \d+/\d+", line)], "no progress lines without a terminal"
+    assert sum("(market1501): 8 images of 4 identities" in line for line in lines) == 1, "not again at each stage"
     assert f"report page: {out / 'report.html'}" in lines
     assert (out / "report.html").stat().st_size > 10_000
     assert [line.split()[1] for line in lines[-3:]] == ["data", "train", "synthesize"]
