@@ -85,6 +85,7 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
     from dgaug.data.layouts import open_data
     from dgaug.data.prepare import with_levels
     from dgaug.data.summary import summary
+    from dgaug.errors import DgaugError
     from dgaug.training.planner import plan_for
 
     data = with_levels(open_data(folder, **reading), depth)
@@ -99,12 +100,16 @@ def check(context: click.Context, folder: Path, depth: str, as_json: bool, **rea
         note(*who_was_read(data), *report.problems)
     if as_json or not NOTES.quiet:
         damaged = report.damaged_train
-        with progress_shown() as progress:
-            plan = plan_for(data, folder, reading=reading, depth=depth, damaged=damaged, progress=progress)
+        try:
+            with progress_shown() as progress:
+                plan = plan_for(data, folder, reading=reading, depth=depth, damaged=damaged, progress=progress)
+            planned, lines = plan.described(), plan.lines()
+        except DgaugError as error:
+            planned, lines = {"command": None, "remarks": [str(error)]}, [f"no training command: {error}"]
         if as_json:
-            show_json(content | {"next": plan.described()})
+            show_json(content | {"next": planned})
         else:
-            note(*plan.lines())
+            note(*lines)
     if report.has_damage:
         context.exit(1)
 
@@ -139,3 +144,5 @@ def pack(folder: Path, out: Path | None, pattern: str | None, hold_out: int | No
         data = held.hold_out(data, hold_out, seed=seed)
     pack(data, manifest, force=force)
     note(f"wrote {manifest}", *data.notes, *([summary(data)] if hold_out is not None else []))
+    if pattern is not None:
+        note(f"to use it, give --data {folder if out is None else out} without a pattern, which would read the names")

@@ -13,12 +13,11 @@ from dgaug_cli.train_reid import show_reid
 
 if TYPE_CHECKING:
     from dgaug.runs import Run
-    from dgaug.settings import Settings
 
 NEXT = (
     "    dgaug data check DIR",
     "    dgaug train --data DIR --config market1501-cpu   (or the command that data check ends with)",
-    "    dgaug synthesize --pairs per-appearance:10",
+    "    dgaug synthesize --pairs per-appearance:10   (or all, of a few hundred images)",
 )
 ITERATIONS = 200
 """Of DG-Net, from the generator that ships. The preset's 700 take three times as long and are better: the error on the
@@ -86,7 +85,7 @@ def command(
             )
             iterations = f"{settings.teacher.iterations:,} iterations of the teacher, {settings.schedule.iterations:,}"
             stages.end("trained", f"{iterations} of DG-Net")
-            made = synthesize(run.folder, pairs=_pairs(run, settings), progress=progress)
+            made = synthesize(run.folder, pairs=_pairs(run), progress=progress)
             stages.end("synthesized", f"{made.count:,} images in {made.store / 'dataset.h5'}")
             scores = score_fid(run=run.folder, progress=progress)
             stages.end("scored", f"{len(scores['scores'])} metrics in {run.scores}")
@@ -128,13 +127,16 @@ def _shorter(run: Run, *, from_scratch: bool, force: bool) -> list[str]:
     return [] if from_scratch else [f"schedule.iterations={ITERATIONS}"]
 
 
-def _pairs(run: Run, settings: Settings) -> str:
+def _pairs(run: Run) -> str:
     """Every appearance on `STRUCTURES` structures, or what the store of an earlier demo has."""
+    from dgaug.data.recorded import read_run_data
     from dgaug.store.index import read_state
 
     state = read_state(run.store)
-    images = settings.toy.identities * settings.toy.images_per_identity
-    return f"grid:{images}x{min(STRUCTURES, images)}" if state is None else state.spec.parts[0].pairs
+    if state is not None:
+        return state.spec.parts[0].pairs
+    images = len(read_run_data(run, run.settings().data, splits=("train",)).splits["train"])
+    return f"grid:{images}x{min(STRUCTURES, images)}"
 
 
 class _Stages:

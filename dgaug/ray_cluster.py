@@ -74,7 +74,7 @@ def _raise_ours(ray: ModuleType, done: list[Any]) -> None:
         first = str(error).strip().splitlines()[0]
         raise DgaugError(
             f"a worker of the Ray cluster died {RETRIES + 1} times at the same task ({type(error).__name__}: {first}); "
-            "is its memory enough? Finished shards stay: run the same command again to resume"
+            "is its memory enough? What is finished stays: run the same command again to resume"
         ) from error
 
 

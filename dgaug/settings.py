@@ -222,7 +222,7 @@ class ScheduleSettings(Section):
     ramp_start: Fraction = 0.3
     ramp_length: float = Field(0.04, gt=0, le=1)
     """From weight 0 to weight 2; a term of weight 1 is there in half of it."""
-    adversarial_start: Fraction = 0.0
+    adversarial_start: float = Field(0.0, ge=0, lt=1)
     """Where the discriminator and its terms begin; without them an iteration is shorter."""
     milestones: tuple[float, ...] = (0.6, 0.9)
     gamma: float = Field(0.1, gt=0, le=1)
@@ -343,7 +343,7 @@ def setting_text(name: str, value: str) -> str:
         same = read_yaml(value) == value
     except ValueError:
         same = False
-    return f"{name}={value if same else json.dumps(value)}"
+    return f"{name}={value if same else json.dumps(value, ensure_ascii=False)}"
 
 
 def override(settings: Settings, overrides: Iterable[str]) -> dict[str, Any]:

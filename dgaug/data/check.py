@@ -95,10 +95,12 @@ def who_was_read(data: IdentityData) -> list[str]:
                 f"train: {fewest:,} to {most:,} images of each identity; most: {first_of(named)}; "
                 f"fewest: {first_of(named[::-1])}"
             )
-    if not (data.splits.get("query") and data.splits.get("gallery")):
+    missing = [split for split in ("query", "gallery") if not data.splits.get(split)]
+    if missing:
+        packed = "; before training, dgaug data pack DIR --hold-out N writes a manifest with N identities there"
         problems.append(
-            "no query and gallery: enough to train and to synthesize, not to evaluate a re-id model; before training, "
-            "dgaug data pack DIR --hold-out N writes a manifest with N identities there"
+            f"no {' and '.join(missing)}: enough to train and to synthesize, not to evaluate a re-id model"
+            f"{packed if len(missing) > 1 else ''}"
         )
     if endings := left_out(data):
         problems.append(f"{listed(endings)} left out: no images")

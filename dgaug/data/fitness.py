@@ -21,7 +21,7 @@ SAMPLED = 32
 """Images that are opened to see their shape."""
 SAME_SHAPE = 1.5
 """By which factor height / width may differ from that of the image size before people or things look squeezed."""
-_STEP, _LEAST = 16, (64, 32)
+_STEP, _LEAST, _MOST = 16, (64, 32), 4096
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ def too_few(records: Sequence[Record]) -> list[str]:
     sentences = []
     if len(images) < FEW_IDENTITIES:
         sentences.append(
-            f"few identities: {len(images)}; training runs with two, but below {FEW_IDENTITIES} expect a try, not a "
-            "result"
+            f"few identities: {len(images)}; training runs with two, but below {FEW_IDENTITIES} they are too few for a "
+            "meaningful result"
         )
     if 2 * single > len(images):
         which = "every identity has" if single == len(images) else f"{single:,} of {people} have"
@@ -82,5 +82,7 @@ def fitting_size(size: tuple[int, int], ratio: float) -> tuple[int, int]:
         return size
     area = height * width
     sides = math.sqrt(area * ratio), math.sqrt(area / ratio)
-    tall, wide = (max(least, _STEP * round(side / _STEP)) for side, least in zip(sides, _LEAST, strict=True))
+    tall, wide = (
+        min(_MOST, max(least, _STEP * round(side / _STEP))) for side, least in zip(sides, _LEAST, strict=True)
+    )
     return tall, wide

@@ -24,7 +24,8 @@ def hold_out(data: IdentityData, count: int, *, seed: int = 0) -> IdentityData:
         DgaugError: a query or gallery is there, or too few identities are left or can be asked for.
     """
     if data.splits.get("query") or data.splits.get("gallery"):
-        raise DgaugError(f"{data.source} has a query or gallery split already; leave --hold-out out")
+        again = "" if data.manifest is None else f", or remove {data.manifest} first to choose again"
+        raise DgaugError(f"{data.source} has a query or gallery split already; leave --hold-out out{again}")
     images: defaultdict[str, list[Record]] = defaultdict(list)
     for record in data.splits.get("train", []):
         if record.role is Role.IDENTITY:
@@ -34,7 +35,7 @@ def hold_out(data: IdentityData, count: int, *, seed: int = 0) -> IdentityData:
     usable = [(name, query) for name in order if (query := _query(images[name])) is not None]
     most = min(len(usable), len(names) - LEAST)
     if not LEAST <= count <= most:
-        limit = f"from {LEAST} to {most}" if most >= LEAST else "none, too few have images enough"
+        limit = f"from {LEAST} to {most}" if most >= LEAST else "none"
         raise DgaugError(
             f"--hold-out {count}: of the {len(names):,} training identities of {data.source}, {limit} can be held out; "
             "one needs two images, from two cameras where cameras are known, and two identities stay"

@@ -177,8 +177,9 @@ def _try_of(run: Run) -> str:
     except DgaugError:
         return dgaug_command("train-reid", "--run", run.folder)  # which says what is wrong with the data
     if not (splits.get("query") or splits.get("gallery")):
-        packed = dgaug_command("data", "pack", run.data_root(), "--hold-out", "N")
-        return f"the data have no query and gallery: {packed} makes some, for a run of its own"
+        manifest = run.data_root() / "held-out.csv"
+        packed = dgaug_command("data", "pack", run.data_root(), "--hold-out", "N", "--out", manifest)
+        return f"the data have no query and gallery: {packed} makes some, for a new run with --data {manifest}"
     return dgaug_command("train-reid", "--run", run.folder)
 
 

@@ -52,7 +52,7 @@ class CurveStudy:
     work: PointWork = field(init=False)
 
     def __post_init__(self) -> None:
-        self.work = PointWork(self.asked, self.settings, self.outside, self.elsewhere, self.progress)
+        self.work = PointWork(self.asked, self.settings, self.outside, self.elsewhere, self.progress, self.tried_arms)
 
     @property
     def points(self) -> list[Point]:

@@ -27,10 +27,10 @@ def judge_of(select: str) -> Judge:
         DgaugError: another form.
     """
     from dgaug.studies.feeds import Fitting, Source, fit
-    from dgaug.studies.selection import parse_selection, require_judge, selected
+    from dgaug.studies.selection import JUDGE, parse_selection, require_judge, selected
     from dgaug.training.batches import LabelledImages
 
-    selection = parse_selection(select)
+    selection = parse_selection(select, by=(JUDGE,))
 
     def opened(store: StoreDataset) -> Callable[[IdentityData, Progress], Judged]:
         run = run_of(store.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class PointWork:
     Attributes:
         outside: the run whose generator makes the images of every point; None: one is trained at each.
         elsewhere: another data set to evaluate every model on; None: none.
+        tried: the arms whose lengths are tried, some of an earlier call.
     """
 
     asked: Asked
@@ -68,12 +70,13 @@ class PointWork:
     outside: Run | None
     elsewhere: IdentityData | None
     progress: Progress
+    tried: Sequence[str] = ()
     _images: dict[tuple[Path, int], LabelledImages] = field(default_factory=dict)
 
     @property
     def needs_labels(self) -> bool:
         """Whether an arm needs the teacher's soft labels."""
-        fed = [ARMS[name] for name in self.asked.arms if ARMS[name].fed]
+        fed = [ARMS[name] for name in (*self.asked.arms, *self.tried) if ARMS[name].fed]
         return any(arm.labelling(self.settings.reid).needs_teacher for arm in fed)
 
     def generate(self, one: Point) -> None:

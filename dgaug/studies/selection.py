@@ -71,25 +71,27 @@ class Selected:
 
     def sentence(self) -> str:
         """For people."""
+        by = "the judge" if self.by == JUDGE else self.by
         return (
-            f"selected by the judge: {self.kept:,} images kept, {self.left_out:,} left out; it agrees with "
+            f"selected by {by}: {self.kept:,} images kept, {self.left_out:,} left out; the judge agrees with "
             f"{100 * self.judge_agrees:.0f} % of all and {100 * self.judge_agrees_with_kept:.0f} % of the kept"
         )
 
 
-def parse_selection(text: str) -> Selection:
+def parse_selection(text: str, *, by: Sequence[str] = (JUDGE, DIVERSITY, BOTH)) -> Selection:
     """A selection from `judge:FILE` or `judge:FILE,keep=0.5`, or with another name of `Selection.by` in front.
 
     Raises:
-        DgaugError: another form.
+        DgaugError: another form, or a way that is not in `by`.
     """
     match = _FORM.fullmatch(text)
     try:
         keep = float(match["keep"] or KEEP) if match else 0.0
     except ValueError:
         keep = 0.0
-    if match is None or not 0 < keep <= 1:
-        raise DgaugError(f"--select {text}: expected {FORM} with a share above 0 and up to 1")
+    if match is None or match["by"] not in by or not 0 < keep <= 1:
+        form = FORM if len(by) > 1 else FORM.partition(" ")[0]
+        raise DgaugError(f"--select {text}: expected {form} with a share above 0 and up to 1")
     return Selection(Path(match["file"]), keep, match["by"])
 
 

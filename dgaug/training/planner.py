@@ -26,9 +26,17 @@ from dgaug.models import checkpoints
 from dgaug.models.architectures import teacher_architecture
 from dgaug.models.reid import ReidNetwork
 from dgaug.models.weights import torchvision_weights
-from dgaug.presets import preset_names
+from dgaug.outputs import flat
+from dgaug.presets import preset_names, read_config
 from dgaug.progress import Progress, silent
-from dgaug.settings import ReidSettings, ScheduleSettings, Settings, load_settings, setting_text, setting_texts
+from dgaug.settings import (
+    ReidSettings,
+    ScheduleSettings,
+    Settings,
+    load_settings,
+    setting_text,
+    setting_texts,
+)
 from dgaug.surroundings import as_found
 from dgaug.training.estimate import Timing, time_training
 from dgaug.training.initial_weights import pretrained_path
@@ -160,7 +168,7 @@ class _Planner:
         records = [] if data is None else data.splits["train"]
         few = [] if data is None else too_few(records)
         self.remarks += few
-        if data is not None and self.typed["--config"] is None:
+        if data is not None and self.typed["--config"] is None and not self._fits_a_network():
             self.typed["--config"] = _preset(data, device)
         settings = self._settings()
         if data is not None and len(class_names(records)) < 2:
@@ -173,12 +181,20 @@ class _Planner:
         classes = settings.toy.identities if data is None else len(class_names(records))
         images = settings.toy.identities * settings.toy.images_per_identity if data is None else len(records)
         kept = images * math.prod(settings.data.image_size) * 3
-        timing = self._time(settings, classes, device, progress)
+        try:
+            timing = self._time(settings, classes, device, progress)
+        except RuntimeError as error:
+            if device.type == "cpu":
+                raise
+            timing = None
+            self.remarks.append(f"not timed: {_named(device)}: {str(error).strip().partition(chr(10))[0]}")
         if timing is None:
             return TrainingPlan(self._command(), settings, not few, tuple(self.remarks), _named(device))
         settings = self._settings()
         self._fit_workers(settings, shape, device, timing, fits=kept <= CACHE_SHARE * free_memory())
         seconds = timing.seconds(settings)
+        if settings.schedule.adversarial_start:
+            self.remarks.append("iterations before schedule.adversarial_start are shorter than the estimate has them")
         if device.type == "cpu" and _load() > 1:
             self.remarks.append("other work keeps the cores of this machine busy: without it training is faster")
         if device.type == "cpu" and seconds > LONG and settings.name != ON_CPU:
@@ -200,10 +216,18 @@ class _Planner:
 
     def _settings(self) -> Settings:
         texts = [*self.typed["--set"], *self.added]
-        return load_settings(self.typed["--config"] or EMBEDDED, overrides=texts, flags=self.flags)
+        config = self.typed["--config"] or (None if self.flags.get("data.root") else EMBEDDED)
+        return load_settings(config, overrides=texts, flags=self.flags)
 
     def _is_typed(self, *names: str) -> bool:
-        return any(text.partition("=")[0].strip() in names for text in self.typed["--set"])
+        """Whether one of these settings was given, by `--set` or in a file of the user's own."""
+        config = self.typed["--config"]
+        file = {} if config is None or str(config) in preset_names() else flat(read_config(config), ".")
+        return any(name in names for name in (*file, *(text.partition("=")[0].strip() for text in self.typed["--set"])))
+
+    def _fits_a_network(self) -> bool:
+        """Whether a teacher or a generator to start from was given, whose size no preset may change."""
+        return bool(self.flags.get("teacher.checkpoints")) or self._is_typed("teacher.checkpoints", "model.start")
 
     def _fit_size(self, settings: Settings, shape: Shape | None) -> None:
         size = settings.data.image_size
@@ -212,7 +236,7 @@ class _Planner:
             return
         texts = [f"data.height={fitting[0]}", f"data.width={fitting[1]}"]
         odd = f"the images are {shape.ratio:.2g} times as high as wide, and {size[0]} x {size[1]} would squeeze them"
-        if self._is_typed("data.height", "data.width"):
+        if self._is_typed("data.height", "data.width") or self._fits_a_network():
             self.remarks.append(f"{odd}: --set {' --set '.join(texts)} fits them")
         else:
             self.remarks.append(f"{odd}: {fitting[0]} x {fitting[1]} fits them")
@@ -224,8 +248,8 @@ class _Planner:
             return
         try:
             torchvision_weights(model.backbone, model.weights)
-        except DgaugError:
-            if model.weights != "imagenet" or self._is_typed("model.weights"):
+        except DgaugError as error:
+            if "model.weights=download" not in str(error) or self._is_typed("model.weights"):
                 raise
             self.remarks.append(
                 f"the ImageNet weights of {model.backbone} are not on this machine: model.weights=download fetches "
@@ -273,7 +297,7 @@ class _Planner:
                 )
                 return False
             if turns > plan.accumulation:
-                self.remarks.append(f"the memory of {_named(device)} asks for {section} in {turns} micro-batches")
+                self.remarks.append(f"{_named(device)} has memory for {section} only in {turns} micro-batches")
                 self.added.append(f"{section}.accumulation={turns}")
         return True
 

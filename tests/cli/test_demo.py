@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 from dgaug_cli.demo import ITERATIONS, _pairs, _shorter
-from tiny_run import TINY, RunCommand, tiny_settings
+from tiny_run import TINY, RunCommand
 
 from dgaug.runs import Run
-from dgaug.settings import load_settings
 
 
 def test_the_demo_says_each_stage_once_and_ends_with_the_page_and_three_commands(
@@ -47,6 +47,12 @@ def test_a_demo_is_shorter_than_the_preset_unless_it_has_begun_or_starts_from_no
     assert _shorter(new, from_scratch=True, force=False) == []
     assert _shorter(tiny_run, from_scratch=False, force=False) == ["schedule.iterations=8"]
     assert _shorter(tiny_run, from_scratch=False, force=True) == [f"schedule.iterations={ITERATIONS}"]
-    assert _pairs(tiny_run, tiny_settings()) == "all", "the store of an earlier demo"
-    assert _pairs(new, load_settings("toy")) == "grid:192x64"
-    assert _pairs(new, tiny_settings()) == "grid:24x24"
+    assert _pairs(tiny_run) == "all", "the store of an earlier demo"
+
+
+def test_a_demo_takes_the_images_that_a_limit_leaves(tiny_run: Run, tmp_path: Path) -> None:
+    run = Run(tmp_path / "demo")
+    shutil.copytree(tiny_run.folder, run.folder, ignore=shutil.ignore_patterns("store"))
+    assert _pairs(run) == "grid:24x24"
+    run.config.write_text(run.config.read_text().replace("limit_identities: null", "limit_identities: 3"))
+    assert _pairs(run) == "grid:12x12"

@@ -135,3 +135,7 @@ def test_a_person_sees_who_was_read_and_what_it_is_enough_for(market: Path) -> N
         "no query and gallery: enough to train and to synthesize, not to evaluate a re-id model; before training, "
         "dgaug data pack DIR --hold-out N writes a manifest with N identities there",
     ]
+    shutil.rmtree(market / "query")
+    assert who_was_read(open_data(market))[1:] == [
+        "no query: enough to train and to synthesize, not to evaluate a re-id model"
+    ]

@@ -91,6 +91,34 @@ def test_what_the_data_ask_for_is_chosen_and_said(tmp_path: Path, dgaug: RunComm
 
 
 @pytest.mark.usefixtures("_not_timed")
+def test_what_a_file_or_a_network_settles_is_kept(tmp_path: Path, tiny_run: Run, dgaug: RunCommand) -> None:
+    cars = write_people(tmp_path / "cars", (60, 40))
+    config = tmp_path / "mine.yaml"
+    config.write_text("data: {height: 64, width: 32}\nmodel: {weights: none, backbone: small}\n")
+    found = json.loads(dgaug("train", "--data", cars, "--config", config, "--dry-run", "--json").out)
+    assert (found["image_size"], found["command"]) == ([64, 32], f"dgaug train --data {cars} --config {config}")
+    small = ("--set", "data.height=64", "--set", "data.width=32", "--set", "model.backbone=small")
+    dry = dgaug("train", "--data", tiny_run.data_root(), *small, "--teacher", tiny_run.teacher, "--dry-run")
+    assert "backbone 'small' has no ImageNet weights; use --set model.weights=none" in dry.error()
+    dry = dgaug(
+        *("train", "--data", tiny_run.data_root(), *small, "--teacher", tiny_run.teacher),
+        *("--set", "model.weights=none", "--dry-run", "--json"),
+    )
+    assert "--config" not in json.loads(dry.out)["command"], "as training would read it"
+
+
+@pytest.mark.usefixtures("_not_timed")
+def test_a_check_ends_with_its_report_whatever_hinders_a_plan(
+    tmp_path: Path, dgaug: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cars = write_people(tmp_path / "cars", (60, 40))
+    monkeypatch.setattr(planner, "_require", Mock(side_effect=DgaugError("not here")))
+    ended = dgaug("data", "check", cars, "--json")
+    assert (ended.code, json.loads(ended.out)["next"]["remarks"]) == (0, ["not here"])
+    assert "no training command: not here" in dgaug("data", "check", cars).err
+
+
+@pytest.mark.usefixtures("_not_timed")
 def test_data_that_cannot_be_trained_on_have_no_next_command(tmp_path: Path, dgaug: RunCommand) -> None:
     one = write_people(tmp_path / "one", (32, 64), identities=1)
     checked = dgaug("data", "check", one)
@@ -150,7 +178,10 @@ def test_what_a_gpu_has_no_memory_for_is_cut_into_parts(monkeypatch: pytest.Monk
     assert chosen._fit_memory(settings, 3, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("pattern", ["(?P<identity>[a-z]+)_", "[0-9]+(?P<identity>x)", "a: (?P<identity>b) # c", "007"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["(?P<identity>[a-z]+)_", "[0-9]+(?P<identity>x)", "a: (?P<identity>b) # c", "007", "é\U0001f600: (?P<x>b)"],
+)
 def test_the_text_of_a_setting_is_read_back_as_it_was(pattern: str) -> None:
     assert load_settings(overrides=[setting_text("data.pattern", pattern)]).data.pattern == pattern
 

@@ -58,7 +58,7 @@ def require_evaluation(data: IdentityData) -> None:
     """
     missing = [split for split in (QUERY, GALLERY) if not data.splits.get(split)]
     if missing:
-        packed = " (dgaug data pack DIR --hold-out N writes one)" if len(missing) > 1 else ""
+        packed = " (dgaug data pack DIR --hold-out N --out FILE writes one, for a new run)" if len(missing) > 1 else ""
         raise DgaugError(
             f"{data.root} has no {' and no '.join(missing)} split, so a re-id model cannot be evaluated on it; "
             f"add the folders, or a manifest with a split column{packed}"
