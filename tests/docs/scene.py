@@ -21,6 +21,7 @@ PLACEHOLDERS = {
     "MODEL": "market/last.pt",
     "FILE": "market/last.pt",
     "SHELL": "bash",
+    "N": "2",
 }
 BESIDE = ("Market-1501", "DukeMTMC-reID", "VeRi")
 TIMM = "tf_efficientnet_lite0"
