@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
 import re
 import signal
@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from held import Hold
 from synthesis_runs import SHARDS, command, files_of, finish, undisturbed_store, wait_for_shards
@@ -26,24 +27,24 @@ def undisturbed(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict
     return undisturbed_store(tiny_run, tmp_path_factory.mktemp("undisturbed"))
 
 
-def workers_at_work(driver: subprocess.Popen[str]) -> list[int]:
+def workers_at_work(driver: subprocess.Popen[str]) -> list[psutil.Process]:
     """The processes that make shards, at least one, of the cluster that a driver started."""
-    while True:
-        result = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
-        lines = [line.split(maxsplit=2) for line in result.splitlines()[1:]]
-        parent = {int(pid): int(ppid) for pid, ppid, _ in lines}
-        working = [int(pid) for pid, _, title in lines if title.startswith("ray::make_shard")]
-        if workers := [pid for pid in working if driver.pid in _ancestors(pid, parent)]:
-            return workers
+    while not (workers := [process for process in cluster_of(driver) if _title(process).startswith("ray::make_shard")]):
         assert driver.poll() is None, driver.communicate()
         time.sleep(0.01)
+    return workers
 
 
-def _ancestors(pid: int, parent: dict[int, int]) -> set[int]:
-    result = set()
-    while (pid := parent.get(pid, 0)) > 1:
-        result.add(pid)
-    return result
+def cluster_of(driver: subprocess.Popen[str]) -> list[psutil.Process]:
+    """All processes that a driver started and that are still its descendants."""
+    return list(psutil.Process(driver.pid).children(recursive=True))
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:  # it ended, or has no arguments any more
+        return ""
 
 
 def shards_of(store: Path) -> dict[Path, int]:
@@ -60,18 +61,24 @@ def test_workers_and_drivers_killed_again_and_again_lose_no_finished_shard(
     kept: dict[Path, int] = {}
     killed = 0
     where = Hold(tmp_path / "shards/*.h5")
+    cluster: list[psutil.Process] = []
     for _ in range(drivers):
+        for process in cluster:  # workers left by the last driver could fill the limit and hold this one at its start
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(cluster)
         driver = start_cold(*arguments, **where.environment)
         for _ in range(kills):
             where.allow(before := len(shards_of(tmp_path)) + 1)
             wait_for_shards(driver, tmp_path, before)
             time.sleep(rng.uniform(0, 0.05))
-            for pid in workers_at_work(driver):
-                os.kill(pid, signal.SIGKILL)
+            for worker in workers_at_work(driver):
+                worker.kill()
                 killed += 1
         where.allow(before := len(shards_of(tmp_path)) + 1)
         wait_for_shards(driver, tmp_path, before)
         time.sleep(rng.uniform(0, 0.1))
+        cluster = cluster_of(driver)
         driver.kill()
         killed += 1
         assert finish_process(driver).code == -signal.SIGKILL
