@@ -103,7 +103,7 @@ class Conv(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> None:
         super().__init__()
-        self.pad = (kernel // 2) * dilation
+        self.pad = (kernel - 1) // 2 * dilation
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, dilation=dilation)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -60,6 +60,9 @@ def _load_pretrained(networks: Networks, path: Path) -> None:
     tensors = read_tensors(path)
     for part, network in _by_part(networks).items():
         own = network.state_dict()
+        if part == "discriminator" and tensors.keys().isdisjoint(f"{part}.{name}" for name in own):
+            _log.info("%s was made with another model.discriminator: this one starts fresh", path)
+            continue
         for name in own:
             if _CLASS_DEPENDENT in name:
                 continue

@@ -56,7 +56,8 @@ def build_networks(settings: Settings, classes: int, *, weights: str | None = No
     generator = Generator(size, appearance.code_length, model.width)
     generator_ema = copy.deepcopy(generator).requires_grad_(False)
     generator_ema.compute_as(settings.behaviour.arithmetic)
-    return Networks(generator, generator_ema, appearance, Discriminator(size, model.width))
+    discriminator = Discriminator(size, model.width, model.discriminator)
+    return Networks(generator, generator_ema, appearance, discriminator)
 
 
 def frozen_state(network: nn.Module) -> dict[str, Tensor]:

@@ -23,10 +23,11 @@ EVERYTHING_RAMPED = 50_000
 @pytest.mark.parametrize(
     ("settings", "kernels"),
     [
-        (("precision=fp32",), 2943),
-        (("precision=bf16",), 3595),
-        (("precision=bf16", "arithmetic=published"), 3737),
-        (("code_statistics=batch", "teacher_statistics=batch"), 4673),
+        (("behaviour.precision=fp32",), 2943),
+        (("behaviour.precision=bf16",), 3595),
+        (("behaviour.precision=bf16", "behaviour.arithmetic=published"), 3737),
+        (("behaviour.code_statistics=batch", "behaviour.teacher_statistics=batch"), 4673),
+        (("model.discriminator=strided", "behaviour.precision=bf16"), 3595),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
 )
@@ -34,7 +35,7 @@ def test_an_iteration_waits_for_nothing(
     monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...], kernels: int
 ) -> None:
     """Forward passes and updates; the backward passes are not counted, because there is no gradient here."""
-    chosen = load_settings("market1501", overrides=[*SMALL, *(f"behaviour.{one}" for one in settings)])
+    chosen = load_settings("market1501", overrides=[*SMALL, *settings])
     with fake_gpu(monkeypatch) as gpu:
         networks = build_networks(chosen, CLASSES)
         networks.teacher = ReidNetwork("resnet50", CLASSES, dropouts=(0.5,), pool="avg").requires_grad_(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,19 @@ def test_a_file_for_other_networks_is_refused_with_the_tensor(tiny_run: Run, shi
     save_file(tensors, shipped)
     with pytest.raises(DgaugError, match=r"tensor discriminator\.scales\.0\.score\.bias"):
         start_from(networks_of(tiny_run), tiny_settings(model={"start": str(shipped)}))
+
+
+def test_a_discriminator_of_the_other_kind_starts_fresh(
+    tiny_run: Run, shipped: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    networks = networks_of(tiny_run, discriminator="strided")
+    before = copy.deepcopy(networks.discriminator)
+    with caplog.at_level("INFO"):
+        start_from(networks, tiny_settings(model={"discriminator": "strided", "start": str(shipped)}))
+    assert same(networks.discriminator, before)
+    assert same(networks.generator_ema, networks.generator)
+    assert not same(networks.generator, networks_of(tiny_run).generator)
+    assert "another model.discriminator" in caplog.text
 
 
 def test_a_pretrained_file_that_is_not_there_is_named(tiny_run: Run, tmp_path: Path) -> None:
