@@ -91,8 +91,8 @@ class ModelSettings(Section):
     embedding: int = Field(512, ge=8, le=LARGEST_EMBEDDING)
     prim_dropout: Fraction = 0.5
     fine_dropout: Fraction = 0.75
-    discriminator: Literal["published", "strided"] = "published"
-    """The published patch networks, or strided ones with group norm, which learn faster."""
+    discriminator: Literal["published", "strided", "paired"] = "published"
+    """The published patch networks; strided ones with group norm, which learn faster; these on pairs of images."""
     start: str = "none"
     """A pretrained generator to start from: none, toy (the one that ships for the embedded data), or a file."""
 

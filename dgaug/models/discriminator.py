@@ -17,6 +17,8 @@ SMALLEST_MAP = 2
 """A 3x3 convolution with reflection padding needs a map of at least this side."""
 STRIDED_WIDTHS, STRIDED_SIDE = (64, 128, 256), 32
 """Of the strided patch network: channels of its convolutions at width 1, and the smallest side of an image for it."""
+STRIDED_CHANNELS, PAIRED_CHANNELS = 6, 9
+"""What it sees: the image and its Laplacian; the other image too."""
 GROUPS = 8
 SCORE_START = 0.1
 """Of the usual deviation: with scores near 0 at first, no iterations are lost on bringing them there."""
@@ -60,10 +62,10 @@ class StridedPatchDiscriminator(nn.Module):
 
     laplacian: Tensor
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self, width: float = 1.0, seen: int = STRIDED_CHANNELS) -> None:
         super().__init__()
         channels = [scaled(wide, width) for wide in STRIDED_WIDTHS]
-        inputs = [2 * 3, *channels[:-1]]
+        inputs = [seen, *channels[:-1]]
         self.convolutions = nn.ModuleList(Conv(i, o, 4, stride=2) for i, o in zip(inputs, channels, strict=True))
         self.norms = nn.ModuleList(nn.GroupNorm(math.gcd(GROUPS, wide), wide) for wide in channels[1:])
         self.patch_score = nn.Conv2d(channels[-1], 1, 1)
@@ -75,11 +77,11 @@ class StridedPatchDiscriminator(nn.Module):
                 nn.init.zeros_(layer.bias) if layer.bias is not None else None
         nn.init.normal_(self.patch_score.weight, 0.0, SCORE_START / math.sqrt(channels[-1]))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Patch scores, 1 for real and 0 for generated."""
+    def forward(self, images: Tensor, *beside: Tensor) -> Tensor:
+        """Patch scores, 1 for real and 0 for generated; `beside` are further images that it is shown."""
         edges = functional.conv2d(reflect(images, 1), self.laplacian.to(images.dtype), groups=3)
         first, *others = self.convolutions
-        maps = leaky(first(torch.cat((images, edges), dim=1)))
+        maps = leaky(first(torch.cat((images, edges, *beside), dim=1)))
         for convolution, norm in zip(others, self.norms, strict=True):
             maps = leaky(norm(convolution(maps)))
         return convolve(self.patch_score, maps)
@@ -91,25 +93,36 @@ class Discriminator(nn.Module):
     Args:
         image_size: height and width; small images have fewer scales.
         width: of its channels, 1 as published.
-        kind: `published` or `strided`.
+        kind: `published`, `strided`, or `paired`: strided, with another image of the identity beside the image.
+
+    Attributes:
+        paired: whether it is shown that other image.
     """
 
     def __init__(self, image_size: tuple[int, int], width: float = 1.0, kind: str = "published") -> None:
         super().__init__()
-        network, smallest_side = {
-            "published": (PatchDiscriminator, REDUCTION * SMALLEST_MAP),
-            "strided": (StridedPatchDiscriminator, STRIDED_SIDE),
-        }[kind]
+        self.paired = kind == "paired"
+        published = kind == "published"
+        smallest_side = REDUCTION * SMALLEST_MAP if published else STRIDED_SIDE
         scales = max(1, sum(min(image_size) >> scale >= smallest_side for scale in range(SCALES)))
-        self.scales = nn.ModuleList(network(width) for _ in range(scales))
+        seen = PAIRED_CHANNELS if self.paired else STRIDED_CHANNELS
+        self.scales = nn.ModuleList(
+            PatchDiscriminator(width) if published else StridedPatchDiscriminator(width, seen) for _ in range(scales)
+        )
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Patch scores of each scale, largest first."""
+    def forward(self, images: Tensor, others: Tensor | None = None) -> list[Tensor]:
+        """Patch scores of each scale, largest first.
+
+        Args:
+            images: what is judged [B, 3, H, W].
+            others: other images of their identities [B, 3, H, W]; only a `paired` one looks at them.
+        """
+        shown = [images, others] if self.paired and others is not None else [images]
         if images.is_cuda and not as_published():  # nothing here makes another layout slower
-            images = images.contiguous(memory_format=torch.channels_last)
+            shown = [one.contiguous(memory_format=torch.channels_last) for one in shown]
         scores = []
         for index, scale in enumerate(self.scales):
             if index:
-                images = functional.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
-            scores.append(scale(images))
+                shown = [functional.avg_pool2d(one, 3, 2, 1, count_include_pad=False) for one in shown]
+            scores.append(scale(*shown))
         return scores

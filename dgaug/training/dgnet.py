@@ -163,7 +163,7 @@ class DGNet:
             return {}
         weights = {"discriminator": loss.adversarial, "gradient_penalty": loss.adversarial * loss.gradient_penalty}
         values = [
-            self._add_gradients(self.terms.discriminator(batch.images, fake), weights, parameters)
+            self._add_gradients(self.terms.discriminator(batch, fake), weights, parameters)
             for batch, fake in zip(batches, fakes, strict=True)
         ]
         return _mean(values)

@@ -186,13 +186,19 @@ class IterationTerms:
         fakes = Cut.of(generator.decoder(partners(structure.leaf), adain.leaf))
         return Scene(structure, adain, positive_adain, fakes)
 
-    def discriminator(self, images: Tensor, fakes: Tensor) -> Iterator[Terms]:
-        """Groups of the discriminator: of generated images, then of real ones with their gradient penalty."""
-        critic = self.networks.discriminator
-        yield {"discriminator": patch_error(critic(fakes), 0)}
-        real = images.detach().requires_grad_(self.penalised)
+    def discriminator(self, batch: Batch, fakes: Tensor) -> Iterator[Terms]:
+        """Groups of the discriminator: of generated images, then of real ones with their gradient penalty.
+
+        A paired one also learns that a real image beside another identity's is no pair.
+        """
+        critic, others = self.networks.discriminator, batch.positives
+        error = patch_error(critic(fakes, others), 0)
+        if critic.paired:
+            error = (error + patch_error(critic(batch.images, partners(others)), 0)) / 2
+        yield {"discriminator": error}
+        real = batch.images.detach().requires_grad_(self.penalised)
         with penalised(self.penalised and not as_published()):
-            scores = critic(real)
+            scores = critic(real, others)
         terms = {"discriminator": patch_error(scores, 1)}
         if self.penalised:
             terms["gradient_penalty"] = gradient_penalty(scores, real)
@@ -211,7 +217,7 @@ class IterationTerms:
             prim, _ = self._live_logits(erase(batch.positives, plan.boxes[1]))
             yield {"positive": identification(prim, batch.labels)}
         if "adversarial" in wanted:
-            yield {"adversarial": adversarial(self.networks.discriminator(fakes))}
+            yield {"adversarial": adversarial(self.networks.discriminator(fakes, batch.positives))}
         if wanted & {"generated_identity", "appearance_code", "cycle"}:
             seen = self._frozen_appearance(fakes)
             yield {
