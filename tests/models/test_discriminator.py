@@ -37,13 +37,25 @@ def test_a_scale_sees_the_image_averaged_without_counting_the_padding() -> None:
     assert torch.allclose(network(flat)[1], network.scales[1](torch.ones(1, 3, 32, 16)), atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["strided", "paired"])
 @pytest.mark.parametrize(("size", "scales"), [((256, 128), 3), ((128, 64), 2), ((64, 32), 1), ((32, 16), 1)])
-def test_a_strided_scale_gives_a_patch_map_an_eighth_of_its_image(size: tuple[int, int], scales: int) -> None:
-    scores = Discriminator(size, 0.25, "strided")(torch.randn(2, 3, *size))
+def test_a_strided_scale_gives_a_patch_map_an_eighth_of_its_image(
+    size: tuple[int, int], scales: int, kind: str
+) -> None:
+    images, others = torch.randn(2, 2, 3, *size)
+    scores = Discriminator(size, 0.25, kind)(images, others)
     assert [tuple(maps.shape) for maps in scores] == [
         (2, 1, size[0] // 8 >> scale, size[1] // 8 >> scale) for scale in range(scales)
     ]
     assert max(maps.abs().max() for maps in scores) < 1, "scores start near 0"
+
+
+@pytest.mark.parametrize(("kind", "looks"), [("published", False), ("strided", False), ("paired", True)])
+def test_only_a_paired_one_looks_at_the_other_image(kind: str, looks: bool) -> None:
+    network = Discriminator((128, 64), 0.25, kind)
+    images, others = torch.randn(2, 2, 3, 128, 64)
+    for with_others, without in zip(network(images, others), network(images, -others), strict=True):
+        assert torch.equal(with_others, without) is not looks
 
 
 def test_the_penalty_of_a_strided_discriminator_teaches_its_weights() -> None:

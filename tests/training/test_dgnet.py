@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterable
 
@@ -261,3 +262,24 @@ def test_frozen_statistics_stay_and_make_a_row_independent_of_its_batch() -> Non
     after = dict(model.networks.appearance.named_buffers())
     assert len(before) > 5
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_paired_discriminator_learns_that_neither_generated_images_nor_strangers_make_a_pair() -> None:
+    torch.manual_seed(0)
+    settings = tiny_settings(model={"discriminator": "paired"}, loss=OFF | {"adversarial": 1.0})
+    networks = build_networks(settings, CLASSES)
+    model, batch = DGNet(networks, settings), make_batch()
+    critic, generator, others = copy.deepcopy(networks.discriminator), networks.generator, batch.positives
+    with torch.no_grad():
+        codes = networks.appearance.eval()(batch.images).appearance
+        fakes = generator(generator.structure(batch.images).roll(B, 0), codes)
+        (fake,), (stranger,), (real,) = (
+            critic(fakes, others),
+            critic(batch.images, others.roll(B, 0)),
+            critic(batch.images, others),
+        )
+        error = 2 * ((fake.square().mean() + stranger.square().mean()) / 2 + (real - 1).square().mean())
+    report = model.step([batch], ITERATION)
+    assert report["discriminator"] == pytest.approx(float(error), rel=1e-4)
+    (after,) = networks.discriminator(fakes, others)
+    assert report["adversarial"] == pytest.approx(4 * float((after.detach() - 1).square().mean()), rel=1e-4)

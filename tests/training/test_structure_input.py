@@ -125,7 +125,7 @@ def test_images_and_generated_images_are_seen_in_greys_of_their_own() -> None:
 def test_a_run_that_uses_everything_resumes_to_the_same_bits(tmp_path: Path) -> None:
     config = write_config(
         tmp_path / "a.yaml",
-        model={"discriminator": "strided"},
+        model={"discriminator": "paired"},
         structure_input=ALL,
         loss={"teacher_identity": 0.5, "teacher_feature": 1.0},
         schedule={"adversarial_start": 0.75},
