@@ -92,7 +92,7 @@ class ModelSettings(Section):
     prim_dropout: Fraction = 0.5
     fine_dropout: Fraction = 0.75
     discriminator: Literal["published", "strided", "paired"] = "published"
-    """The published patch networks; strided ones with group norm, which learn faster; these on pairs of images."""
+    """`strided`: 4x4 strided convolutions with group norm; `paired`: the same with another image of the identity."""
     start: str = "none"
     """A pretrained generator to start from: none, toy (the one that ships for the embedded data), or a file."""
 

@@ -122,7 +122,7 @@ def instance_norm(maps: Tensor) -> Tensor:
     holds; and what lies behind it gets zero from a constant channel by exact arithmetic too.
     """
     if as_published():
-        return functional.instance_norm(_constant_cut(maps), eps=EPSILON)
+        return functional.instance_norm(constant_cut(maps), eps=EPSILON)
     norm = _PlaneNorm if maps.is_cuda else _InstanceNorm
     normalised: Tensor = norm.apply(maps, None, None)
     return normalised
@@ -134,7 +134,7 @@ def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor
     No gradient passes a constant channel to `maps`, as in `instance_norm`.
     """
     if as_published():  # batch norm of one "image" that has the channels of all
-        planes = _constant_cut(maps).reshape(1, -1, *maps.shape[2:])
+        planes = constant_cut(maps).reshape(1, -1, *maps.shape[2:])
         adapted = functional.batch_norm(planes, None, None, scale.flatten(), shift.flatten(), True, eps=EPSILON)
         return adapted.view(maps.shape)
     norm = _PlaneNorm if maps.is_cuda else _InstanceNorm
@@ -142,7 +142,7 @@ def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor
     return changed
 
 
-def _constant_cut(maps: Tensor) -> Tensor:
+def constant_cut(maps: Tensor) -> Tensor:
     """The same maps, without the graph behind constant channels."""
     variance = maps.detach().var(dim=(2, 3), correction=0, keepdim=True)
     return torch.where(variance < FLAT, maps.detach(), maps)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgaug.models.blocks import Conv, ResidualBlock, as_published, leaky, reflect, scaled
+from dgaug.models.blocks import Conv, ResidualBlock, as_published, constant_cut, leaky, reflect, scaled
 from dgaug.models.convolution import convolve
 
 SCALES = 3
@@ -18,10 +18,10 @@ SMALLEST_MAP = 2
 STRIDED_WIDTHS, STRIDED_SIDE = (64, 128, 256), 32
 """Of the strided patch network: channels of its convolutions at width 1, and the smallest side of an image for it."""
 STRIDED_CHANNELS, PAIRED_CHANNELS = 6, 9
-"""What it sees: the image and its Laplacian; the other image too."""
+"""Input channels: image and Laplacian; with the other image."""
 GROUPS = 8
 SCORE_START = 0.1
-"""Of the usual deviation: with scores near 0 at first, no iterations are lost on bringing them there."""
+"""Standard deviation of the score layer's initial weights, times the root of its inputs: scores start near 0."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -57,7 +57,8 @@ class PatchDiscriminator(nn.Module):
 class StridedPatchDiscriminator(nn.Module):
     """One scale: images [B, 3, H, W] to patch scores [B, 1, H / 8, W / 8] (Isola et al., 2017).
 
-    Strided 4x4 convolutions with group norm see the image and its Laplacian: how sharp an image is shows there at once.
+    Strided 4x4 convolutions with group norm see the image and its Laplacian, which exposes sharpness. No gradient
+    passes a constant channel, as in `instance_norm`.
     """
 
     laplacian: Tensor
@@ -78,12 +79,12 @@ class StridedPatchDiscriminator(nn.Module):
         nn.init.normal_(self.patch_score.weight, 0.0, SCORE_START / math.sqrt(channels[-1]))
 
     def forward(self, images: Tensor, *beside: Tensor) -> Tensor:
-        """Patch scores, 1 for real and 0 for generated; `beside` are further images that it is shown."""
+        """Patch scores, 1 for real and 0 for generated; `beside` are further input images."""
         edges = functional.conv2d(reflect(images, 1), self.laplacian.to(images.dtype), groups=3)
         first, *others = self.convolutions
         maps = leaky(first(torch.cat((images, edges, *beside), dim=1)))
         for convolution, norm in zip(others, self.norms, strict=True):
-            maps = leaky(norm(convolution(maps)))
+            maps = leaky(norm(constant_cut(convolution(maps))))
         return convolve(self.patch_score, maps)
 
 
@@ -96,7 +97,7 @@ class Discriminator(nn.Module):
         kind: `published`, `strided`, or `paired`: strided, with another image of the identity beside the image.
 
     Attributes:
-        paired: whether it is shown that other image.
+        paired: whether it takes the other image.
     """
 
     def __init__(self, image_size: tuple[int, int], width: float = 1.0, kind: str = "published") -> None:
@@ -115,10 +116,10 @@ class Discriminator(nn.Module):
 
         Args:
             images: what is judged [B, 3, H, W].
-            others: other images of their identities [B, 3, H, W]; only a `paired` one looks at them.
+            others: images beside them [B, 3, H, W], positives or another identity's; only `paired` uses them.
         """
         shown = [images, others] if self.paired and others is not None else [images]
-        if images.is_cuda and not as_published():  # nothing here makes another layout slower
+        if images.is_cuda and not as_published():
             shown = [one.contiguous(memory_format=torch.channels_last) for one in shown]
         scores = []
         for index, scale in enumerate(self.scales):

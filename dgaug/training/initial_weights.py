@@ -60,8 +60,10 @@ def _load_pretrained(networks: Networks, path: Path) -> None:
     tensors = read_tensors(path)
     for part, network in _by_part(networks).items():
         own = network.state_dict()
-        if part == "discriminator" and tensors.keys().isdisjoint(f"{part}.{name}" for name in own):
-            _log.info("%s was made with another model.discriminator: this one starts fresh", path)
+        first = next(iter(own))
+        given = tensors.get(f"{part}.{first}")
+        if part == "discriminator" and (given is None or given.shape[1] != own[first].shape[1]):
+            _log.info("%s has another kind of discriminator: ours starts from random weights", path)
             continue
         for name in own:
             if _CLASS_DEPENDENT in name:

@@ -63,8 +63,8 @@ def feature_distance(features: Tensor, target: Tensor) -> Tensor:
     return SIDES * (1 - functional.cosine_similarity(features.float(), target.float())).mean()
 
 
-def patch_error(scores: list[Tensor], target: float) -> Tensor:
-    """Least squares of patch scores to a target (Mao et al., 2017); scales and sides added."""
+def patch_error(scores: list[Tensor], target: float | Tensor) -> Tensor:
+    """Least squares of patch scores to a target, or one of each row (Mao et al., 2017); scales and sides added."""
     return SIDES * torch.stack([(maps.float() - target).square().mean() for maps in scores]).sum()
 
 
@@ -189,12 +189,13 @@ class IterationTerms:
     def discriminator(self, batch: Batch, fakes: Tensor) -> Iterator[Terms]:
         """Groups of the discriminator: of generated images, then of real ones with their gradient penalty.
 
-        A paired one also learns that a real image beside another identity's is no pair.
+        A paired discriminator also learns to reject a real image beside another identity's.
         """
         critic, others = self.networks.discriminator, batch.positives
         error = patch_error(critic(fakes, others), 0)
         if critic.paired:
-            error = (error + patch_error(critic(batch.images, partners(others)), 0)) / 2
+            same = (batch.labels == partners(batch.labels)).float()[:, None, None, None]
+            error = (error + patch_error(critic(batch.images, partners(others)), same)) / 2
         yield {"discriminator": error}
         real = batch.images.detach().requires_grad_(self.penalised)
         with penalised(self.penalised and not as_published()):

@@ -264,21 +264,21 @@ def test_frozen_statistics_stay_and_make_a_row_independent_of_its_batch() -> Non
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_paired_discriminator_learns_that_neither_generated_images_nor_strangers_make_a_pair() -> None:
+@pytest.mark.parametrize("labels", [(0, 1, 2, 3), (0, 1, 0, 3)], ids=["strangers", "one partner of the same identity"])
+def test_a_paired_discriminator_rejects_generated_images_and_strangers(labels: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     settings = tiny_settings(model={"discriminator": "paired"}, loss=OFF | {"adversarial": 1.0})
     networks = build_networks(settings, CLASSES)
-    model, batch = DGNet(networks, settings), make_batch()
+    model, batch = DGNet(networks, settings), make_batch()._replace(labels=torch.tensor(labels))
     critic, generator, others = copy.deepcopy(networks.discriminator), networks.generator, batch.positives
+    wanted = torch.tensor([float(labels[k] == labels[(k + B) % (2 * B)]) for k in range(2 * B)]).view(-1, 1, 1, 1)
     with torch.no_grad():
         codes = networks.appearance.eval()(batch.images).appearance
         fakes = generator(generator.structure(batch.images).roll(B, 0), codes)
-        (fake,), (stranger,), (real,) = (
-            critic(fakes, others),
-            critic(batch.images, others.roll(B, 0)),
-            critic(batch.images, others),
-        )
-        error = 2 * ((fake.square().mean() + stranger.square().mean()) / 2 + (real - 1).square().mean())
+        (fake,), (stranger,) = critic(fakes, others), critic(batch.images, others.roll(B, 0))
+        (real,) = critic(batch.images, others)
+        rejected = (fake.square().mean() + (stranger - wanted).square().mean()) / 2
+        error = 2 * (rejected + (real - 1).square().mean())
     report = model.step([batch], ITERATION)
     assert report["discriminator"] == pytest.approx(float(error), rel=1e-4)
     (after,) = networks.discriminator(fakes, others)

@@ -83,17 +83,27 @@ def test_a_file_for_other_networks_is_refused_with_the_tensor(tiny_run: Run, shi
         start_from(networks_of(tiny_run), tiny_settings(model={"start": str(shipped)}))
 
 
-def test_a_discriminator_of_the_other_kind_starts_fresh(
-    tiny_run: Run, shipped: Path, caplog: pytest.LogCaptureFixture
+def test_a_discriminator_of_another_kind_starts_from_random_weights(
+    tiny_run: Run, shipped: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    networks = networks_of(tiny_run, discriminator="strided")
-    before = copy.deepcopy(networks.discriminator)
+    def start(kind: str, path: Path) -> Networks:
+        networks = networks_of(tiny_run, discriminator=kind)
+        before = copy.deepcopy(networks.discriminator)
+        start_from(networks, tiny_settings(model={"discriminator": kind, "start": str(path)}))
+        assert same(networks.discriminator, before)
+        assert same(networks.generator_ema, networks.generator)
+        assert not same(networks.generator, networks_of(tiny_run).generator)
+        return networks
+
     with caplog.at_level("INFO"):
-        start_from(networks, tiny_settings(model={"discriminator": "strided", "start": str(shipped)}))
-    assert same(networks.discriminator, before)
-    assert same(networks.generator_ema, networks.generator)
-    assert not same(networks.generator, networks_of(tiny_run).generator)
-    assert "another model.discriminator" in caplog.text
+        strided = start("strided", shipped)
+        assert caplog.text.count("another kind of discriminator") == 1
+        given = load_file(shipped)
+        kept = {name: tensor for name, tensor in given.items() if not name.startswith("discriminator.")}
+        theirs = {f"discriminator.{name}": tensor for name, tensor in strided.discriminator.state_dict().items()}
+        save_file(kept | theirs, tmp_path / "strided.safetensors")
+        start("paired", tmp_path / "strided.safetensors")
+        assert caplog.text.count("another kind of discriminator") == 2
 
 
 def test_a_pretrained_file_that_is_not_there_is_named(tiny_run: Run, tmp_path: Path) -> None:
