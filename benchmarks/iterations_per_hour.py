@@ -3,9 +3,9 @@
     git worktree add build/before b44ef3f
     python benchmarks/iterations_per_hour.py --before build/before
 
-Each figure is the time of a whole `dgaug train` less that of a shorter one, so starting, drawing the data and the
-teacher don't count; the commits take turns. The preset's iteration does the same work in both. The last row of a size
-is what this commit offers besides: only the terms of a first stage, without discriminator and structure code.
+Each value is the time of a whole `dgaug train` less that of a shorter one, so start-up, data generation and the teacher
+don't count; the commits take turns. The first two rows of a size have every published term and do the same work; the
+others are the two stages of `make toy-generator`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,37 @@ HERE = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 LINKS = {"dgaug": "dgaug", "dgaug_cli": "cli", "dgaug_configs": "configs"}
 """Packages of a checkout and their folders."""
-SIZES = {
+SETTINGS = """
+data: {height: 64, width: 32, pad: 2}
+toy: {identities: 16, images_per_identity: 6}
+model: {width: 0.5, backbone: small, weights: none, embedding: 256}
+teacher: {iterations: 2, batch_size: 32}
+schedule: {batch_size: 8, ramp_start: 0.0, ramp_length: 0.01}
+loss: {appearance_code: 2.0}
+checkpoint: {every: 1000000, preview: 1000000}
+"""
+"""What both commits know; every published term is on from the first iterations."""
+SIZES: dict[str, tuple[str, ...]] = {
     "64 x 32, half width, 8 + 8 images": (),
     "128 x 64, half width, EfficientNet-Lite0, 4 + 4 images": (
         *("data.height=128", "data.width=64", "model.backbone=tf_efficientnet_lite0", "schedule.batch_size=4"),
     ),
 }
-COMMON = ("toy.identities=16", "teacher.iterations=2", "checkpoint.every=1000000", "checkpoint.preview=1000000")
-FIRST_STAGE = (
-    *("schedule.adversarial_start=0.9", "loss.structure_code=0", "loss.cycle=0", "loss.reconstruction=0"),
-    *("loss.teacher=0", "loss.fine=0"),
+BOTH_STAGES = (
+    *("structure_input.mixing=random", "structure_input.region=middle", "optimizer.backbone=0"),
+    *("loss.reconstruction=0", "loss.generated_identity=0", "loss.teacher=0", "loss.fine=0"),
 )
-BEFORE, AFTER, SHORTER = "preset, before", "preset", "terms of a first stage"
+FIRST = (
+    *BOTH_STAGES,
+    *("loss.adversarial=0", "loss.cycle=0", "loss.structure_code=0", "loss.identification=0", "loss.positive=0"),
+)
+SECOND = (
+    *BOTH_STAGES,
+    "model.discriminator=paired",
+    "loss.structure_branch=1",
+    "behaviour.appearance_statistics=frozen",
+)
+BEFORE, AFTER = "published terms, before", "published terms"
 
 
 def seconds(checkout: Path, settings: tuple[str, ...], folder: Path) -> float:
@@ -45,8 +64,10 @@ def seconds(checkout: Path, settings: tuple[str, ...], folder: Path) -> float:
     links = Path(tempfile.mkdtemp(dir=folder))
     for package, path in LINKS.items():
         (links / package).symlink_to(checkout.resolve() / path)
-    options = [part for setting in (*COMMON, *settings) for part in ("--set", setting)]
-    command = [sys.executable, "-m", "dgaug", "train", "--config", "toy-generator", *options, "--out", links / "run"]
+    config = links / "config.yaml"
+    config.write_text(SETTINGS, encoding="utf-8")
+    options = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "dgaug", "train", "--config", config, *options, "--out", links / "run"]
     began = time.perf_counter()
     ended = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(links)}, capture_output=True, text=True)
     taken = time.perf_counter() - began
@@ -69,7 +90,12 @@ def measure(before: Path, rounds: int, iterations: int) -> dict[str, dict[str, l
     result: dict[str, dict[str, list[float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, size in SIZES.items():
-            contenders = {BEFORE: (before, size), AFTER: (HERE, size), SHORTER: (HERE, (*size, *FIRST_STAGE))}
+            contenders = {
+                BEFORE: (before, size),
+                AFTER: (HERE, size),
+                "first stage": (HERE, (*size, *FIRST)),
+                "second stage": (HERE, (*size, *SECOND)),
+            }
             result[name] = {contender: [] for contender in contenders}
             for _ in range(rounds):
                 for contender, (checkout, settings) in contenders.items():
@@ -100,8 +126,8 @@ def page(result: dict[str, dict[str, list[float]]], before: str, rounds: int, it
 
 @click.command()
 @click.option("--before", required=True, type=click.Path(exists=True, path_type=Path), help="Checkout to compare with.")
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="Of every contender.")
-@click.option("--iterations", default=30, show_default=True, type=click.IntRange(min=5), help="That are timed.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(min=1), help="Rounds per variant.")
+@click.option("--iterations", default=30, show_default=True, type=click.IntRange(min=5), help="Timed iterations.")
 @click.option("--out", default=RESULTS, type=click.Path(path_type=Path), help="Folder of the results.")
 def main(before: Path, rounds: int, iterations: int, out: Path) -> None:
     """Measure and write `iterations_per_hour-cpu.md` and `.json`."""

@@ -27,7 +27,7 @@ EVERYTHING_RAMPED = 50_000
         (("behaviour.precision=bf16",), 3595),
         (("behaviour.precision=bf16", "behaviour.arithmetic=published"), 3737),
         (("behaviour.code_statistics=batch", "behaviour.teacher_statistics=batch"), 4673),
-        (("model.discriminator=paired", "behaviour.precision=bf16"), 3595),
+        (("model.discriminator=paired", "behaviour.precision=bf16"), 3003),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
 )
