@@ -35,12 +35,16 @@ def work_on_ray(curve: CurveStudy, *, address: str | None, progress: Progress) -
         worker = ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD", **asked)(_work)
         shared = ray.put(replace(curve, progress=silent))
         workers = [worker.remote(shared, Path.cwd()) for _ in range(min(left, slots(ray, asked)))]
-        finish(
-            ray,
-            workers,
-            stop,
-            on_look=lambda: progress("study", sum(task.finished.is_file() for task in tasks), len(tasks)),
-        )
+        told = -1
+
+        def tell() -> None:
+            nonlocal told
+            done = sum(task.finished.is_file() for task in tasks)
+            if done > told:  # the last line would be repeated until the workers have ended
+                progress("study", done, len(tasks))
+            told = done
+
+        finish(ray, workers, stop, on_look=tell)
 
 
 def _work(curve: CurveStudy, here: Path) -> None:

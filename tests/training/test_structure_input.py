@@ -77,7 +77,7 @@ def test_it_belongs_to_the_iteration() -> None:
 )
 def test_settings_that_mean_nothing_are_refused_in_one_line(text: str, said: str) -> None:
     with pytest.raises(DgaugError, match=said) as caught:
-        load_settings("toy", overrides=[text])
+        load_settings("market1501", overrides=[text])
     assert "\n" not in str(caught.value)
 
 
