@@ -81,6 +81,9 @@ def test_a_worker_of_ray_does_what_is_left_to_the_same_bytes(
         start_cold("study", "--config", config, *FRACTIONS, "--out", "out", "--engine", "ray", cwd=tmp_path)
     )
     assert ended.code == 0, ended.err
+    told = [line for line in ended.err.splitlines() if line.startswith("study")]
+    assert told
+    assert len(told) == len(set(told)), "a count said twice"
     for name in RESULTS:
         assert (tmp_path / "out" / name).read_bytes() == (finished[0] / name).read_bytes(), name
 
