@@ -6,6 +6,7 @@ python benchmarks/performance_page.py
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ class Claim:
         what: the work, in words.
         against: what it is compared with, in the same run.
         other, ours: in `unit`.
-        unit: of both; a rate where it ends in `/s`, seconds or GB otherwise.
+        unit: of both; a rate where it has a `/`, seconds or GB otherwise.
     """
 
     what: str
@@ -76,7 +77,7 @@ class Claim:
     @property
     def times(self) -> float:
         """How many times faster (or smaller) ours is."""
-        return self.ours / self.other if self.unit.endswith("/s") else self.other / self.ours
+        return self.ours / self.other if "/" in self.unit else self.other / self.ours
 
     @property
     def ratio(self) -> str:
@@ -92,6 +93,16 @@ def training(record: dict[str, Any]) -> Iterator[Claim]:
     yield Claim(
         "its memory, fp32", published, runs["restated"]["peak_bytes"] / 1e9, runs["fp32"]["peak_bytes"] / 1e9, "GB"
     )
+
+
+def iterations_per_hour(record: dict[str, Any]) -> Iterator[Claim]:
+    """Claims of `iterations_per_hour.py`."""
+    for size, contenders in record["seconds"].items():
+        before, *others = ((name, 3600 / statistics.median(taken)) for name, taken in contenders.items())
+        for name, rate in others:
+            yield Claim(
+                f"DG-Net at {size}: {name}", f"{before[0]} ({record['before']})", before[1], rate, "iterations/h"
+            )
 
 
 def synthesis(record: dict[str, Any]) -> Iterator[Claim]:
@@ -138,6 +149,7 @@ def scores(record: dict[str, Any]) -> Iterator[Claim]:
 
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], Iterator[Claim]]] = {
     "training_iteration": training,
+    "iterations_per_hour": iterations_per_hour,
     "synthesis": synthesis,
     "store": store,
     "ranking": ranking,
