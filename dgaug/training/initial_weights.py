@@ -20,7 +20,8 @@ from dgaug.training.networks import Networks
 SHIPPED = "toy.safetensors"
 _log = logging.getLogger("dgaug")
 _PARTS = ("generator", "appearance", "discriminator")
-_CLASS_DEPENDENT = ".classify."
+_HEADS = "heads."
+"""Of the appearance encoder: they tell the identities of one run, and start afresh in every other."""
 
 
 def start_from(networks: Networks, settings: Settings) -> None:
@@ -66,7 +67,7 @@ def _load_pretrained(networks: Networks, path: Path) -> None:
             _log.info("%s has another kind of discriminator: ours starts from random weights", path)
             continue
         for name in own:
-            if _CLASS_DEPENDENT in name:
+            if part == "appearance" and name.startswith(_HEADS):
                 continue
             given = tensors.get(f"{part}.{name}")
             if given is None or given.shape != own[name].shape:
@@ -93,7 +94,7 @@ def ship(run: Path, path: Path) -> None:
         f"{part}.{name}": tensor.half().contiguous() if tensor.is_floating_point() else tensor
         for part in _PARTS
         for name, tensor in networks[part].items()
-        if _CLASS_DEPENDENT not in name
+        if not (part == "appearance" and name.startswith(_HEADS))
     }
     with whole(path) as aside:
         save_file(tensors, aside)
