@@ -67,8 +67,9 @@ bench: install
 
 # The images of README and docs: about half an hour on two CPU cores; one needs Chromium.
 figures: install
-	$(BIN)/dgaug demo --out build/demo --set schedule.iterations=700
-	$(BIN)/dgaug grid --run build/demo --out docs/images/nxn.png --force
+	$(BIN)/dgaug train --config toy --out build/toy
+	$(BIN)/dgaug grid --run build/toy --out docs/images/nxn.png --force
+	$(BIN)/dgaug demo --out build/demo
 	$(BIN)/python benchmarks/report_image.py build/demo/report.html docs/images/report.png
 	$(BIN)/dgaug ablate --images-per-identity 2 --out build/ablation
 	cp build/ablation/table.png docs/images/ablation-few.png
@@ -79,7 +80,7 @@ FIRST := build/toy-generator-first
 toy-generator: install
 	$(BIN)/dgaug train --config toy-generator --out $(FIRST) --set schedule.iterations=6000 \
 	    --set schedule.ramp_length=0.2 --set loss.appearance_code=10 \
-	    --set loss.adversarial=0 --set loss.cycle=0 --set loss.structure_code=0 --set loss.identification=0 --set loss.positive=0
+	    --set loss.adversarial=0 --set loss.cycle=0 --set loss.structure_code=0
 	$(BIN)/python -m dgaug.training.initial_weights $(FIRST) $(FIRST)/start.safetensors
 	$(BIN)/dgaug train --config toy-generator --out build/toy-generator --teacher $(FIRST)/teacher/last.pt \
 	    --set model.start=$(FIRST)/start.safetensors
