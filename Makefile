@@ -75,7 +75,7 @@ figures: install
 	cp build/ablation/table.png docs/images/ablation-few.png
 	cp build/ablation/table.csv benchmarks/results/ablation-few.csv
 
-# How the pretrained generator of the embedded data is made: two stages, about an hour and a half on two CPU cores.
+# How the pretrained generator of the embedded data is made: two stages, about an hour on two CPU cores.
 FIRST := build/toy-generator-first
 toy-generator: install
 	$(BIN)/dgaug train --config toy-generator --out $(FIRST) --set schedule.iterations=6000 \
