@@ -10,7 +10,7 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --editable '.[test]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
 
 # Without tests and their packages: what the Dockerfile installs.
@@ -50,7 +50,7 @@ fuzz: install
 
 # The documentation as a site, in build/docs.
 docs: install
-	$(BIN)/pip install --quiet --editable '.[docs]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: install
