@@ -187,7 +187,7 @@ def _gpu() -> list[str]:
     measured = sorted((RESULTS / "gpu").glob("*.md"))
     if not measured:
         return GPU.splitlines()
-    lines = GPU.replace(NOT_MEASURED, "Measured once, briefly; the tables follow.").splitlines()
+    lines = GPU.replace(NOT_MEASURED, "Measured twice, briefly; the tables follow.").splitlines()
     for file in measured:
         lines += ["", *(f"##{line}" if line.startswith("#") else line for line in file.read_text("utf-8").splitlines())]
     return lines

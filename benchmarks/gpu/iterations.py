@@ -33,7 +33,7 @@ WAYS: dict[str, tuple[str, bool, tuple[str, ...]]] = {
 }
 """By name: the contender of training_iteration.py, whether TF32 is on, and further settings."""
 COMPILED: dict[str, tuple[str, bool, tuple[str, ...]]] = {
-    "dgaug's defaults, bf16, compiled": ("compiled", True, ("behaviour.graphs=false",)),
+    "dgaug's defaults, bf16, compiled, graphs": ("compiled", True, ("behaviour.graphs=true",)),
 }
 SHOWN = 25
 """Kernels in the list of those that take longest."""

@@ -41,8 +41,8 @@ def arithmetic(kind: str) -> Iterator[None]:
 
 
 def as_published() -> bool:
-    """Whether layers are to be computed step by step as published."""
-    return _published.get()
+    """Whether layers are to be computed step by step as published; what is compiled never is."""
+    return not torch.compiler.is_compiling() and _published.get()
 
 
 class NetworkWithArithmetic(nn.Module):
@@ -81,10 +81,16 @@ def plain(maps: Tensor) -> bool:
     return as_published() or maps.is_cuda
 
 
+def _compiled_for_gpu(maps: Tensor) -> bool:
+    """Whether a compiler reads this: it fuses what is spelled out, in whatever layout convolutions want."""
+    return maps.is_cuda and torch.compiler.is_compiling()
+
+
 def reflect(maps: Tensor, width: int) -> Tensor:
     """Pad height and width by reflection; autocast would widen to float32 for what only copies."""
     with torch.autocast(maps.device.type, enabled=False):
-        if maps.is_cuda and maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous():
+        innermost = maps.is_contiguous(memory_format=torch.channels_last) and not maps.is_contiguous()
+        if maps.is_cuda and innermost and not torch.compiler.is_compiling():
             return _reflect_channels_last(maps, width)
         return functional.pad(maps, (width,) * 4, mode="reflect")
 
@@ -123,9 +129,7 @@ def instance_norm(maps: Tensor) -> Tensor:
     """
     if as_published():
         return functional.instance_norm(constant_cut(maps), eps=EPSILON)
-    norm = _PlaneNorm if maps.is_cuda else _InstanceNorm
-    normalised: Tensor = norm.apply(maps, None, None)
-    return normalised
+    return _adapted(maps, None, None)
 
 
 def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
@@ -137,9 +141,27 @@ def adaptive_instance_norm(maps: Tensor, scale: Tensor, shift: Tensor) -> Tensor
         planes = constant_cut(maps).reshape(1, -1, *maps.shape[2:])
         adapted = functional.batch_norm(planes, None, None, scale.flatten(), shift.flatten(), True, eps=EPSILON)
         return adapted.view(maps.shape)
+    return _adapted(maps, scale, shift)
+
+
+def _adapted(maps: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    if _compiled_for_gpu(maps):
+        return spelled_out_norm(maps, scale, shift)
     norm = _PlaneNorm if maps.is_cuda else _InstanceNorm
     changed: Tensor = norm.apply(maps, scale, shift)
     return changed
+
+
+def spelled_out_norm(maps: Tensor, scale: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+    """Instance norm, then `scale` and `shift` [B, C], for a compiler, which fuses its steps with those around it."""
+    values = maps.float()
+    variance, mean = torch.var_mean(values, dim=(2, 3), correction=0, keepdim=True)
+    normalised = (values - mean) * (variance + EPSILON).rsqrt()
+    normalised = torch.where(variance < FLAT, normalised.detach(), normalised)
+    if scale is not None and shift is not None:
+        factor, level = (rows.unsqueeze(2).unsqueeze(3) for rows in (scale, shift))
+        normalised = normalised * factor + level
+    return normalised.to(maps.dtype)
 
 
 def constant_cut(maps: Tensor) -> Tensor:
@@ -237,9 +259,19 @@ class LayerNorm(nn.Module):
         """Normalise [B, C, H, W], with statistics in float32 whatever the precision of the maps."""
         if as_published():
             return self._as_published(maps)
+        if _compiled_for_gpu(maps):
+            return self.spelled_out(maps)
         count = maps[0].numel()
         unbiased = self.gamma * ((count - 1) / count) ** 0.5
         return functional.group_norm(maps, 1, unbiased, self.beta, EPSILON**2).to(maps.dtype)
+
+    def spelled_out(self, maps: Tensor) -> Tensor:
+        """The same for a compiler."""
+        values = maps.float()
+        variance, mean = torch.var_mean(values, dim=(1, 2, 3), keepdim=True)
+        normalised = (values - mean) * (variance + EPSILON**2).rsqrt()
+        factor, level = (rows.view(-1, 1, 1) for rows in (self.gamma, self.beta))
+        return (normalised * factor + level).to(maps.dtype)
 
     def _as_published(self, maps: Tensor) -> Tensor:
         rows = maps.float().flatten(1)

@@ -24,8 +24,8 @@ from dgaug.store.virtual import generate_padded
 from dgaug.synthesis.threads import in_order, side_by_side, single_threads, usable_cores
 from dgaug.transfer import Arriving, Downloads
 
-_ENCODERS = usable_cores()
-"""Threads that compress: a GPU makes images faster than a few can take them."""
+_ENCODERS = min(8, usable_cores())
+"""Threads that compress: a GPU makes images faster than a few can take them, and more than 8 wait for each other."""
 
 
 @dataclass(frozen=True)

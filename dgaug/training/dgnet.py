@@ -86,8 +86,8 @@ class DGNet:
             ),
         }
         self.base_rates = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
-        if settings.behaviour.compile:
-            _compile(networks, backbones=on_gpu)
+        if settings.behaviour.compile and settings.behaviour.arithmetic == "fast":
+            _compile(networks, on_gpu=on_gpu)
         self.terms = IterationTerms(networks, settings)
         self.graphs = IterationGraphs() if settings.behaviour.graphs and on_gpu else None
 
@@ -268,17 +268,13 @@ def _adam(network: nn.Module, rate: float, weight_decay: float) -> torch.optim.A
     return torch.optim.Adam(network.parameters(), rate, betas=(0.0, 0.999), weight_decay=weight_decay, fused=True)
 
 
-def _compile(networks: Networks, *, backbones: bool) -> None:
-    """Compile what runs often and is differentiated once (the discriminator's penalty is differentiated twice).
-
-    Backbones gain from it where launches cost, on a GPU; on a CPU they only take minutes to compile.
-    """
+def _compile(networks: Networks, *, on_gpu: bool) -> None:
+    """Compile what runs often and learns; on a CPU backbones and discriminator would gain nothing in minutes."""
     networks.generator.structure_encoder.compile()
     networks.generator.decoder.compile()
-    if backbones:
+    if on_gpu:
+        networks.discriminator.compile()
         networks.appearance.backbone.compile()
-        if networks.teacher is not None:
-            networks.teacher.compile()
 
 
 def _mean(turns: Sequence[Terms]) -> Terms:

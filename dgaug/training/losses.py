@@ -199,7 +199,8 @@ class IterationTerms:
         yield {"discriminator": error}
         real = batch.images.detach().requires_grad_(self.penalised)
         with penalised(self.penalised and not as_published()):
-            scores = critic(real, others)
+            # What is differentiated twice cannot be compiled, and `forward` is not.
+            scores = critic.forward(real, others) if self.penalised else critic(real, others)
         terms = {"discriminator": patch_error(scores, 1)}
         if self.penalised:
             terms["gradient_penalty"] = gradient_penalty(scores, real)
@@ -260,7 +261,10 @@ class IterationTerms:
         """The teacher as it computes: it does not learn, so its weights are cast once."""
         teacher = self.networks.teacher
         assert teacher is not None
-        return with_half_weights(teacher) if self.behaviour.precision == "bf16" else teacher
+        computing = with_half_weights(teacher) if self.behaviour.precision == "bf16" else teacher
+        if self.behaviour.compile and next(computing.parameters()).is_cuda:
+            computing.compile()
+        return computing
 
     def _teacher_terms(self, fakes: Tensor, batch: Batch) -> Terms:
         """The teacher in eval mode whatever its statistics elsewhere: a fixed judge."""

@@ -27,8 +27,8 @@ SIZE, CLASSES, SOURCES, MICRO_BATCH = (64, 32), 6, 8, 4
 PAIRS = 3 * MICRO_BATCH - 1
 
 # Operations of a micro-batch with torch 2.11, two fewer with 2.14; lower them when fewer are needed.
-DECODED = {"fp32": 110, "bf16": 123, "bf16-labels": 123}
-LABELLED = {"fp32": 305, "bf16": 318, "bf16-labels": 321}
+DECODED = {"fp32": 181, "bf16": 194, "bf16-labels": 194}
+LABELLED = {"fp32": 376, "bf16": 389, "bf16-labels": 391}
 ENCODED = 370
 
 

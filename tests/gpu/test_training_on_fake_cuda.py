@@ -27,7 +27,7 @@ EVERYTHING_RAMPED = 50_000
         (("behaviour.precision=bf16",), 3595),
         (("behaviour.precision=bf16", "behaviour.arithmetic=published"), 3737),
         (("behaviour.code_statistics=batch", "behaviour.teacher_statistics=batch"), 4673),
-        (("model.discriminator=paired", "behaviour.precision=bf16"), 3003),
+        (("model.discriminator=paired", "behaviour.precision=bf16"), 3011),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, tuple) else "",
 )
@@ -50,3 +50,18 @@ def test_an_iteration_waits_for_nothing(
         assert {one.device for network in networks.present() for one in network.parameters()} == {GPU}
         assert report["total"] is not None
         assert +gpu.waits == {"tolist": 1}, "reading the terms"
+
+
+def test_what_learns_and_the_teacher_as_it_computes_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = load_settings("market1501", overrides=[*SMALL, "behaviour.precision=bf16", "behaviour.compile=true"])
+    compiled: list[torch.nn.Module] = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: compiled.append(network))
+    with fake_gpu(monkeypatch):
+        networks = build_networks(chosen, CLASSES)
+        networks.teacher = ReidNetwork("resnet50", CLASSES, dropouts=(0.5,), pool="avg").requires_grad_(False)
+        model = DGNet(networks.to(GPU), chosen, Processes(torch.device("cuda")))
+        teacher = model.terms._teacher
+    generator = networks.generator
+    learning = [generator.structure_encoder, generator.decoder, networks.discriminator, networks.appearance.backbone]
+    assert compiled == [*learning, teacher]
+    assert teacher is not networks.teacher
