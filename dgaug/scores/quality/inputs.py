@@ -76,7 +76,15 @@ def find_subject(
         raise DgaugError("nothing to compare with: give --real DIR, the data set of real images")
     chosen = Path(teacher) if teacher is not None else owner.teacher if owner and owner.teacher.is_file() else None
     folder = Path(out) if out is not None else owner.scores if owner else None
-    return Subject(generated, content, home or start, None if chosen is None else _teacher(chosen), folder)
+    donors = _donors(generated, [root for root in (home, start) if root is not None])
+    return Subject(generated, content, donors, None if chosen is None else _teacher(chosen), folder)
+
+
+def _donors(generated: Side, roots: list[Path]) -> Path | None:
+    """The first folder that a store's sources lie below: a run may be named whose data are others."""
+    store = generated.store if isinstance(generated, ImageSet) else None
+    there = [root for root in roots if store is not None and (root / store.sources.path[0]).is_file()]
+    return next(iter([*there, *roots]), None)
 
 
 def _run_of(target: str | Path | None, run: str | Path, *, needed: bool) -> Run | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,18 @@ def test_a_folder_of_images_has_no_donors(tiny_run: Run, tmp_path: Path) -> None
         score_fid(folder, real=tiny_run.data_root(), metrics=["ssim"], teacher=tiny_run.teacher, out=tmp_path)
     with pytest.raises(DgaugError, match="give --real DIR"):
         score_fid(folder)
+
+
+def test_donors_are_found_in_the_real_images_where_the_run_has_other_data(tiny_run: Run, tmp_path: Path) -> None:
+    store, real, other = (tmp_path / name for name in ("store", "real", "other"))
+    shutil.copytree(tiny_run.store, store)
+    shutil.copytree(tiny_run.data_root(), real)
+    shutil.copytree(tiny_run.folder, other, ignore=shutil.ignore_patterns("store", "scores"))
+    for image in other.rglob("*_c*.jpg"):
+        image.rename(image.with_name(f"{image.stem}0.jpg"))
+    made = score_fid(store, run=other, real=real, metrics=["structure"], teacher=tiny_run.teacher, out=tmp_path / "out")
+    own = score_fid(run=tiny_run.folder, metrics=["structure"], out=tmp_path / "own")
+    assert made["scores"] == own["scores"]
 
 
 @pytest.mark.parametrize("name", ["fid", "kid"])
