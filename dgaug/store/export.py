@@ -17,7 +17,7 @@ from dgaug.runs import locked
 from dgaug.store.export_folder import ExportSpec, begin_export, finish_export, require_export_folder
 from dgaug.store.export_formats import MarketNames, market_names, write_csv, write_folders, write_tars
 from dgaug.store.export_rows import Rows, label_policy, store_digest
-from dgaug.store.judged import Judge, real_images
+from dgaug.store.merge_data import Judge, real_images
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.surroundings import as_found
 

@@ -13,19 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dgaug.data.market import MARKET_FOLDERS
+from dgaug.data.names import SPLITS
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 from dgaug.errors import DgaugError
 from dgaug.store.merge_names import BOXMOT, MARKET, Numbers, Reader, is_read_as, numbers_of
 from dgaug.store.merge_selection import Selection
 from dgaug.store.read import StoreDataset
 
-SPLITS = ("train", "query", "gallery", "multi-query", "val")
-MARKET_FOLDERS = {
-    "train": "bounding_box_train",
-    "query": "query",
-    "gallery": "bounding_box_test",
-    "multi-query": "gt_bbox",
-}
 READERS = {"market": MARKET, "boxmot": BOXMOT}
 JPEG_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif")
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from dgaug.data.names import SPLITS
 from dgaug.data.records import IdentityData
 from dgaug.files import whole, write_text
 from dgaug.store.export_formats import add_file
 from dgaug.store.export_rows import row_labels
 from dgaug.store.merge_images import jpegs
-from dgaug.store.merge_plan import SPLITS, Entry, Plan
+from dgaug.store.merge_plan import Entry, Plan
 from dgaug.store.policies import policy_classes
 from dgaug.store.read import StoreDataset
 

@@ -25,7 +25,9 @@ from dgaug.models.checkpoints import load_reid
 from dgaug.outputs import already_complete, remove, require_same_settings
 from dgaug.progress import Progress
 from dgaug.scores.retrieval.evaluate import evaluate_network
+from dgaug.scores.retrieval.protocols import Tables
 from dgaug.scores.retrieval.ranking import Ranking
+from dgaug.scores.retrieval.structure_average import Structures
 from dgaug.settings import FeedSettings, ReidSettings, Settings
 from dgaug.store.policies import policy_classes
 from dgaug.training.batches import LabelledImages
@@ -168,13 +170,20 @@ class Study:
         record_study(self.folder, described, begun=any(self.folder.glob("seed*-*/last.pt")))
 
 
-def evaluated(checkpoint: Path, data: IdentityData, settings: Settings, progress: Progress) -> dict[str, Ranking]:
-    """The metrics of a re-id model by feature, computed on the default device."""
+def evaluated(
+    checkpoint: Path,
+    data: IdentityData,
+    settings: Settings,
+    progress: Progress,
+    structures: Structures | None = None,
+) -> Tables:
+    """The metrics of a re-id model by feature, computed on the default device; `structures`: see `evaluate_network`."""
     return evaluate_network(
         load_reid(checkpoint).network.to(default_device()),
         data,
         image_size=settings.data.image_size,
         fine_weight=settings.reid.fine_at_test,
+        structures=structures,
         progress=progress,
     )
 
