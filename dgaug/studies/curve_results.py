@@ -10,8 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from dgaug.figures.charts import save_figure
-from dgaug.figures.learning_curves import Arrow, Curve, learning_curves
+from dgaug.figures.charts import Arrow, Curve, learning_curves, save_figure
 from dgaug.files import write_sealed_json, write_text
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.studies.arms import ARMS, AUGMENTED, GENERATED, REAL
