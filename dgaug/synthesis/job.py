@@ -33,10 +33,9 @@ from dgaug.store.sources import Sources
 from dgaug.store.spec import StoreSpec
 from dgaug.surroundings import as_found
 from dgaug.synthesis.added_pairs import designs_of, parts_of
+from dgaug.synthesis.engines import make_here, make_on_ray, wait_until_finished
 from dgaug.synthesis.estimate import Plan, plan_of
-from dgaug.synthesis.local_engine import make_here, wait_until_finished
 from dgaug.synthesis.pairs import Pairs, parse_pairs
-from dgaug.synthesis.ray_engine import make_on_ray
 from dgaug.synthesis.tasks import Networks, Work, drop_unfinished, forget_networks, load_networks
 
 VIRTUAL_MICRO_BATCH = 8
