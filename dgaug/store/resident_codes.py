@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,14 +16,7 @@ _ROWS = 64
 """Sources copied at a time: 34 MB at 256 x 128."""
 
 
-class PairCodes(Protocol):
-    """Where the codes of pairs come from."""
-
-    def rows(self, appearance: Rows, structure: Rows) -> tuple[Tensor, Tensor]:
-        """Structure codes [B, C, h, w] and AdaIN parameters [B, 4, 2, 2, C] of pairs, float16."""
-
-
-def codes_on(codes: Codes, device: torch.device) -> PairCodes:
+def codes_on(codes: Codes, device: torch.device) -> Codes | ResidentCodes:
     """The codes on a CUDA device where they take at most `SHARE` of its free memory; otherwise as they are."""
     if not at_work(device):
         return codes

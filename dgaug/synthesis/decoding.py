@@ -18,7 +18,7 @@ from dgaug.models.half_weights import with_half_weights
 from dgaug.models.reid import AnyReidNetwork, soft_labels
 from dgaug.store.codecs import encode
 from dgaug.store.codes import Codes, Rows
-from dgaug.store.resident_codes import PairCodes, codes_on
+from dgaug.store.resident_codes import ResidentCodes, codes_on
 from dgaug.store.shard_writer import ImageBatch
 from dgaug.store.virtual import generate_padded
 from dgaug.synthesis.threads import in_order, side_by_side, single_threads, usable_cores
@@ -86,7 +86,7 @@ class PairDecoder:
 class _Ready(NamedTuple):
     """What a decoder draws with, on its device, and the way of its results to the host."""
 
-    codes: PairCodes
+    codes: Codes | ResidentCodes
     decoder: Decoder
     teacher: AnyReidNetwork | None
     downloads: Downloads
