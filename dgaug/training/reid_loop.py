@@ -6,7 +6,7 @@ prefetched one iteration ahead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -89,7 +89,8 @@ def train_reid_network(
     state_path = path.with_name(f"{path.stem}.state.pt")
     start = _resume(state_path, network, optimizer)
     share = Share(processes.rank, processes.world_size, job.settings.accumulation)
-    batches = _real_batches(job, start, share, processes.device)
+    dataset, sampler = _shown(job, start=start, share=share)
+    batches = endless_batches(dataset, job.data.workers, sampler, processes.device)
     with closing(batches), ahead_of(job.feed, processes.device) as feed, stop_requests() as stop:
         loop = _Loop(replace(job, feed=feed), network, optimizer, processes=processes, share=share)
         total, read_every = job.settings.iterations, _read_every(processes.device)
@@ -166,13 +167,6 @@ class _Ahead:
             return self._feed(iteration), None
         with torch.cuda.stream(self._stream):
             return self._feed(iteration), self._stream.record_event()
-
-
-def _real_batches(
-    job: ReidJob, start: int, share: Share, device: torch.device
-) -> Generator[tuple[Tensor, Tensor], None, None]:
-    dataset, sampler = _shown(job, start=start, share=share)
-    return endless_batches(dataset, job.data.workers, sampler, device)
 
 
 def _shown(job: ReidJob, *, start: int, share: Share) -> tuple[TrainingImages, OrderedBatches]:
