@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
-from dgaug.data.formats import UNDECODED
+from dgaug.data.formats import UNDECODED, ending_of
 from dgaug.data.listing import list_other_files
 from dgaug.data.records import TABLES, IdentityData
 from dgaug.data.summary import counted
@@ -16,7 +15,7 @@ def left_out(data: IdentityData) -> Counter[str]:
     """How many files below the folders that were read are no images, by ending; a manifest leaves out nothing."""
     if data.layout in TABLES:
         return Counter()
-    return Counter(_ending(name) for folder in _folders(data) for name in list_other_files(folder))
+    return Counter(ending_of(name) for folder in _folders(data) for name in list_other_files(folder))
 
 
 def undecoded(endings: Counter[str]) -> list[str]:
@@ -42,7 +41,3 @@ def _folders(data: IdentityData) -> list[Path]:
     if data.layout == "pattern" or any(record.path.startswith(f"{record.identity}/") for record in records):
         return [data.root]
     return [data.root / top for top in sorted({record.path.partition("/")[0] for record in records})]
-
-
-def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()

@@ -15,7 +15,7 @@ from dgaug.data.manifest_paths import ManifestPaths
 from dgaug.data.names import SPLITS, camera_numbers, split_named
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 from dgaug.errors import DgaugError
-from dgaug.files import csv_writer
+from dgaug.files import csv_writer, whole
 from dgaug.outputs import require_free
 
 MANIFEST_NAME = "manifest.csv"
@@ -118,18 +118,13 @@ def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> Non
             f"{out}: the images in {data.root} do not lie below the manifest's folder; write it to "
             f"{data.root / MANIFEST_NAME}"
         ) from error
-    aside = out.with_name(out.name + ".part")
     try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            _write(data, below.as_posix(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        _require_readable(aside, data, below.as_posix())
-        aside.replace(out)
+        with whole(out) as aside:
+            with aside.open("w", encoding="utf-8", newline="") as file:
+                _write(data, below.as_posix(), file)
+            _require_readable(aside, data, below.as_posix())
     except OSError as error:
         raise DgaugError(f"{out}: cannot be written ({error.strerror})") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _require_readable(manifest: Path, data: IdentityData, prefix: str) -> None:

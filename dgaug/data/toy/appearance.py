@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from enum import Enum
@@ -165,9 +166,5 @@ def _pattern(draw: random.Random, upper: Upper) -> Pattern:
 
 def _contrasting(draw: random.Random, first: Colour) -> Colour:
     """A second colour that a small image still tells from the first."""
-    far = {colour: weight for colour, weight in UPPER_COLOURS.items() if _distance(colour, first) > 110}
+    far = {colour: weight for colour, weight in UPPER_COLOURS.items() if math.dist(colour, first) > 110}
     return weighted(draw, far)
-
-
-def _distance(one: Colour, other: Colour) -> float:
-    return float(sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5)
