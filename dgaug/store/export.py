@@ -11,7 +11,7 @@ import numpy as np
 from dgaug.data.records import UNKNOWN_CAMERA
 from dgaug.device import AUTO, on_device
 from dgaug.errors import DgaugError
-from dgaug.interrupts import StopRequest, stop_requests
+from dgaug.interrupts import stop_requests
 from dgaug.progress import Progress, silent
 from dgaug.runs import locked
 from dgaug.store.export_folder import ExportSpec, begin_export, finish_export, require_export_folder
@@ -152,7 +152,9 @@ def _write(
 
         def done(images: int) -> None:
             progress("exporting", images, spec.pictures)
-            _leave(stop, images, spec.pictures)
+            # What is left after the last image takes no time; it is finished first.
+            if images < spec.pictures:
+                stop.leave()
 
         if spec.to == "folders":
             write_folders(store, out, spec, rows, names=names, done=done)
@@ -160,12 +162,6 @@ def _write(
             write_tars(store, out, spec, rows, done=done)
         else:
             write_csv(store, out, spec, rows, done=done)
-
-
-def _leave(stop: StopRequest, images: int, total: int) -> None:
-    # What is left after the last image takes no time; it is finished first.
-    if images < total:
-        stop.leave()
 
 
 def _notes(store: StoreDataset, names: MarketNames) -> list[str]:

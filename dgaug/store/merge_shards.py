@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -14,7 +13,7 @@ import yaml
 from dgaug.data.names import SPLITS
 from dgaug.data.records import IdentityData
 from dgaug.files import whole, write_text
-from dgaug.store.export_formats import add_file
+from dgaug.store.export_formats import add_sample
 from dgaug.store.export_rows import row_labels
 from dgaug.store.merge_images import jpegs
 from dgaug.store.merge_plan import Entry, Plan
@@ -106,8 +105,7 @@ def write_shards(
         if not path.is_file():
             with whole(path) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
                 for key, (content, described) in enumerate(_samples(store, data, entries, labels)):
-                    add_file(tar, f"{key:09d}.jpg", content)
-                    add_file(tar, f"{key:09d}.json", json.dumps(described, ensure_ascii=False).encode())
+                    add_sample(tar, key, content, described)
                     if key % _AT_ONCE == 0:
                         done(written + key)
         written += len(entries)
