@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 
 from dgaug.data.damage import Inspection, inspect_images
 from dgaug.data.folders import SPLIT_FOLDERS
-from dgaug.data.left_out import left_out, listed, undecoded
 from dgaug.data.listing import holds_images, list_folders
 from dgaug.data.plausible import doubts
 from dgaug.data.records import TABLES, UNKNOWN_CAMERA, IdentityData, Record, Role
-from dgaug.data.summary import counted, first_of
+from dgaug.data.summary import counted, first_of, left_out, listed, undecoded
 from dgaug.progress import Progress, silent
 
 _FAINT = 8

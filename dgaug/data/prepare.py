@@ -16,10 +16,9 @@ import numpy as np
 from dgaug.data.damage import usable_data
 from dgaug.data.depth import FULL, Levels, find_levels, use_levels
 from dgaug.data.layouts import open_data
-from dgaug.data.left_out import left_out, undecoded
 from dgaug.data.plausible import doubts
 from dgaug.data.records import IdentityData, Record, Role, class_names
-from dgaug.data.summary import summary
+from dgaug.data.summary import left_out, summary, undecoded
 from dgaug.data.toy import write_toy
 from dgaug.errors import DgaugError
 from dgaug.progress import Progress, silent

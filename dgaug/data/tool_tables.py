@@ -7,8 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dgaug.data.manifest import MANIFEST_NAME, Row, Table, header_of, image_and_identity, read_manifest, read_table
-from dgaug.data.manifest_paths import ManifestPaths
+from dgaug.data.manifest import (
+    MANIFEST_NAME,
+    ManifestPaths,
+    Row,
+    Table,
+    header_of,
+    image_and_identity,
+    read_manifest,
+    read_table,
+)
 from dgaug.data.market import MARKET_FOLDERS, read_flat
 from dgaug.data.names import split_named
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
