@@ -212,15 +212,7 @@ def _export_encoder(checkpoint: Path, *, as_json: bool, **options: Any) -> None:
 
     made = export_encoder(checkpoint, **options)
     if as_json:
-        show_json(
-            {
-                "out": str(made.out),
-                "to": made.to,
-                "image_size": list(made.image_size),
-                "feature_length": made.feature_length,
-                "difference": made.difference,
-            }
-        )
+        show_json({**asdict(made), "out": str(made.out)})
         return
     height, width = made.image_size
     note(

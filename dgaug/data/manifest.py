@@ -156,7 +156,8 @@ def _joined(prefix: str, record: Record) -> str:
 
 def _rows(file: TextIO, path: Path, table: Table) -> Iterator[tuple[int, str, Record, str]]:
     """Line, split, record without its camera, and the camera's text of each row."""
-    delimiter = _delimiter(file.readline(), table.needed)
+    header = file.readline()
+    delimiter = next((one for one in _DELIMITERS if set(table.needed) <= _columns(header, one)), ",")
     reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True, restval="")
     file.seek(0)
     columns = [column.strip() for column in reader.fieldnames or ()]
@@ -171,10 +172,6 @@ def _rows(file: TextIO, path: Path, table: Table) -> Iterator[tuple[int, str, Re
         read = table.record(row, f"{path}, line {line}", paths)
         if read is not None:
             yield line, *read, row.get("camera", "")
-
-
-def _delimiter(header: str, needed: Sequence[str]) -> str:
-    return next((one for one in _DELIMITERS if set(needed) <= _columns(header, one)), ",")
 
 
 def _columns(header: str, delimiter: str) -> set[str]:

@@ -127,10 +127,7 @@ class StoreDataset(Dataset[StoreItem]):
 
     def __getitem__(self, k: int) -> StoreItem:
         """Image k with its pair and label; DgaugError where it is damaged."""
-        if self.spec.virtual or self._teacher:
-            return self.__getitems__([k])[0]
-        row = self._row(k)
-        return self._item(row, self._stored(row), self._label(row))
+        return self.__getitems__([k])[0]
 
     @property
     def generated_at_once(self) -> int:

@@ -8,7 +8,7 @@ import socket
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,9 @@ def study(
             root = Path(data)
         else:
             parent = Path(stack.enter_context(tempfile.TemporaryDirectory())) if dry_run else folder
-            root = _embedded(parent, settings)
+            root = parent / "embedded" / "data"
+            with lock(parent / "embedded", wait=True):
+                write_embedded_data(root, settings)
         whole = settings.data.model_copy(update=dict.fromkeys(SEEDED_LIMITS))
         content = read_data(root, whole, splits=(TRAIN, QUERY, GALLERY), progress=progress)
         require_evaluation(content)
@@ -183,7 +185,7 @@ def study(
         curve.require_points()
         curve.require_pairs()
         if dry_run:
-            return curve.estimated().described()
+            return asdict(curve.estimated())
         _begin(curve, force=force)
         if engine == "ray":
             _work_on_ray(curve, address=ray_address, progress=progress)
@@ -213,12 +215,6 @@ def _outside(run: Run, settings: Settings) -> Run:
             f"data.height={theirs[0]} --set data.width={theirs[1]}, or another run"
         )
     return run
-
-
-def _embedded(folder: Path, settings: Settings) -> Path:
-    with lock(folder / "embedded", wait=True):
-        write_embedded_data(folder / "embedded" / "data", settings)
-    return folder / "embedded" / "data"
 
 
 def _elsewhere(root: Path, settings: Settings, progress: Progress) -> IdentityData:
