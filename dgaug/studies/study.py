@@ -34,8 +34,7 @@ from dgaug.training.batches import LabelledImages
 from dgaug.training.log import TrainingLog
 from dgaug.training.reid_loop import ReidJob, train_reid_network
 from dgaug.training.reid_losses import Feed, fullest_iteration, generated_at, term_weights
-from dgaug.training.room import require_room
-from dgaug.training.trials import reid_trial
+from dgaug.training.trials import reid_trial, require_room
 
 STUDY = "study.json"
 """What the models in the folder were trained with."""
