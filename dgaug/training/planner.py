@@ -38,10 +38,9 @@ from dgaug.settings import (
     setting_texts,
 )
 from dgaug.surroundings import as_found
-from dgaug.training.estimate import Timing, time_training
+from dgaug.training.estimate import GIB, Timing, TrainingPlan, time_training
 from dgaug.training.initial_weights import pretrained_path
 from dgaug.training.losses import SIDES
-from dgaug.training.plan import GIB, TrainingPlan
 from dgaug.training.sampling import require_identities
 from dgaug.training.trackers import require_tracker
 from dgaug.training.trials import Trial, dgnet_trial, fewest_turns, reid_trial
