@@ -36,7 +36,7 @@ def command() -> None:
 @click.option("--cameras", default=6, show_default=True, type=int, metavar="N", help="Number of cameras.")
 @click.option("--size", default="128x64", show_default=True, metavar="HxW", help="Image height x width in pixels.")
 @shared.seed("Random seed.")
-def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size: str, seed: int) -> None:
+def toy(out: Path, size: str, **world: int) -> None:
     """Render procedural pedestrians in Market-1501 layout.
 
     \b
@@ -51,12 +51,9 @@ def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size
     with progress_shown() as progress:
         write_toy(
             out,
-            identities=identities,
-            images_per_identity=images_per_identity,
-            cameras=cameras,
             size=(int(height), int(width)),
-            seed=seed,
             on_image=lambda done, total: progress("rendering images", done, total),
+            **world,
         )
     note(f"wrote {out}")
 
