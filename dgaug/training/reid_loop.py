@@ -92,7 +92,7 @@ def train_reid_network(
     dataset, sampler = _shown(job, start=start, share=share)
     batches = endless_batches(dataset, job.data.workers, sampler, processes.device)
     with closing(batches), ahead_of(job.feed, processes.device) as feed, stop_requests() as stop:
-        loop = _Loop(replace(job, feed=feed), network, optimizer, processes=processes, share=share)
+        loop = _Loop(replace(job, feed=feed), network, optimizer, processes, share)
         total, read_every = job.settings.iterations, _read_every(processes.device)
         waiting: list[_Terms] = []
         for iteration in range(start, total):
@@ -239,24 +239,18 @@ class _Colours:
         return images if self.boxes is None else greyed(images, self.boxes[places.start : places.stop])
 
 
+@dataclass
 class _Loop:
     """One iteration after the other."""
 
-    def __init__(
-        self,
-        job: ReidJob,
-        network: ReidNetwork,
-        optimizer: torch.optim.Optimizer,
-        *,
-        processes: Processes,
-        share: Share,
-    ) -> None:
-        self.job = job
-        self.network = network
-        self.optimizer = optimizer
-        self.processes = processes
-        self.share = share
-        self.terms = processes.wrap(ReidTerms(network, job.settings))
+    job: ReidJob
+    network: ReidNetwork
+    optimizer: torch.optim.Optimizer
+    processes: Processes
+    share: Share
+
+    def __post_init__(self) -> None:
+        self.terms = self.processes.wrap(ReidTerms(self.network, self.job.settings))
 
     def step(self, batches: Sequence[tuple[Tensor, Tensor]], iteration: int) -> _Terms:
         """Train on this process's share of a batch; terms, means over all shares."""
