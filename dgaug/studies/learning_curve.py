@@ -41,13 +41,7 @@ from dgaug.studies.curve_study import CurveStudy
 from dgaug.studies.feeds import TRUST, require_policy
 from dgaug.studies.plateau import lengths_of
 from dgaug.studies.point_work import READY, Asked
-from dgaug.studies.points import (
-    FRACTIONS,
-    SEEDED_LIMITS,
-    fractions_of,
-    image_counts,
-    require_fractions,
-)
+from dgaug.studies.points import FRACTIONS, SEEDED_LIMITS, fractions_of, image_counts, require_fractions
 from dgaug.studies.shared_tasks import TIMES, work_through
 from dgaug.studies.study import STUDY, record_study
 from dgaug.studies.train_reid import model_settings

@@ -29,14 +29,7 @@ from dgaug.models.weights import torchvision_weights
 from dgaug.outputs import flat
 from dgaug.presets import preset_names, read_config
 from dgaug.progress import Progress, silent
-from dgaug.settings import (
-    ReidSettings,
-    ScheduleSettings,
-    Settings,
-    load_settings,
-    setting_text,
-    setting_texts,
-)
+from dgaug.settings import ReidSettings, ScheduleSettings, Settings, load_settings, setting_text, setting_texts
 from dgaug.surroundings import as_found
 from dgaug.training.estimate import GIB, Timing, TrainingPlan, time_training
 from dgaug.training.initial_weights import pretrained_path
