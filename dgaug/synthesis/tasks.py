@@ -143,9 +143,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _read_networks(
     checkpoint: Path, teacher: Path | None, device: torch.device, _stamps: tuple[tuple[int, int] | None, ...]
 ) -> Networks:
-    model = load_generator(checkpoint)
-    model.generator.to(device)
-    model.appearance.to(device)
+    model = load_generator(checkpoint).to(device)
     judge = None if teacher is None else load_reid(teacher)
     if judge is not None:
         judge.network.to(device)
