@@ -239,6 +239,4 @@ def _export_store(store: Path, *, as_json: bool, **options: Any) -> None:
             }
         )
         return
-    for text in made.notes:
-        note(text)
-    note(f"{made.images:,} {'pairs' if made.to == 'csv' else 'images'} in {made.out}")
+    note(*made.notes, f"{made.images:,} {'pairs' if made.to == 'csv' else 'images'} in {made.out}")

@@ -170,11 +170,7 @@ class Study:
 
 
 def evaluated(
-    checkpoint: Path,
-    data: IdentityData,
-    settings: Settings,
-    progress: Progress,
-    structures: Structures | None = None,
+    checkpoint: Path, data: IdentityData, settings: Settings, progress: Progress, structures: Structures | None = None
 ) -> Tables:
     """The metrics of a re-id model by feature, computed on the default device; `structures`: see `evaluate_network`."""
     return evaluate_network(
