@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dgaug.store.codes import Codes, Half, Parts, Rows
+from dgaug.store.codes import Codes, Rows
 from dgaug.transfer import at_work, upload
 
 SHARE = 0.5
@@ -53,11 +53,10 @@ class ResidentCodes:
 
     def _fill(self, places: NDArray[np.int64]) -> None:
         rows = upload(places, self._device)
-        structure = upload(_read(self._codes.structure, places), self._device)
+        structure, adain = (
+            upload(np.ascontiguousarray(table[places]), self._device)
+            for table in (self._codes.structure, self._codes.adain)
+        )
         self._structure.index_copy_(0, rows, structure.permute(0, 2, 3, 1))
-        self._adain.index_copy_(0, rows, upload(_read(self._codes.adain, places), self._device))
+        self._adain.index_copy_(0, rows, adain)
         self._here[places] = True
-
-
-def _read(table: Half | Parts, places: NDArray[np.int64]) -> Half:
-    return np.ascontiguousarray(table[places])

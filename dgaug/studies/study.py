@@ -28,7 +28,7 @@ from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.protocols import Tables
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.scores.retrieval.structure_average import Structures
-from dgaug.settings import FeedSettings, ReidSettings, Settings
+from dgaug.settings import FeedSettings, Settings
 from dgaug.store.policies import policy_classes
 from dgaug.training.batches import LabelledImages
 from dgaug.training.log import TrainingLog
@@ -106,34 +106,31 @@ class Study:
 
     def _trained_and_evaluated(self, checkpoint: Path, variant: Variant, seed: int) -> dict[str, Ranking]:
         job, processes = self._job(variant, seed), Processes(default_device())
+        every = self.settings.checkpoint.log
         with training_math(self.settings.behaviour, processes.device):
             trial = reid_trial(
                 job.settings, job.architecture, processes, image_size=job.images.image_size, feed=job.feed
             )
             require_room(trial, job.settings, "reid", processes)
             with closing(TrainingLog(checkpoint.with_name("log.jsonl"), start=0, settings=self.settings)) as log:
+
+                def write(iteration: int, terms: Mapping[str, float]) -> None:
+                    if iteration % every == 0 or iteration + 1 == job.settings.iterations:
+                        log.write("re-id", iteration, terms, term_weights(job.settings, iteration))
+
                 train_reid_network(
                     job,
                     checkpoint,
                     processes=processes,
                     save_every=self.settings.checkpoint.every,
                     progress=self.progress,
-                    on_log=self._written(log, job.settings),
+                    on_log=write,
                 )
                 ranking = evaluated(checkpoint, self.data, self.settings, self.progress)
                 for feature, values in ranking.items():
                     numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
                     log.write(f"ranking of {feature}", job.settings.iterations, numbers, {})
         return ranking
-
-    def _written(self, log: TrainingLog, reid: ReidSettings) -> Callable[[int, Mapping[str, float]], None]:
-        every = self.settings.checkpoint.log
-
-        def write(iteration: int, terms: Mapping[str, float]) -> None:
-            if iteration % every == 0 or iteration + 1 == reid.iterations:
-                log.write("re-id", iteration, terms, term_weights(reid, iteration))
-
-        return write
 
     def _job(self, variant: Variant, seed: int) -> ReidJob:
         # A twin has the classes of the model it is compared with, so that both start from the same weights.
