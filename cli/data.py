@@ -36,7 +36,7 @@ def command() -> None:
 @click.option("--cameras", default=6, show_default=True, type=int, metavar="N", help="Number of cameras.")
 @click.option("--size", default="128x64", show_default=True, metavar="HxW", help="Image height x width in pixels.")
 @shared.seed("Random seed.")
-def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size: str, seed: int) -> None:
+def toy(out: Path, size: str, **world: int) -> None:
     """Render procedural pedestrians in Market-1501 layout.
 
     \b
@@ -51,12 +51,9 @@ def toy(out: Path, identities: int, images_per_identity: int, cameras: int, size
     with progress_shown() as progress:
         write_toy(
             out,
-            identities=identities,
-            images_per_identity=images_per_identity,
-            cameras=cameras,
             size=(int(height), int(width)),
-            seed=seed,
             on_image=lambda done, total: progress("rendering images", done, total),
+            **world,
         )
     note(f"wrote {out}")
 
@@ -133,7 +130,7 @@ def pack(folder: Path, out: Path | None, pattern: str | None, hold_out: int | No
         dgaug data pack photos --pattern '(?P<identity>[a-z]+)_[0-9]+'
         dgaug data pack crops --hold-out 2
     """
-    from dgaug.data import hold_out as held
+    from dgaug.data import prepare
     from dgaug.data.layouts import open_data
     from dgaug.data.manifest import MANIFEST_NAME, pack
     from dgaug.data.summary import summary
@@ -141,7 +138,7 @@ def pack(folder: Path, out: Path | None, pattern: str | None, hold_out: int | No
     manifest = out or folder / MANIFEST_NAME
     data = open_data(folder, pattern=pattern)
     if hold_out is not None:
-        data = held.hold_out(data, hold_out, seed=seed)
+        data = prepare.hold_out(data, hold_out, seed=seed)
     pack(data, manifest, force=force)
     note(f"wrote {manifest}", *data.notes, *([summary(data)] if hold_out is not None else []))
     if pattern is not None:

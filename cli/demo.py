@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from dgaug_cli import options as shared
@@ -35,16 +35,7 @@ STRUCTURES = 64
 @shared.device
 @shared.force("Start over; discard the run in --out.")
 @shared.as_json
-def command(
-    out: Path,
-    overrides: tuple[str, ...],
-    seed: int | None,
-    from_scratch: bool,
-    log: str | None,
-    device: str,
-    force: bool,
-    as_json: bool,
-) -> None:
+def command(out: Path, overrides: tuple[str, ...], device: str, as_json: bool, **options: Any) -> None:
     """Run the whole job on the embedded data.
 
     Trains DG-Net, synthesizes N x N images, scores them, trains re-id models with and without them, and writes the
@@ -68,21 +59,14 @@ def command(
     from dgaug.training.train import train
 
     began = time.monotonic()
-    overrides = (*_shorter(Run(out), from_scratch=from_scratch, force=force), *overrides)
+    shorter = _shorter(Run(out), from_scratch=options["from_scratch"], force=options["force"])
+    overrides = (*shorter, *overrides)
     settings = load_settings("toy", overrides=overrides)
     require_cameras(settings)
     stages = _Stages()
     try:
         with use_device(device), progress_shown(lines=False) as progress:
-            run = train(
-                out=out,
-                overrides=overrides,
-                seed=seed,
-                from_scratch=from_scratch,
-                log=log,
-                force=force,
-                progress=progress,
-            )
+            run = train(out=out, overrides=overrides, progress=progress, **options)
             iterations = f"{settings.teacher.iterations:,} iterations of the teacher, {settings.schedule.iterations:,}"
             stages.end("trained", f"{iterations} of DG-Net")
             made = synthesize(run.folder, pairs=_pairs(run), progress=progress)

@@ -212,15 +212,7 @@ def _export_encoder(checkpoint: Path, *, as_json: bool, **options: Any) -> None:
 
     made = export_encoder(checkpoint, **options)
     if as_json:
-        show_json(
-            {
-                "out": str(made.out),
-                "to": made.to,
-                "image_size": list(made.image_size),
-                "feature_length": made.feature_length,
-                "difference": made.difference,
-            }
-        )
+        show_json({**asdict(made), "out": str(made.out)})
         return
     height, width = made.image_size
     note(
@@ -247,6 +239,4 @@ def _export_store(store: Path, *, as_json: bool, **options: Any) -> None:
             }
         )
         return
-    for text in made.notes:
-        note(text)
-    note(f"{made.images:,} {'pairs' if made.to == 'csv' else 'images'} in {made.out}")
+    note(*made.notes, f"{made.images:,} {'pairs' if made.to == 'csv' else 'images'} in {made.out}")

@@ -139,16 +139,15 @@ def why_no_cuda() -> str:
         reason = "no CUDA device was found"
     if "too old" in reason:
         version = re.search(r"found version (\d+)", reason)
-        newest = "" if version is None else f" (the newest CUDA that it can run is {_cuda_version(int(version[1]))})"
+        newest = ""
+        if version is not None:
+            major, minor = divmod(int(version[1]), 1000)
+            newest = f" (the newest CUDA that it can run is {major}.{minor // 10})"
         return (
             f"the NVIDIA driver is too old{newest} for torch {torch.__version__}, built for CUDA {torch.version.cuda}; "
             f"update the driver, or install a torch for it: {_BUILDS}"
         )
     return _first_sentence(reason)
-
-
-def _cuda_version(number: int) -> str:
-    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _first_sentence(text: str) -> str:

@@ -105,6 +105,17 @@ def _digest(content: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(json.loads(json.dumps(content)), sort_keys=True).encode()).hexdigest()
 
 
+@contextmanager
+def csv_table(
+    path: Path, columns: Iterable[str], names: Iterable[str]
+) -> Iterator[Callable[[Iterable[object]], object]]:
+    """What writes a row of a CSV file that is whole when the block ends well; see `csv_writer`."""
+    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
+        write_row = csv_writer(stream, names)
+        write_row(columns)
+        yield write_row
+
+
 def csv_writer(stream: TextIO, names: Iterable[str]) -> Callable[[Iterable[object]], object]:
     """What writes a row of a CSV file in which such names stand.
 

@@ -129,7 +129,7 @@ def find_run(text: str = "latest", parent: Path = RUNS) -> Run:
         DgaugError: there is none; names where was looked.
     """
     if text == "latest":
-        for _, folder in sorted(_numbered(parent), reverse=True):
+        for folder in reversed(numbered_runs(parent)):
             if Run(folder).checkpoint.is_file():
                 return Run(folder)
         raise DgaugError(f"no run with a checkpoint under {parent}; run dgaug train first, or give --run FOLDER")

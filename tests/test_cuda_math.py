@@ -11,8 +11,7 @@ import torch
 from tiny_run import differing, tiny_settings
 from torch.nn import functional
 
-from dgaug.cuda_math import exact_products, tf32_is_on, training_math
-from dgaug.deterministic import DeterministicKernels
+from dgaug.cuda_math import DeterministicKernels, exact_products, tf32_is_on, training_math
 from dgaug.settings import BehaviourSettings, load_settings
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")

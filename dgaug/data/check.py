@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 
 from dgaug.data.damage import Inspection, inspect_images
 from dgaug.data.folders import SPLIT_FOLDERS
-from dgaug.data.left_out import left_out, listed, undecoded
 from dgaug.data.listing import holds_images, list_folders
 from dgaug.data.plausible import doubts
 from dgaug.data.records import TABLES, UNKNOWN_CAMERA, IdentityData, Record, Role
-from dgaug.data.summary import counted, first_of
+from dgaug.data.summary import counted, first_of, left_out, listed, undecoded
 from dgaug.progress import Progress, silent
 
 _FAINT = 8
@@ -86,7 +85,10 @@ def who_was_read(data: IdentityData) -> list[str]:
     images = Counter(record.identity for record in data.splits.get("train", ()) if record.role is Role.IDENTITY)
     problems = []
     if images:
-        named = [f"{identity} ({count:,})" for identity, count in sorted(images.items(), key=_by_size)]
+        named = [
+            f"{identity} ({count:,})"
+            for identity, count in sorted(images.items(), key=lambda item: (-item[1], item[0]))
+        ]
         fewest, most = min(images.values()), max(images.values())
         if fewest == most:
             problems.append(f"train: {most} {'image' if most == 1 else 'images'} of each identity: {first_of(named)}")
@@ -105,10 +107,6 @@ def who_was_read(data: IdentityData) -> list[str]:
     if endings := left_out(data):
         problems.append(f"{listed(endings)} left out: no images")
     return problems
-
-
-def _by_size(item: tuple[str, int]) -> tuple[int, str]:
-    return -item[1], item[0]
 
 
 def _counts(records: Sequence[Record], damaged: int) -> SplitCounts:

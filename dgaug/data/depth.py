@@ -46,7 +46,7 @@ def find_levels(data: IdentityData) -> Levels | None:
     paths = sorted({data.image_path(record) for records in data.listed.values() for record in records})
     candidates = [path for path in paths if path.suffix.lower() not in _EIGHT_BIT]
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
-        if not any(threads.map(_has_sixteen_bits, _spread(candidates, _MOST_OPENED))):
+        if not any(threads.map(lambda path: _sixteen_bits(path) is not None, _spread(candidates, _MOST_OPENED))):
             return None
         counts = sum(threads.map(_count, _spread(candidates, _MOST_COUNTED)), np.zeros(FULL[1] + 1, np.int64))
     share = np.cumsum(counts) / max(1, counts.sum())
@@ -63,10 +63,6 @@ def to_eight_bits(values: NDArray[np.int64], levels: Levels) -> NDArray[np.uint8
 
 def _spread(paths: Sequence[Path], most: int) -> Sequence[Path]:
     return [paths[k * len(paths) // most] for k in range(most)] if len(paths) > most else paths
-
-
-def _has_sixteen_bits(path: Path) -> bool:
-    return _sixteen_bits(path) is not None
 
 
 def _count(path: Path) -> NDArray[np.int64]:

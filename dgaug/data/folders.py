@@ -43,7 +43,9 @@ def read_split_folders(root: Path) -> IdentityData | None:
     Images straight in these folders are read where every name follows Market-1501's rule. None where there are none.
     """
     present = own_split_folders(root)
-    if any(holds_images(root / folder / name) for folder in present.values() for name in _some(root / folder)):
+    # A handful tells the layout; an empty identity folder or two must not hide it.
+    some = (root / folder / name for folder in present.values() for name in list_folders(root / folder)[:20])
+    if any(holds_images(folder) for folder in some):
         return IdentityData(root, "identity-folders", _read_splits(root, present))
     return read_flat(root, present) if present and _named_by_rule(root, present) else None
 
@@ -66,11 +68,6 @@ def _named_by_rule(root: Path, present: dict[str, str]) -> bool:
     names = [name for folder in present.values() for name in list_images(root / folder)]
     parsed = [identity_and_camera(name) for name in names]
     return bool(parsed) and all(one is not None and one[1] != UNKNOWN_CAMERA for one in parsed)
-
-
-def _some(folder: Path) -> list[str]:
-    # A handful tells the layout; an empty identity folder or two must not hide it.
-    return list_folders(folder)[:20]
 
 
 def _read_splits(root: Path, present: dict[str, str]) -> dict[str, list[Record]]:

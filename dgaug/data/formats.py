@@ -42,13 +42,13 @@ DECODE_ERRORS = (
 
 def formats_of(name: str) -> tuple[str, ...]:
     """Pillow's names of the formats that a file of this name may have."""
-    by_ending = _BY_ENDING.get(_ending(name))
+    by_ending = _BY_ENDING.get(ending_of(name))
     return (*_formats(), by_ending) if by_ending else _formats()
 
 
 def is_image(path: str) -> bool:
     """Whether a file is an image: by its ending, or by its content where it has none or one without a decoder."""
-    ending = _ending(path)
+    ending = ending_of(path)
     if ending in _suffixes():
         return True
     if ending not in UNDECODED and ending[1:].strip("0123456789"):
@@ -60,7 +60,8 @@ def is_image(path: str) -> bool:
     return False
 
 
-def _ending(name: str) -> str:
+def ending_of(name: str) -> str:
+    """The ending of a file's name in lower case, with its dot; empty where it has none."""
     return os.path.splitext(name)[1].lower()
 
 

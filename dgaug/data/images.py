@@ -1,10 +1,10 @@
-"""One image file, read right or refused."""
+"""Image files, each read right or refused; many at one size, decoded once where memory allows."""
 
 from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,10 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from dgaug.data.depth import SIXTEEN_BIT, Levels, levels_of, to_eight_bits
 from dgaug.data.formats import DECODE_ERRORS, formats_of
 from dgaug.errors import DgaugError
+from dgaug.memory import free_memory
 
+CACHE_SHARE = 0.25
+"""Of the memory that is free, how much the resized images of a data set may take; the rest is decoded each time."""
 _JPEG_SCAN, _JPEG_END = b"\xff\xda", b"\xff\xd9"
 _switch = threading.Lock()
 _threads_inside = 0
@@ -89,6 +92,27 @@ def to_pixels(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize an RGB image to (H, W), bicubic: uint8 `[H, W, 3]`, 0..255."""
     height, width = size
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8)
+
+
+class ResizedImages:
+    """Images uint8 [H, W, 3] by their row; any thread may read them, none may write to them."""
+
+    def __init__(self, paths: Sequence[Path], image_size: tuple[int, int], *, sharing: int = 1) -> None:
+        """`sharing`: processes on this machine that keep images of their own."""
+        self._paths = paths
+        self._image_size = image_size
+        height, width = image_size
+        self._most = int(free_memory() * CACHE_SHARE) // (height * width * 3 * sharing)
+        self._kept: dict[int, NDArray[np.uint8]] = {}
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        """The image of a row; DamagedImage where it cannot be read."""
+        pixels = self._kept.get(row)
+        if pixels is None:
+            pixels = to_pixels(open_image(self._paths[row]), self._image_size)
+            if len(self._kept) < self._most:
+                self._kept[row] = pixels
+        return pixels
 
 
 def contrast_of(image: Image.Image) -> int:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
 
-from dgaug.data.boxmot import ENDINGS, read_boxmot
 from dgaug.data.folders import SPLIT_FOLDERS, read_dgnet_folders, read_identity_folders, read_split_folders
 from dgaug.data.formats import is_image
 from dgaug.data.listing import list_files, list_folders, list_images
@@ -18,7 +17,7 @@ from dgaug.data.patterned import read_patterned
 from dgaug.data.plausible import MANIFEST_ADVICE, require_identity_folders
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData
 from dgaug.data.summary import first_of
-from dgaug.data.tool_tables import read_any_table, read_table_folder
+from dgaug.data.tool_tables import YAML_ENDINGS, read_any_table, read_boxmot, read_table_folder
 from dgaug.errors import DgaugError
 
 LAYOUTS = (
@@ -79,7 +78,7 @@ def open_data(
         raise DgaugError(f"unknown camera policy {cameras!r}; known are {', '.join(CAMERA_POLICIES)}")
     if not root.exists():
         raise DgaugError(f"{root}: no such folder")
-    if root.is_file() and root.suffix.lower() not in (".csv", *ENDINGS):
+    if root.is_file() and root.suffix.lower() not in (".csv", *YAML_ENDINGS):
         raise DgaugError(f"{root}: a data set is a folder, a table (.csv) or a .yaml of boxmot, this is another file")
     if pattern is not None:
         if root.is_file() or layout != "auto":

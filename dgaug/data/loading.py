@@ -10,8 +10,9 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -48,24 +49,37 @@ def loaded(read: Callable[[Item], Result], items: Iterable[Item], *, threads: in
     if not readers:
         yield from map(read, items)
         return
-    waiting: deque[Future[Result]] = deque()
-    try:
+
+    def begun() -> Iterator[Future[Result]]:
         for item in items:
             future: Future[Result] = Future()
-            waiting.append(future)
             tasks.put((item, future))
-            if len(waiting) > AHEAD * len(readers):
+            yield future
+
+    try:
+        with closing(in_order(begun(), ahead=AHEAD * len(readers))) as results:
+            yield from results
+    finally:
+        for _ in readers:
+            tasks.put(None)
+        until = time.monotonic() + CLOSING_SECONDS
+        for reader in readers:
+            reader.join(max(0.0, until - time.monotonic()))
+
+
+def in_order(futures: Iterable[Future[Result]], *, ahead: int) -> Generator[Result, None, None]:
+    """The results of futures, in their order; at most so many are begun (taken) before they are asked for."""
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for future in futures:
+            waiting.append(future)
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
         for future in waiting:
             future.cancel()
-        for _ in readers:
-            tasks.put(None)
-        until = time.monotonic() + CLOSING_SECONDS
-        for reader in readers:
-            reader.join(max(0.0, until - time.monotonic()))
 
 
 def _started(

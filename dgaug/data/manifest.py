@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
+from unicodedata import normalize
 
-from dgaug.data.manifest_paths import ManifestPaths
 from dgaug.data.names import SPLITS, camera_numbers, split_named
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 from dgaug.errors import DgaugError
-from dgaug.files import csv_writer
+from dgaug.files import csv_writer, whole
 from dgaug.outputs import require_free
 
 MANIFEST_NAME = "manifest.csv"
@@ -118,18 +118,13 @@ def pack(data: IdentityData, out_csv: str | Path, *, force: bool = False) -> Non
             f"{out}: the images in {data.root} do not lie below the manifest's folder; write it to "
             f"{data.root / MANIFEST_NAME}"
         ) from error
-    aside = out.with_name(out.name + ".part")
     try:
-        with aside.open("w", encoding="utf-8", newline="") as file:
-            _write(data, below.as_posix(), file)
-            file.flush()
-            os.fsync(file.fileno())
-        _require_readable(aside, data, below.as_posix())
-        aside.replace(out)
+        with whole(out) as aside:
+            with aside.open("w", encoding="utf-8", newline="") as file:
+                _write(data, below.as_posix(), file)
+            _require_readable(aside, data, below.as_posix())
     except OSError as error:
         raise DgaugError(f"{out}: cannot be written ({error.strerror})") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _require_readable(manifest: Path, data: IdentityData, prefix: str) -> None:
@@ -161,7 +156,8 @@ def _joined(prefix: str, record: Record) -> str:
 
 def _rows(file: TextIO, path: Path, table: Table) -> Iterator[tuple[int, str, Record, str]]:
     """Line, split, record without its camera, and the camera's text of each row."""
-    delimiter = _delimiter(file.readline(), table.needed)
+    header = file.readline()
+    delimiter = next((one for one in _DELIMITERS if set(table.needed) <= _columns(header, one)), ",")
     reader = csv.DictReader(file, delimiter=delimiter, skipinitialspace=True, restval="")
     file.seek(0)
     columns = [column.strip() for column in reader.fieldnames or ()]
@@ -176,10 +172,6 @@ def _rows(file: TextIO, path: Path, table: Table) -> Iterator[tuple[int, str, Re
         read = table.record(row, f"{path}, line {line}", paths)
         if read is not None:
             yield line, *read, row.get("camera", "")
-
-
-def _delimiter(header: str, needed: Sequence[str]) -> str:
-    return next((one for one in _DELIMITERS if set(needed) <= _columns(header, one)), ",")
 
 
 def _columns(header: str, delimiter: str) -> set[str]:
@@ -228,6 +220,70 @@ def _no_file(image: str, paths: ManifestPaths) -> str:
     alike = paths.endings_of(image)
     hint = f"; did you mean {alike[0]!r}?" if alike else "; paths are relative to the manifest's folder"
     return f"there is no file {image!r}{hint}"
+
+
+class ManifestPaths:
+    """Resolves paths as people write them to files below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._bases = {os.path.abspath(folder), os.path.realpath(folder)}
+        self._names: dict[str, dict[str, list[str]]] = {}
+
+    def resolve(self, text: str) -> str | None:
+        """The POSIX path of the file that a text means, relative to the folder; None where there is no such file.
+
+        As it is written; with backslashes as separators; absolute, if it lies inside; with each name in NFC or NFD.
+        """
+        if "\0" in text:
+            return None
+        for written in dict.fromkeys((text, text.replace("\\", "/"))):
+            path = self._relative(written)
+            if path is not None and os.path.isfile(self._folder / path):
+                return path
+            if path is not None and (path := self._in_other_form(path)) is not None:
+                return path
+        return None
+
+    def leaves(self, text: str) -> bool:
+        """Whether a text, however read, names something outside the folder."""
+        return self._relative(text) is None or self._relative(text.replace("\\", "/")) is None or text[1:2] == ":"
+
+    def endings_of(self, text: str) -> list[str]:
+        """Files that are called like a text and an ending, such as `a.JPG` for `a`."""
+        path = self._relative(text)
+        if path is None:
+            return []
+        folder, _, name = path.rpartition("/")
+        candidates = [one for names in self._listed(folder).values() for one in names if one.rpartition(".")[0] == name]
+        return sorted(posixpath.join(folder, one) for one in candidates)
+
+    def _relative(self, text: str) -> str | None:
+        if posixpath.isabs(text):
+            inside = (os.path.relpath(text, base) for base in self._bases)
+            text = next((path for path in inside if path.split("/")[0] != ".."), "..")
+        normal = posixpath.normpath(text)
+        return None if normal.split("/")[0] == ".." else normal
+
+    def _in_other_form(self, path: str) -> str | None:
+        candidates = ""
+        for name in path.split("/"):
+            alike = self._listed(candidates).get(normalize("NFC", name), [])
+            if len(alike) != 1:
+                return None
+            candidates = posixpath.join(candidates, alike[0])
+        return candidates if os.path.isfile(self._folder / candidates) else None
+
+    def _listed(self, folder: str) -> dict[str, list[str]]:
+        """Names in a folder by their NFC form."""
+        if folder not in self._names:
+            names = self._names[folder] = {}
+            try:
+                for name in sorted(os.listdir(self._folder / folder)):
+                    names.setdefault(normalize("NFC", name), []).append(name)
+            except (OSError, ValueError):  # a zero byte is no OSError
+                return names
+        return self._names[folder]
 
 
 MANIFEST = Table("manifest", COLUMNS[:2], COLUMNS, _record)

@@ -1,13 +1,14 @@
 """The data of a run: recognised, limited, decoded once, and refused early where nothing can be learned.
 
-A smaller training split is for a first try, and to see what few labelled images are worth.
+A smaller training split is for a first try, and to see what few labelled images are worth; data without a test split
+can hold identities out for one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +17,16 @@ import numpy as np
 from dgaug.data.damage import usable_data
 from dgaug.data.depth import FULL, Levels, find_levels, use_levels
 from dgaug.data.layouts import open_data
-from dgaug.data.left_out import left_out, undecoded
 from dgaug.data.plausible import doubts
-from dgaug.data.records import IdentityData, Record, Role, class_names
-from dgaug.data.summary import summary
+from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role, class_names
+from dgaug.data.summary import left_out, summary, undecoded
 from dgaug.data.toy import write_toy
 from dgaug.errors import DgaugError
 from dgaug.progress import Progress, silent
 from dgaug.settings import DataSettings, Settings
 
+LEAST_IDENTITIES = 2
+"""That training and a ranking need each."""
 _log = logging.getLogger("dgaug")
 
 
@@ -166,3 +168,50 @@ def limit_share(data: IdentityData, fraction: float, *, seed: int, each: bool) -
     kept = {*first, *others[:more]}
     limited = [record for record in train if record in kept]
     return replace(data, splits={**data.splits, "train": limited}) if "train" in data.splits else data
+
+
+def hold_out(data: IdentityData, count: int, *, seed: int = 0) -> IdentityData:
+    """The data set with `count` training identities in query and gallery instead, chosen by the seed.
+
+    Of each, one image becomes the query and the others the gallery; it has an answer there, from another camera where
+    cameras are known. Which identities are held out of a smaller count are part of a larger one.
+
+    Raises:
+        DgaugError: a query or gallery is there, or too few identities are left or can be asked for.
+    """
+    if data.splits.get("query") or data.splits.get("gallery"):
+        again = "" if data.manifest is None else f", or remove {data.manifest} first to choose again"
+        raise DgaugError(f"{data.source} has a query or gallery split already; leave --hold-out out{again}")
+    images: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in data.splits.get("train", []):
+        if record.role is Role.IDENTITY:
+            images[record.identity].append(record)
+    names = sorted(images)
+    order = [names[place] for place in np.random.default_rng(seed).permutation(len(names))]
+    usable = [(name, query) for name in order if (query := _answered_query(images[name])) is not None]
+    most = min(len(usable), len(names) - LEAST_IDENTITIES)
+    if not LEAST_IDENTITIES <= count <= most:
+        limit = f"from {LEAST_IDENTITIES} to {most}" if most >= LEAST_IDENTITIES else "none"
+        raise DgaugError(
+            f"--hold-out {count}: of the {len(names):,} training identities of {data.source}, {limit} can be held out; "
+            "one needs two images, from two cameras where cameras are known, and two identities stay"
+        )
+    queries = dict(usable[:count])
+    test = [record for name in queries for record in images[name]]
+    gone = set(test)
+    asked = set(queries.values())
+    splits = {
+        "train": [record for record in data.splits["train"] if record not in gone],
+        "query": sorted(asked, key=lambda record: record.path),
+        "gallery": sorted(gone - asked, key=lambda record: record.path),
+    }
+    return replace(data, splits=data.splits | splits)
+
+
+def _answered_query(records: list[Record]) -> Record | None:
+    """The first image that another one answers; None where there is none."""
+    for record in records:
+        for other in records:
+            if other is not record and (record.camera == UNKNOWN_CAMERA or other.camera != record.camera):
+                return record
+    return None

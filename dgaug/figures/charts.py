@@ -1,4 +1,4 @@
-"""Charts: real and generated features as clouds of points, and metrics by seed with paired differences."""
+"""Charts: features as clouds of points, metrics by seed with paired differences, learning curves."""
 
 from __future__ import annotations
 
@@ -24,8 +24,12 @@ REAL_COLOUR, GENERATED_COLOUR = "#0072B2", "#D55E00"
 """Blue and vermilion of Okabe and Ito: told apart by the colour-blind and in grey print."""
 INK = "#333333"
 DPI = 150
-INTERVALS_DPI = 130
+LINES_DPI = 130
+"""Of intervals and learning curves."""
 GOOD, BAD, FAINT = "#1b7837", "#b2182b", "#999999"
+COLOURS = ("#333333", "#0072B2", "#D55E00", "#CC79A7", "#009E73", "#E69F00", "#56B4E9")
+"""Of Okabe and Ito, the first in dark grey."""
+MARKERS = ("o", "s", "^", "v", "D", "P", "X")
 NO_DATE: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 """The same figure is the same file."""
 _BACKEND = "MPLBACKEND"
@@ -136,7 +140,7 @@ class Interval:
 def intervals(lines: Sequence[Interval], *, title: str) -> Figure:
     """The chart: at the left each seed and their mean, at the right the difference to the twin."""
     with plain_style() as new_figure:
-        figure = new_figure(figsize=(9, 1.3 + 0.4 * len(lines)), dpi=INTERVALS_DPI, layout="constrained")
+        figure = new_figure(figsize=(9, 1.3 + 0.4 * len(lines)), dpi=LINES_DPI, layout="constrained")
         _fill(figure, lines, title)
     return figure
 
@@ -174,6 +178,57 @@ def _places(lines: Sequence[Interval]) -> list[float]:
         gap = number > 0 and line.group != lines[number - 1].group
         places.append((places[-1] if places else -1) + (1.6 if gap else 1.0))
     return places
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An arm: at each number of images the mean of a metric and its standard deviation (0..1)."""
+
+    name: str
+    images: Sequence[float]
+    mean: Sequence[float]
+    spread: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """From a number of images to the one that is as good, at the height of a metric (0..1), with a text."""
+
+    start: float
+    end: float
+    height: float
+    text: str
+
+
+def learning_curves(curves: Sequence[Curve], arrow: Arrow | None, *, title: str, metric: str) -> Figure:
+    """The curves with bands of one standard deviation, and the arrow."""
+    with plain_style() as new_figure:
+        figure = new_figure(figsize=(8.0, 5.2), dpi=LINES_DPI, layout="constrained")
+        axes = figure.subplots()
+        for place, curve in enumerate(curves):
+            colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+            mean = [100 * value for value in curve.mean]
+            low = [100 * (value - spread) for value, spread in zip(curve.mean, curve.spread, strict=True)]
+            high = [100 * (value + spread) for value, spread in zip(curve.mean, curve.spread, strict=True)]
+            axes.fill_between(curve.images, low, high, color=colour, alpha=0.12, linewidth=0)
+            axes.plot(curve.images, mean, color=colour, marker=marker, markersize=5, linewidth=1.8, label=curve.name)
+        axes.set_xscale("log")
+        places = sorted({images for curve in curves for images in curve.images})
+        axes.set_xticks(places, [f"{images:,.0f}" for images in places])
+        axes.set_xticks([], minor=True)
+        if arrow is not None:
+            height = 100 * arrow.height
+            style = {"arrowstyle": "->", "color": INK, "linewidth": 1.6, "linestyle": "--", "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", (arrow.end, height), (arrow.start, height), arrowprops=style)
+        axes.set_xlabel("real training images" + (f"\n{arrow.text}" if arrow else ""), color=INK)
+        axes.set_ylabel(f"{metric}, %", color=INK)
+        axes.set_title(title, fontsize=10, color=INK)
+        axes.grid(color="#e5e5e5")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(colors=INK, which="both")
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    return figure
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""Sheets of images: the N x N grid with its donors on the edges, contact sheets, interpolations, worst and best."""
+"""Sheets of images: the N x N grid with its donors on the edges, contact sheets, interpolations, ranked lists."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ ROW_NAMES = ("appearance", "structure", "generated")
 BETWEEN = 6 * GAP
 STEP_MS = 100
 END_MS = 600
+RIGHT, WRONG = (0, 130, 90), (205, 70, 0)
+"""Bluish green and vermilion, which most colour-blind readers tell apart; a sign says it again."""
+FRAME = 4
+SIGN = 22
 
 
 def nxn_sheet(cells: Pixels, appearances: Pixels, structures: Pixels) -> Image.Image:
@@ -36,20 +41,25 @@ def nxn_sheet(cells: Pixels, appearances: Pixels, structures: Pixels) -> Image.I
         appearances: donors of the rows [A, H, W, 3], shown at the left.
         structures: donors of the columns [S, H, W, 3], shown on top.
     """
-    rows, columns, height, width = cells.shape[:4]
+    return _table_of(cells, appearances, dict(enumerate(structures)), "appearance of", "structure of")
+
+
+def _table_of(cells: Pixels, rows: Pixels, columns: Mapping[int, Pixels], of_rows: str, of_columns: str) -> Image.Image:
+    """Cells [A, S, H, W, 3] with an image at the left of every row and above some columns, and a word on either."""
+    height, width = cells.shape[2:4]
     factor = enlargement(height)
     step_y, step_x = height * factor + GAP, width * factor + GAP
     first_y, first_x = MARGIN + step_y + 2 * GAP, MARGIN + step_x + 2 * GAP
-    sheet = Image.new("RGB", (first_x + columns * step_x + GAP, first_y + rows * step_y + GAP), PAPER)
-    for column in range(columns):
-        sheet.paste(enlarged(structures[column], factor), (first_x + column * step_x, MARGIN))
-    for row in range(rows):
-        sheet.paste(enlarged(appearances[row], factor), (MARGIN, first_y + row * step_y))
-        for column in range(columns):
-            place = (first_x + column * step_x, first_y + row * step_y)
-            sheet.paste(enlarged(cells[row, column], factor), place)
-    caption(sheet, "structure of", (first_x, 6))
-    caption_upright(sheet, "appearance of", (6, first_y))
+    size = (first_x + cells.shape[1] * step_x + GAP, first_y + cells.shape[0] * step_y + GAP)
+    sheet = Image.new("RGB", size, PAPER)
+    for column, image in columns.items():
+        sheet.paste(enlarged(image, factor), (first_x + column * step_x, MARGIN))
+    for row, image in enumerate(rows):
+        sheet.paste(enlarged(image, factor), (MARGIN, first_y + row * step_y))
+        for column, cell in enumerate(cells[row]):
+            sheet.paste(enlarged(cell, factor), (first_x + column * step_x, first_y + row * step_y))
+    caption(sheet, of_columns, (first_x, 6))
+    caption_upright(sheet, of_rows, (6, first_y))
     return sheet
 
 
@@ -118,23 +128,60 @@ def interpolation_sheet(cells: Pixels, donors: Pixels, weights: Sequence[float],
         weights: of the second donor's code [S], 0 to 1.
         what: the interpolated code, `appearance` or `structure`.
     """
-    rows, steps, height, width = cells.shape[:4]
-    factor = enlargement(height)
-    step_y, step_x = height * factor + GAP, width * factor + GAP
-    first_y, first_x = MARGIN + step_y + 2 * GAP, MARGIN + step_x + 2 * GAP
-    sheet = Image.new("RGB", (first_x + steps * step_x + GAP, first_y + rows * step_y + GAP), PAPER)
+    steps, height, width = cells.shape[1:4]
     kept = "structure" if what == "appearance" else "appearance"
-    for donor, column in enumerate((0, steps - 1)):
-        sheet.paste(enlarged(donors[donor], factor), (first_x + column * step_x, MARGIN))
+    sheet = _table_of(cells, donors, {0: donors[0], steps - 1: donors[1]}, f"{kept} of", f"{what} of")
+    step_y, step_x = height * enlargement(height) + GAP, width * enlargement(height) + GAP
     for column in range(1, steps - 1):
-        caption(sheet, f"{weights[column]:.2g}", (first_x + column * step_x + 4, first_y - 7 * GAP))
-    for row in range(rows):
-        sheet.paste(enlarged(donors[row], factor), (MARGIN, first_y + row * step_y))
-        for column in range(steps):
-            sheet.paste(enlarged(cells[row, column], factor), (first_x + column * step_x, first_y + row * step_y))
-    caption(sheet, f"{what} of", (first_x, 6))
-    caption_upright(sheet, f"{kept} of", (6, first_y))
+        place = (MARGIN + step_x + 2 * GAP + column * step_x + 4, MARGIN + step_y - 5 * GAP)
+        caption(sheet, f"{weights[column]:.2g}", place)
     return sheet
+
+
+@dataclass(frozen=True)
+class RankedRow:
+    """A query and the images ranked for it, uint8 [H, W, 3] of one size; `right` [n] says which are right."""
+
+    caption: str
+    query: Pixels
+    images: Sequence[Pixels]
+    right: Sequence[bool]
+
+
+def ranked_sheet(rows: Sequence[RankedRow]) -> Image.Image:
+    """Row under row, the query at the left; a tick in a green frame is right, a cross in an orange one is wrong."""
+    height, width = rows[0].query.shape[:2]
+    factor = enlargement(height)
+    step_x = width * factor + 2 * FRAME + GAP
+    step_y = MARGIN + height * factor + 2 * FRAME + GAP
+    columns = 1 + max(len(row.images) for row in rows)
+    sheet = Image.new("RGB", (3 * GAP + columns * step_x, GAP + len(rows) * step_y), PAPER)
+    for y, row in enumerate(rows):
+        top = y * step_y + MARGIN
+        caption(sheet, row.caption, (GAP, top - MARGIN + 6))
+        sheet.paste(_framed(row.query, factor, INK), (GAP, top))
+        for x, (image, right) in enumerate(zip(row.images, row.right, strict=True), start=1):
+            framed = _framed(image, factor, RIGHT if right else WRONG)
+            _sign(framed, right=right)
+            sheet.paste(framed, (2 * GAP + x * step_x, top))
+    return sheet
+
+
+def _framed(pixels: Pixels, factor: int, colour: tuple[int, int, int]) -> Image.Image:
+    image = enlarged(pixels, factor)
+    framed = Image.new("RGB", (image.width + 2 * FRAME, image.height + 2 * FRAME), colour)
+    framed.paste(image, (FRAME, FRAME))
+    return framed
+
+
+def _sign(framed: Image.Image, *, right: bool) -> None:
+    """A tick or a cross on a plate in the lower right corner."""
+    draw = ImageDraw.Draw(framed)
+    left, top = framed.width - SIGN, framed.height - SIGN
+    draw.rectangle((left, top, framed.width, framed.height), fill=RIGHT if right else WRONG)
+    strokes = [[(4, 11), (9, 16), (17, 5)]] if right else [[(5, 5), (16, 16)], [(5, 16), (16, 5)]]
+    for stroke in strokes:
+        draw.line([(left + x, top + y) for x, y in stroke], fill=PAPER, width=3, joint="curve")
 
 
 def save_animation(cells: Pixels, path: Path) -> Path:

@@ -30,15 +30,12 @@ def appearance_architecture(settings: Settings, classes: int) -> dict[str, Any]:
 
 def teacher_architecture(settings: Settings, classes: int) -> dict[str, Any]:
     """`ReidNetwork`'s arguments for the one-head teacher."""
-    model = settings.model
-    return {
-        "backbone": model.backbone,
-        "classes": classes,
-        "dropouts": (model.prim_dropout,),
+    one_head = {
+        "dropouts": (settings.model.prim_dropout,),
         "pool": "avg",
-        "embedding": model.embedding,
         "last_stride": settings.teacher.last_stride,
     }
+    return appearance_architecture(settings, classes) | one_head
 
 
 def pcb_architecture(settings: Settings, classes: int) -> dict[str, Any]:

@@ -156,14 +156,10 @@ def create_backbone(name: str, *, weights: str = "none", last_stride: int = 1) -
     """
     if name == "small":
         backbone: Backbone = SmallBackbone()
-        network: nn.Module = backbone
-    elif name == "resnet50":
-        backbone = resnet = ResNet50(last_stride)
-        network = resnet.network
     else:
-        backbone = timm_backbone = TimmBackbone(name, last_stride)
-        network = timm_backbone.network
+        backbone = ResNet50(last_stride) if name == "resnet50" else TimmBackbone(name, last_stride)
     if weights != "none":
+        network: nn.Module = getattr(backbone, "network", backbone)  # what its weights are published for
         load_weights(network, torchvision_weights(name, weights), name=name)
     # Channels-last weights make every convolution run in that layout, the fastest of oneDNN and cuDNN.
     return backbone.to(memory_format=torch.channels_last)

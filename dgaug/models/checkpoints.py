@@ -78,6 +78,12 @@ class TrainedGenerator:
     iteration: int
     sha256: str
 
+    def to(self, device: torch.device) -> TrainedGenerator:
+        """The same, its networks moved to a device."""
+        self.generator.to(device)
+        self.appearance.to(device)
+        return self
+
 
 def save(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint whole; OSError where the disk is full."""

@@ -20,16 +20,6 @@ from dgaug.models import checkpoints, published
 from dgaug.models.architectures import teacher_architecture
 from dgaug.models.discriminator import Discriminator
 from dgaug.models.generator import Generator
-from dgaug.models.published_files import (
-    OPTIONS,
-    PublishedFiles,
-    Tensors,
-    class_count,
-    find_published,
-    network_tensors,
-    options_stride,
-    teacher_tensors,
-)
 from dgaug.models.reid import ReidNetwork
 from dgaug.outputs import AFRESH, already_complete, put_in_place, require_only
 from dgaug.progress import Progress, silent
@@ -69,13 +59,13 @@ def import_published(
     Raises:
         DgaugError: files missing, damaged or not fitting, or other data; nothing was created.
     """
-    files = find_published(Path(directory), None if teacher is None else Path(teacher))
+    files = published.find_published(Path(directory), None if teacher is None else Path(teacher))
     final = Path(out).resolve()
     if final == Path.cwd():
         raise DgaugError("--out: expected the name of a folder to create, found the current folder")
     settings = _settings(files, teacher_stride, data)
-    appearance = network_tensors(files.appearance)
-    classes = class_count(files.appearance, appearance, "classifier1")
+    appearance = published.network_tensors(files.appearance)
+    classes = published.class_count(files.appearance, appearance, "classifier1")
     content = None if data is None else _data_of(Path(data), settings, classes, progress)
     known = None if content is None else described(content)
     about = environment(settings.seed) | {"data": known, "imported": _origin(files, settings)}
@@ -110,7 +100,7 @@ def import_published(
     return Run(Path(out))
 
 
-def _settings(files: PublishedFiles, teacher_stride: int | None, data: str | Path | None) -> Settings:
+def _settings(files: published.PublishedFiles, teacher_stride: int | None, data: str | Path | None) -> Settings:
     preset = load_settings(PRESET)
     stride = None
     if files.teacher is None:
@@ -127,18 +117,19 @@ def _settings(files: PublishedFiles, teacher_stride: int | None, data: str | Pat
 
 def _last_stride(teacher: Path, asked: int | None, *, default: int) -> int:
     """No tensor shows the stride, so what was taken is said."""
-    stated = options_stride(teacher) if asked is None else None
+    stated = published.options_stride(teacher) if asked is None else None
     if asked is not None:
         stride, reason = asked, "as asked for"
     elif stated is not None:
-        stride, reason = stated, f"by its {OPTIONS}"
+        stride, reason = stated, f"by its {published.OPTIONS}"
     else:
-        stride, reason = default, f"no {OPTIONS} beside it; --teacher-stride {3 - default} if it was trained so"
+        stride = default
+        reason = f"no {published.OPTIONS} beside it; --teacher-stride {3 - default} if it was trained so"
     _log.info("%s: last stride %d, %s", teacher.name, stride, reason)
     return stride
 
 
-def _origin(files: PublishedFiles, settings: Settings) -> dict[str, object]:
+def _origin(files: published.PublishedFiles, settings: Settings) -> dict[str, object]:
     stride = None if files.teacher is None else settings.teacher.last_stride
     return {"iteration": files.iteration, "sha256": files.sha256(), "teacher_stride": stride}
 
@@ -165,20 +156,20 @@ def _already_there(run: Run, about: Mapping[str, Any]) -> bool:
 
 
 def _dgnet_content(
-    files: PublishedFiles, appearance: Tensors, settings: Settings, stated: list[str] | int
+    files: published.PublishedFiles, appearance: published.Tensors, settings: Settings, stated: list[str] | int
 ) -> dict[str, Any]:
     size, width = settings.data.image_size, settings.model.width
-    classes = class_count(files.appearance, appearance, "classifier1")
+    classes = published.class_count(files.appearance, appearance, "classifier1")
     encoder = checkpoints.appearance_network(settings, classes, weights="none")
     generator = Generator(size, encoder.code_length, width)
     seed_torch("import: discriminator", settings.seed)
     discriminator = Discriminator(size, width)
-    _load(files.generator, published.load_generator, generator, network_tensors(files.generator))
+    _load(files.generator, published.load_generator, generator, published.network_tensors(files.generator))
     _load(files.appearance, published.load_reid, encoder, appearance)
     if files.discriminator is None:
         _log.info("no dis_N.pt beside %s: the discriminator is a fresh one", files.generator.name)
     else:
-        tensors = network_tensors(files.discriminator)
+        tensors = published.network_tensors(files.discriminator)
         _load(files.discriminator, published.load_discriminator, discriminator, tensors)
     drawn = generator.state_dict()
     return {
@@ -198,8 +189,8 @@ def _dgnet_content(
 
 
 def _teacher_content(path: Path, settings: Settings, names: list[str] | None, classes: int) -> dict[str, Any]:
-    tensors = teacher_tensors(path)
-    known = class_count(path, tensors, "classifier")
+    tensors = published.teacher_tensors(path)
+    known = published.class_count(path, tensors, "classifier")
     if known != classes:
         raise DgaugError(
             f"{path}: the teacher knows {known} identities, the appearance encoder {classes}; "
@@ -211,7 +202,9 @@ def _teacher_content(path: Path, settings: Settings, names: list[str] | None, cl
     return checkpoints.reid_content(network, architecture, names, settings.data.image_size)
 
 
-def _load(path: Path, load: Callable[[_Network, Tensors], list[str]], network: _Network, tensors: Tensors) -> None:
+def _load(
+    path: Path, load: Callable[[_Network, published.Tensors], list[str]], network: _Network, tensors: published.Tensors
+) -> None:
     """Fill a network; says which tensors of the file were dropped."""
     try:
         kinds = published.unused_kinds(load(network, tensors))

@@ -95,10 +95,10 @@ def save_program(program: Any, to: str | io.BytesIO, *, files: Mapping[str, str]
         _jit.save(program, to, _extra_files=dict(files or {}))
 
 
-def read_program(source: str | io.BytesIO) -> Any:
-    """Read a program, on the CPU."""
+def read_program(source: str | io.BytesIO, device: str | torch.device = "cpu") -> Any:
+    """Read a program for a device."""
     with _quiet():
-        return _jit.load(source, map_location="cpu")
+        return _jit.load(source, map_location=device)
 
 
 def program_on(program: Any, device: torch.device) -> Any:
@@ -114,8 +114,7 @@ def program_on(program: Any, device: torch.device) -> Any:
     stream = io.BytesIO()
     save_program(program, stream)
     stream.seek(0)
-    with _quiet():
-        return _jit.load(stream, map_location=device)
+    return read_program(stream, device)
 
 
 def program_tensor(program: Any) -> Tensor:

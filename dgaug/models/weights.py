@@ -28,11 +28,19 @@ def torchvision_weights(name: str, weights: str) -> Path:
         if not path.is_file():
             raise DgaugError(f"backbone weights not found: {path}; give an existing file or --set model.weights=none")
         return path
-    if name == "resnet50":
-        return _torchvision_weights(RESNET50_URL, fetch=weights == "download")
     if name == "small":
         raise DgaugError("backbone 'small' has no ImageNet weights; use --set model.weights=none or a file")
-    return _timm_cache(name, fetch=weights == "download")
+    if name != "resnet50":
+        return _timm_cache(name, fetch=weights == "download")
+    path = hub_cache(RESNET50_URL)
+    if weights == "download":
+        return download(RESNET50_URL, path)
+    if not path.is_file():
+        raise DgaugError(
+            f"ImageNet weights not found at {path}; put {RESNET50_URL} there, or --set model.weights=FILE, "
+            "or --set model.weights=download, or start from random weights with --set model.weights=none"
+        )
+    return path
 
 
 def download(url: str, path: Path) -> Path:
@@ -54,18 +62,6 @@ def download(url: str, path: Path) -> Path:
 def hub_cache(url: str) -> Path:
     """Where torch's cache keeps what is at an address, there or not."""
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-
-
-def _torchvision_weights(url: str, *, fetch: bool) -> Path:
-    path = hub_cache(url)
-    if fetch:
-        return download(url, path)
-    if not path.is_file():
-        raise DgaugError(
-            f"ImageNet weights not found at {path}; put {url} there, or --set model.weights=FILE, "
-            "or --set model.weights=download, or start from random weights with --set model.weights=none"
-        )
-    return path
 
 
 def _timm_cache(name: str, *, fetch: bool) -> Path:

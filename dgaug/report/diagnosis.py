@@ -26,7 +26,7 @@ from dgaug.runs import Run, find_run
 from dgaug.settings import Settings
 from dgaug.store.index import read_state
 from dgaug.surroundings import as_found
-from dgaug.synthesis.draw import generate_all, grid_records, here, pixels_of
+from dgaug.synthesis.draw import generate_all, grid_records, pixels_of
 from dgaug.training import schedule
 
 DONORS, SAMPLE = 6, 64
@@ -134,7 +134,7 @@ def _teacher(run: Run) -> Iterator[Finding]:
 
 def _images(run: Run) -> Iterator[Finding]:
     """How much each donor changes an image, beside how much real images differ."""
-    model, data = here(load_generator(run.checkpoint)), read_run_data(run)
+    model, data = load_generator(run.checkpoint).to(default_device()), read_run_data(run)
     donors = pixels_of(_files(data), model)
     drawn = generate_all(model, donors, donors).astype(np.float32)
     real = _differ(donors.astype(np.float32), 0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +63,7 @@ class NamedImage:
 def previews(samples: Path) -> list[NamedImage]:
     """The training previews in a folder, named by iteration, evenly thinned; DgaugError where there are none."""
     files = sorted((file for file in samples.glob("*.png") if file.stem.isdigit()), key=lambda file: int(file.stem))
-    readable = _readable(_thinned(files))
+    readable = list(_readable(_thinned(files)))
     if not readable:
         raise DgaugError("There is no preview yet.")
     return [NamedImage(f"{int(file.stem):,}", image) for file, image in readable]
@@ -78,13 +79,8 @@ def _thinned(files: Sequence[Path]) -> list[Path]:
     return [files[place] for place in places]
 
 
-def _readable(files: Sequence[Path]) -> list[tuple[Path, str]]:
+def _readable(files: Sequence[Path]) -> Iterator[tuple[Path, str]]:
     """Each file that is an image; one cut off by a crash takes nothing from the others."""
-    return [(file, image) for file in files if (image := _image(file)) is not None]
-
-
-def _image(file: Path) -> str | None:
-    try:
-        return sheet_uri(open_image(file))
-    except DamagedImage:
-        return None
+    for file in files:
+        with suppress(DamagedImage):
+            yield file, sheet_uri(open_image(file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,20 @@ from dgaug.progress import Progress, silent
 from dgaug.report.curves import HEIGHT, WIDTH, read_curves
 from dgaug.report.grid import LARGEST, Grid, Slider, described_grid, generate_grid_images, sliders
 from dgaug.report.images import charts, image_uri, previews
-from dgaug.report.rankings import lists_of_run
 from dgaug.report.state import Missing, dgaug_command, made_or_missing, read_config, steps_of
 from dgaug.report.tables import formatted, read_reid, read_scores
 from dgaug.runs import Run, find_run, newest_run
+from dgaug.scores.retrieval.evaluate import evaluate_reid
+from dgaug.scores.retrieval.held_out import require_evaluation
+from dgaug.scores.retrieval.ranked_lists import RankedList, lists_to_show
 from dgaug.settings import DataSettings
 from dgaug.surroundings import as_found
 from dgaug.synthesis.draw import grid_records
 from dgaug.visible import visible
 
 COUNT = 8
+CHEAP = 2_000
+"""Queries and gallery images up to which the page ranks by itself."""
 
 
 @as_found
@@ -98,7 +103,7 @@ def _parts(run: Run, root: str | Path | None, *, count: int, seed: int, progress
     grid, between = _drawn(run, model, data, count=count, seed=seed)
     ranked: object = data
     if not isinstance(data, Missing) and not isinstance(settings, Missing):
-        ranked = made_or_missing(lambda: lists_of_run(run, data, settings, progress), command=retraining)
+        ranked = made_or_missing(lambda: _lists_of_run(run, data, settings, progress), command=retraining)
     iteration = None if isinstance(model, Missing) else model.iteration
     return {
         "title": run.folder.resolve().name,
@@ -146,6 +151,47 @@ def _drawn(
     except DgaugError as error:
         missing = Missing(str(error), dgaug_command("data", "check", data.source))
         return missing, missing
+
+
+@dataclass(frozen=True)
+class RankedLists:
+    """What a model ranks; `model` is its file in the run."""
+
+    model: str
+    feature: str
+    queries: list[RankedList]
+
+
+def _lists_of_run(run: Run, data: IdentityData, settings: DataSettings, progress: Progress) -> RankedLists | Missing:
+    """The lists of the run's first re-id model, or else of its teacher; Missing where ranking takes long.
+
+    Raises:
+        DgaugError: no query or gallery, or a damaged model or image.
+    """
+    require_evaluation(data)
+    # With generated images and of the lowest seed, or else another one.
+    models = sorted(run.reid.glob("seed*/last.pt"), key=lambda path: ("augmented" not in path.parent.name, path))
+    model = models[0] if models else run.teacher
+    if not model.is_file():
+        return Missing("There is no re-id model yet.", dgaug_command("train-reid", "--run", run.folder))
+    count = len(data.splits["query"]) + len(data.splits["gallery"])
+    if count > CHEAP:
+        out = run.reid / "ranked-lists.png"
+        return Missing(
+            f"Ranking {count:,} images takes a while; its image in reid/ is shown here once it is made.",
+            dgaug_command("eval-reid", model, "--data", data.source, "--ranked-lists", out),
+        )
+    evaluation = evaluate_reid(
+        model,
+        data.source,
+        layout=settings.layout,
+        pattern=settings.pattern,
+        cameras=settings.cameras,
+        depth=settings.depth if settings.depth != "auto" else "full",
+        progress=progress,
+    )
+    queries = lists_to_show(evaluation, data, settings.image_size)
+    return RankedLists(model.relative_to(run.folder).as_posix(), evaluation.feature, queries)
 
 
 def _page(parts: dict[str, Any]) -> str:

@@ -11,13 +11,13 @@ import numpy as np
 from dgaug.data.records import UNKNOWN_CAMERA
 from dgaug.device import AUTO, on_device
 from dgaug.errors import DgaugError
-from dgaug.interrupts import StopRequest, stop_requests
+from dgaug.interrupts import stop_requests
 from dgaug.progress import Progress, silent
 from dgaug.runs import locked
 from dgaug.store.export_folder import ExportSpec, begin_export, finish_export, require_export_folder
 from dgaug.store.export_formats import MarketNames, market_names, write_csv, write_folders, write_tars
 from dgaug.store.export_rows import Rows, label_policy, store_digest
-from dgaug.store.judged import Judge, real_images
+from dgaug.store.merge_data import Judge, real_images
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.surroundings import as_found
 
@@ -152,7 +152,9 @@ def _write(
 
         def done(images: int) -> None:
             progress("exporting", images, spec.pictures)
-            _leave(stop, images, spec.pictures)
+            # What is left after the last image takes no time; it is finished first.
+            if images < spec.pictures:
+                stop.leave()
 
         if spec.to == "folders":
             write_folders(store, out, spec, rows, names=names, done=done)
@@ -160,12 +162,6 @@ def _write(
             write_tars(store, out, spec, rows, done=done)
         else:
             write_csv(store, out, spec, rows, done=done)
-
-
-def _leave(stop: StopRequest, images: int, total: int) -> None:
-    # What is left after the last image takes no time; it is finished first.
-    if images < total:
-        stop.leave()
 
 
 def _notes(store: StoreDataset, names: MarketNames) -> list[str]:

@@ -6,16 +6,16 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dgaug.data.records import UNKNOWN_CAMERA
 from dgaug.errors import DgaugError
-from dgaug.files import csv_writer, whole
+from dgaug.files import csv_table, whole
 from dgaug.store.export_folder import IDENTITIES, IMAGES, LABELS, UNFINISHED, ExportSpec, tar_name
 from dgaug.store.export_rows import RowBatch, Rows, label_width, row_batches
+from dgaug.store.index import file_size
 from dgaug.store.labels import TopLabels
 from dgaug.store.read import StoreDataset
 from dgaug.store.sources import Sources
@@ -88,7 +88,8 @@ def write_folders(
         (out / IMAGES).rename(working)
     working.mkdir(exist_ok=True)
     header = ["file", *_columns(label_width(store, spec.labels))]
-    with _table(out / LABELS, header, store.sources) as write_row:
+    texts = [*store.sources.path, *store.sources.class_name]
+    with csv_table(out / LABELS, header, texts) as write_row:
         written = 0
         for batch in row_batches(store, spec.labels, rows=rows, images=True):
             for row, described in enumerate(_described(batch)):
@@ -97,7 +98,7 @@ def write_folders(
                 write_row([f"{IMAGES}/{name}", *described])
             written += len(batch)
             done(written)
-    with _table(out / IDENTITIES, ["identity", "name"], store.sources) as write_row:
+    with csv_table(out / IDENTITIES, ["identity", "name"], texts) as write_row:
         for number, name in zip(names.numbers, store.sources.class_name, strict=True):
             write_row([number, name])
     # One call in place of one per image: on the medium before the folder has its name.
@@ -117,16 +118,15 @@ def write_tars(store: StoreDataset, out: Path, spec: ExportSpec, rows: Rows, *, 
         with whole(path) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
             for batch in row_batches(store, spec.labels, rows=here, images=True):
                 for row, described in enumerate(_documents(batch, spec.labels)):
-                    key = f"{batch.number[row]:09d}"
-                    add_file(tar, f"{key}.jpg", batch.jpeg(row))
-                    add_file(tar, f"{key}.json", json.dumps(described, ensure_ascii=False).encode())
+                    add_sample(tar, int(batch.number[row]), batch.jpeg(row), described)
                 written += len(batch)
                 done(written)
 
 
 def write_csv(store: StoreDataset, out: Path, spec: ExportSpec, rows: Rows, *, done: Done) -> None:
     """Write `labels.csv` alone: every pair with its donors and its label."""
-    with _table(out / LABELS, ["picture", *_columns(label_width(store, spec.labels))], store.sources) as write_row:
+    header = ["picture", *_columns(label_width(store, spec.labels))]
+    with csv_table(out / LABELS, header, [*store.sources.path, *store.sources.class_name]) as write_row:
         written = 0
         for batch in row_batches(store, spec.labels, rows=rows, images=False):
             for number, described in zip(batch.number.tolist(), _described(batch), strict=True):
@@ -200,31 +200,18 @@ def _name(names: MarketNames, batch: RowBatch, row: int) -> str:
 
 
 def _keep_or_write(path: Path, batch: RowBatch, row: int) -> None:
-    if _is_whole(path, None if batch.stored is None else len(batch.stored[row])):
+    size = file_size(path)
+    # After a power cut a renamed file may be empty or short.
+    if size and (batch.stored is None or size == len(batch.stored[row])):
         return
     with whole(path, synced=False) as aside:
         aside.write_bytes(batch.jpeg(row))
 
 
-def _is_whole(path: Path, size: int | None) -> bool:
-    # After a power cut a renamed file may be empty or short.
-    try:
-        actual = path.stat().st_size
-    except FileNotFoundError:
-        return False
-    return actual == size if size is not None else actual > 0
-
-
-@contextmanager
-def _table(path: Path, header: Sequence[str], sources: Sources) -> Iterator[Callable[[Sequence[object]], object]]:
-    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
-        write_row = csv_writer(stream, [*sources.path, *sources.class_name])
-        write_row(header)
-        yield write_row
-
-
-def add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    # Time, owner and mode stay those of a fresh TarInfo: the same store gives the same bytes.
-    entry = tarfile.TarInfo(name)
-    entry.size = len(data)
-    tar.addfile(entry, io.BytesIO(data))
+def add_sample(tar: tarfile.TarFile, key: int, image: bytes, described: Mapping[str, object]) -> None:
+    """Add KEY.jpg, an image, and KEY.json, what it is."""
+    for ending, data in (("jpg", image), ("json", json.dumps(described, ensure_ascii=False).encode())):
+        # Time, owner and mode stay those of a fresh TarInfo: the same store gives the same bytes.
+        entry = tarfile.TarInfo(f"{key:09d}.{ending}")
+        entry.size = len(data)
+        tar.addfile(entry, io.BytesIO(data))

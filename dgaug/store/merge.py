@@ -16,8 +16,7 @@ from dgaug.interrupts import stop_requests
 from dgaug.progress import Progress, silent
 from dgaug.runs import locked
 from dgaug.store.export_rows import label_policy, store_digest
-from dgaug.store.judged import Judge, real_images
-from dgaug.store.merge_data import data_of_store
+from dgaug.store.merge_data import Judge, data_of_store, real_images
 from dgaug.store.merge_folder import MergeSpec, begin, finish, leave, require_place, working_folder
 from dgaug.store.merge_images import write_images
 from dgaug.store.merge_names import require_readable_path

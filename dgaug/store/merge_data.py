@@ -1,12 +1,18 @@
-"""The real images beside which generated ones are put: they must be those that the store was made from."""
+"""The real images of a store: those that it was made from, beside which generated ones are put or judged.
+
+Who judges, and how, is the caller's: `dgaug.studies.judged_export`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dgaug.data.names import SPLITS
 from dgaug.data.prepare import read_data
 from dgaug.data.recorded import require_same_files
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData
@@ -17,8 +23,28 @@ from dgaug.settings import DataSettings
 from dgaug.store.read import StoreDataset
 from dgaug.store.sources import Sources
 
-_SPLITS = ("train", "query", "gallery", "multi-query", "val")
 _MOST_LEVELS = 3
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a judge kept.
+
+    Attributes:
+        name: the judge and its share, with what tells this choice from another.
+        rows: int64 [K], rows of the store, ascending.
+        counts: how many were kept and left out, and how often the judge agrees.
+        note: the same as a sentence.
+    """
+
+    name: str
+    rows: NDArray[np.int64]
+    counts: Mapping[str, object]
+    note: str
+
+
+Judge = Callable[[StoreDataset], Callable[[IdentityData, Progress], Judged]]
+"""Refuses a store at once, or judges its images, given the real ones that the store was made from."""
 
 
 def run_of(store: Path) -> Run | None:
@@ -26,6 +52,12 @@ def run_of(store: Path) -> Run | None:
     folders = store.absolute().parents[:_MOST_LEVELS]
     near = (Run(folder) for folder in folders if (folder / "environment.json").is_file())
     return next((run for run in near if run.config.is_file()), None)
+
+
+def reading_of(run: Run | None, **asked: str | None) -> DataSettings:
+    """How a store's run (None: no run) reads data, with what is asked for in place of its settings; `auto`: as it."""
+    settings = run.settings().data if run is not None else DataSettings()
+    return settings.model_copy(update={name: value for name, value in asked.items() if value not in ("auto", None)})
 
 
 def data_of_store(
@@ -50,14 +82,31 @@ def data_of_store(
     """
     run = run_of(store.path)
     run = run if run is not None and run.knows_data() else None
-    settings = run.settings().data if run else DataSettings()
-    asked = {"layout": layout, "pattern": pattern, "cameras": cameras}
-    given = {name: value for name, value in asked.items() if value not in ("auto", None)}
-    data = read_data(root, settings.model_copy(update=given), splits=_SPLITS, progress=progress)
+    settings = reading_of(run, layout=layout, pattern=pattern, cameras=cameras)
+    data = read_data(root, settings, splits=SPLITS, progress=progress)
     _require_sources(store, data, cameras=cameras != "none")
     if run is not None:
         require_same_files(run, data, remedy=f"give the images of that run, {run.data_root()}")
     return data
+
+
+def real_images(
+    store: StoreDataset, data: Path | None, *, layout: str, pattern: str | None, cameras: str, progress: Progress
+) -> IdentityData:
+    """The real images that a judge compares with: `data`, or those of the run in whose folder the store lies.
+
+    Raises:
+        DgaugError: there is no such run, or the store was made from other images.
+    """
+    if data is None:
+        run = run_of(store.path)
+        if run is None or not run.knows_data():
+            raise DgaugError(
+                f"--select judge:FILE compares with the real images of the store {store.path}, which lies in no run's "
+                "folder: give them with --with DATA"
+            )
+        data = run.data_root()
+    return data_of_store(store, data, layout=layout, pattern=pattern, cameras=cameras, progress=progress)
 
 
 def _require_sources(store: StoreDataset, data: IdentityData, *, cameras: bool) -> None:

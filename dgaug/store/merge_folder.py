@@ -66,7 +66,8 @@ def require_place(out: Path, data: Path | None, store: Path) -> None:
     for folder in (out, working_folder(out)):
         if folder.is_symlink():
             raise DgaugError(f"{folder} is a link; --out names the folder to create")
-        if not _is_ours(folder):
+        about = folder / ABOUT
+        if not about.is_file() or read_json(about).get("export") != _SCHEMA:
             require_only(folder, (), of="such an export", hidden=True)
 
 
@@ -90,7 +91,9 @@ def begin(out: Path, spec: MergeSpec, images: Sequence[str], *, force: bool) -> 
             already_complete(out)
             return True
         # It lost a file: made whole again like one that was stopped.
-        _move_back(out, working)
+        for item in list(out.iterdir()):
+            if item.name != _LOCK:
+                item.rename(working / item.name)
     write_json(working / ABOUT, _about(spec, complete=False))
     return False
 
@@ -116,17 +119,6 @@ def finish(out: Path, spec: MergeSpec) -> None:
 
 def _about(spec: MergeSpec, *, complete: bool) -> dict[str, object]:
     return {"export": _SCHEMA, **asdict(spec), "complete": complete}
-
-
-def _is_ours(folder: Path) -> bool:
-    about = folder / ABOUT
-    return about.is_file() and read_json(about).get("export") == _SCHEMA
-
-
-def _move_back(out: Path, working: Path) -> None:
-    for item in list(out.iterdir()):
-        if item.name != _LOCK:
-            item.rename(working / item.name)
 
 
 def _clear(folder: Path) -> None:

@@ -13,6 +13,7 @@ from dgaug.data.records import IdentityData
 from dgaug.files import whole
 from dgaug.store.codecs import encode
 from dgaug.store.export_rows import QUALITY
+from dgaug.store.index import file_size
 from dgaug.store.merge_plan import Entry, Plan
 from dgaug.store.read import StoreDataset
 
@@ -40,10 +41,10 @@ def write_images(folder: Path, store: StoreDataset, data: IdentityData | None, p
     generated = iter([one for one in plan.entries if one.row is not None])
     written = len(real)
     while batch := list(islice(generated, _AT_ONCE)):
-        missing = batch if store.spec.codec == "jpeg" else [one for one in batch if not _size(folder / one.path)]
+        missing = batch if store.spec.codec == "jpeg" else [one for one in batch if not file_size(folder / one.path)]
         for one, content in zip(missing, jpegs(store, missing), strict=True):
             # After a power cut a renamed file may be empty or short.
-            if _size(folder / one.path) != len(content):
+            if file_size(folder / one.path) != len(content):
                 with whole(folder / one.path, synced=False) as aside:
                     aside.write_bytes(content)
         written += len(batch)
@@ -56,10 +57,6 @@ def jpegs(store: StoreDataset, entries: Sequence[Entry]) -> list[bytes]:
     if store.spec.codec == "jpeg":
         return [store.stored_bytes(row) for row in rows]
     return [encode(item.image, codec="jpeg", quality=QUALITY) for item in store.__getitems__(rows)]
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -13,19 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dgaug.data.market import MARKET_FOLDERS
+from dgaug.data.names import SPLITS
 from dgaug.data.records import UNKNOWN_CAMERA, IdentityData, Record, Role
 from dgaug.errors import DgaugError
 from dgaug.store.merge_names import BOXMOT, MARKET, Numbers, Reader, is_read_as, numbers_of
 from dgaug.store.merge_selection import Selection
 from dgaug.store.read import StoreDataset
 
-SPLITS = ("train", "query", "gallery", "multi-query", "val")
-MARKET_FOLDERS = {
-    "train": "bounding_box_train",
-    "query": "query",
-    "gallery": "bounding_box_test",
-    "multi-query": "gt_bbox",
-}
 READERS = {"market": MARKET, "boxmot": BOXMOT}
 JPEG_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif")
 
@@ -90,7 +85,7 @@ def plan_export(
     if reader is None:
         if unknown_camera is not None:
             raise DgaugError(f"--unknown-camera is of --for market and boxmot, found --for {tool}; remove it")
-        entries = [*(_under(one, "real") for one in real), *generated]
+        entries = [*(replace(one, path=f"real/{one.record.path}") for one in real), *generated]
         _require_different(entries)
         return Plan(entries, _sources(store, entries), None, notes)
     numbers = _numbers(real, generated, reader, unknown_camera)
@@ -148,10 +143,6 @@ def _generated(store: StoreDataset, chosen: Selection, cameras: Sequence[int]) -
         path = f"generated/{row // 10_000:05d}/{row:09d}.jpg"
         record = Record(path, name, cameras[j])
         yield Entry(path, record, name, "train", row, i, j)
-
-
-def _under(entry: Entry, folder: str) -> Entry:
-    return replace(entry, path=f"{folder}/{entry.record.path}")
 
 
 def _numbers(real: list[Entry], generated: list[Entry], reader: Reader, unknown_camera: int | None) -> Numbers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -11,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from dgaug.data.names import SPLITS
 from dgaug.data.records import IdentityData
 from dgaug.files import whole, write_text
-from dgaug.store.export_formats import add_file
+from dgaug.store.export_formats import add_sample
 from dgaug.store.export_rows import row_labels
 from dgaug.store.merge_images import jpegs
-from dgaug.store.merge_plan import SPLITS, Entry, Plan
+from dgaug.store.merge_plan import Entry, Plan
 from dgaug.store.policies import policy_classes
 from dgaug.store.read import StoreDataset
 
@@ -105,8 +105,7 @@ def write_shards(
         if not path.is_file():
             with whole(path) as aside, tarfile.open(aside, "w", format=tarfile.USTAR_FORMAT) as tar:
                 for key, (content, described) in enumerate(_samples(store, data, entries, labels)):
-                    add_file(tar, f"{key:09d}.jpg", content)
-                    add_file(tar, f"{key:09d}.json", json.dumps(described, ensure_ascii=False).encode())
+                    add_sample(tar, key, content, described)
                     if key % _AT_ONCE == 0:
                         done(written + key)
         written += len(entries)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dgaug.data.records import UNKNOWN_CAMERA, Role
 from dgaug.errors import DgaugError
-from dgaug.files import csv_writer, whole, write_text
+from dgaug.files import csv_table, csv_writer, write_text
 from dgaug.store.export_formats import label_columns, label_texts
 from dgaug.store.export_rows import label_width, row_labels
 from dgaug.store.merge_plan import READERS, Entry, Plan
@@ -165,8 +165,6 @@ def _texts(plan: Plan) -> list[str]:
 
 
 def _table(path: Path, columns: Sequence[str], rows: Iterator[Sequence[object]], texts: Sequence[str]) -> None:
-    with whole(path) as aside, aside.open("w", encoding="utf-8", newline="") as stream:
-        write_row = csv_writer(stream, texts)
-        write_row(columns)
+    with csv_table(path, columns, texts) as write_row:
         for row in rows:
             write_row(row)

@@ -97,40 +97,34 @@ class StoreDataset(Dataset[StoreItem]):
     ) -> None:
         self.path = store_folder(Path(path))
         with access_named(self.path):
-            self._describe(device, teacher)
-
-    def _describe(self, device: str | torch.device | None, teacher: str | Path | None) -> None:
-        state = read_state(self.path)
-        if state is None or not state.complete:
-            raise DgaugError(
-                f"expected a complete store, found an unfinished one at {self.path}; "
-                "run the same `dgaug synthesize` command again to finish it"
-            )
-        _check_present(self.path, listed_sizes(self.path, state))
-        self.spec, self.sources, self._count = state.spec, state.sources, state.count
-        self.shards = shard_list(self.path, state)
-        self._starts = self.shards.start.tolist()
-        self._identity = self.sources.identity.tolist()
-        files = file_list(self.path, state)
-        self._code_files = [file.path for file in files if file.holds_codes]
-        self._decoder_file = next((file for file in files if not file.holds_codes), None)
-        self._device = named_device(device) if isinstance(device, str) else device
-        # Absolute as the store is: both may be opened only later, in another working directory.
-        self._teacher = None if teacher is None else Path(teacher).absolute()
-        self.has_labels = self.spec.labels != "none" or teacher is not None
-        self._tools: _Tools | None = None
-        if self.spec.virtual or teacher is not None:
-            self._opened()
+            state = read_state(self.path)
+            if state is None or not state.complete:
+                raise DgaugError(
+                    f"expected a complete store, found an unfinished one at {self.path}; "
+                    "run the same `dgaug synthesize` command again to finish it"
+                )
+            _check_present(self.path, listed_sizes(self.path, state))
+            self.spec, self.sources, self._count = state.spec, state.sources, state.count
+            self.shards = shard_list(self.path, state)
+            self._starts = self.shards.start.tolist()
+            self._identity = self.sources.identity.tolist()
+            files = file_list(self.path, state)
+            self._code_files = [file.path for file in files if file.holds_codes]
+            self._decoder_file = next((file for file in files if not file.holds_codes), None)
+            self._device = named_device(device) if isinstance(device, str) else device
+            # Absolute as the store is: both may be opened only later, in another working directory.
+            self._teacher = None if teacher is None else Path(teacher).absolute()
+            self.has_labels = self.spec.labels != "none" or teacher is not None
+            self._tools: _Tools | None = None
+            if self.spec.virtual or teacher is not None:
+                self._opened()
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, k: int) -> StoreItem:
         """Image k with its pair and label; DgaugError where it is damaged."""
-        if self.spec.virtual or self._teacher:
-            return self.__getitems__([k])[0]
-        row = self._row(k)
-        return self._item(row, self._stored(row), self._label(row))
+        return self.__getitems__([k])[0]
 
     @property
     def generated_at_once(self) -> int:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dgaug.store.codes import Codes, Half, Parts, Rows
+from dgaug.store.codes import Codes, Rows
 from dgaug.transfer import at_work, upload
 
 SHARE = 0.5
@@ -18,14 +16,7 @@ _ROWS = 64
 """Sources copied at a time: 34 MB at 256 x 128."""
 
 
-class PairCodes(Protocol):
-    """Where the codes of pairs come from."""
-
-    def rows(self, appearance: Rows, structure: Rows) -> tuple[Tensor, Tensor]:
-        """Structure codes [B, C, h, w] and AdaIN parameters [B, 4, 2, 2, C] of pairs, float16."""
-
-
-def codes_on(codes: Codes, device: torch.device) -> PairCodes:
+def codes_on(codes: Codes, device: torch.device) -> Codes | ResidentCodes:
     """The codes on a CUDA device where they take at most `SHARE` of its free memory; otherwise as they are."""
     if not at_work(device):
         return codes
@@ -62,11 +53,10 @@ class ResidentCodes:
 
     def _fill(self, places: NDArray[np.int64]) -> None:
         rows = upload(places, self._device)
-        structure = upload(_read(self._codes.structure, places), self._device)
+        structure, adain = (
+            upload(np.ascontiguousarray(table[places]), self._device)
+            for table in (self._codes.structure, self._codes.adain)
+        )
         self._structure.index_copy_(0, rows, structure.permute(0, 2, 3, 1))
-        self._adain.index_copy_(0, rows, upload(_read(self._codes.adain, places), self._device))
+        self._adain.index_copy_(0, rows, adain)
         self._here[places] = True
-
-
-def _read(table: Half | Parts, places: NDArray[np.int64]) -> Half:
-    return np.ascontiguousarray(table[places])

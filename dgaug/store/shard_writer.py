@@ -82,7 +82,8 @@ def finished_shards(store: Path) -> set[int]:
 def _create(hdf5: h5py.File, layout: dict[str, Column], spec: StoreSpec, *, rows: int) -> None:
     for name, (tail, dtype) in layout.items():
         # Where pairs are nearly all there is, they are packed: those of the design `all` to almost nothing.
-        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if _packed(name, spec) else {}
+        is_packed = spec.virtual and name.startswith("pair/")
+        packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if is_packed else {}
         # One image per chunk: a reader that jumps reads nothing but its image.
         fitting = 1 if name == "image/pixels" else CHUNK_BYTES // (dtype.itemsize * int(np.prod(tail)))
         chunk = (max(1, min(fitting, CHUNK_ROWS, rows)), *tail)
@@ -93,10 +94,6 @@ def _create(hdf5: h5py.File, layout: dict[str, Column], spec: StoreSpec, *, rows
         hdf5.create_dataset("image/bytes", (0,), np.uint8, maxshape=(None,), chunks=(CHUNK_BYTES,))
         chunk = (min(rows + 1, CHUNK_ROWS),)
         hdf5.create_dataset("image/offset", data=np.zeros(1, np.int64), maxshape=(None,), chunks=chunk, fletcher32=True)
-
-
-def _packed(name: str, spec: StoreSpec) -> bool:
-    return spec.virtual and name.startswith("pair/")
 
 
 def _blocks(batches: Iterable[ImageBatch], size: int) -> Iterator[ImageBatch]:

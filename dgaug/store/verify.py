@@ -141,16 +141,12 @@ def _content_problems(index: h5py.File, shard: h5py.File, state: StoreState, *, 
     for start in range(0, count, step):
         rows = slice(start, min(start + step, count))
         for what, wrong in (
-            ("pairs outside the sources", _pairs_outside(shard, rows, donors)),
+            ("pairs outside the sources", ~np.isin(stored_donors(shard, rows), donors).all(axis=0)),
             ("labels that do not sum to one", _labels_wrong(shard, rows, state)),
             ("damaged images", _images_wrong(index, shard, state, rows=rows, first=first)),
         ):
             if wrong.any():
                 yield f"{int(wrong.sum())} {what}, the first at row {start + int(wrong.argmax())}"
-
-
-def _pairs_outside(shard: h5py.File, rows: slice, donors: NDArray[np.int64]) -> NDArray[np.bool_]:
-    return np.asarray(~np.isin(stored_donors(shard, rows), donors).all(axis=0))
 
 
 def _labels_wrong(shard: h5py.File, rows: slice, state: StoreState) -> NDArray[np.bool_]:

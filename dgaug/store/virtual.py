@@ -25,9 +25,9 @@ from dgaug.models.checkpoints import TrainedGenerator
 from dgaug.models.decoder import Decoder
 from dgaug.models.half_weights import with_half_weights
 from dgaug.models.reid import soft_labels
-from dgaug.store.codes import Half, Parts, Rows, crc32_of, open_codes
+from dgaug.store.codes import Codes, Half, Parts, Rows, crc32_of, open_codes
 from dgaug.store.micro_batch import on_demand
-from dgaug.store.resident_codes import PairCodes, codes_on
+from dgaug.store.resident_codes import ResidentCodes, codes_on
 from dgaug.store.safe_hdf5 import own, reading
 from dgaug.store.schema import CODE_COLUMNS, DATASET_FILE, GENERATOR_FILE
 from dgaug.store.spec import StoreSpec
@@ -49,7 +49,7 @@ class Mixed:
 @torch.no_grad()
 def generate_padded(
     decode: Decode,
-    codes: PairCodes,
+    codes: Codes | ResidentCodes,
     appearance: Rows,
     structure: Rows,
     *,

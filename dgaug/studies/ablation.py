@@ -163,7 +163,9 @@ def ablate(
         made_by = {name: file_sha256(run.checkpoint) for name, run in runs.items()}
         study.begin({"pairs": design, "generators": made_by}, force=force)
         rows = [study.row(variant, settings.seed + number) for number in range(seeds) for variant in variants]
-        return _write_results(study, rows, _trained_along(runs, study), pairs=design)
+        # The generators' own appearance encoders, which were fed while generator and encoder learned together.
+        along = {name: evaluated(run.checkpoint, content, settings, progress) for name, run in runs.items()}
+        return _write_results(study, rows, along, pairs=design)
 
 
 def _generators(
@@ -211,11 +213,6 @@ def _variants(runs: Mapping[str, Run], study: Study) -> list[Variant]:
         fed(PUBLISHED, "dgnet", FULL, **LOSSES),
         *(fed(name, "dgnet", name) for name in GENERATORS),
     ]
-
-
-def _trained_along(runs: Mapping[str, Run], study: Study) -> dict[str, dict[str, Ranking]]:
-    """The generators' own appearance encoders, which were fed while generator and encoder learned together."""
-    return {name: evaluated(run.checkpoint, study.data, study.settings, study.progress) for name, run in runs.items()}
 
 
 def table(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from dgaug.figures.charts import save_figure
-from dgaug.figures.learning_curves import Arrow, Curve, learning_curves
+from dgaug.figures.charts import Arrow, Curve, learning_curves, save_figure
 from dgaug.files import write_sealed_json, write_text
 from dgaug.scores.retrieval.ranking import Ranking
 from dgaug.studies.arms import ARMS, AUGMENTED, GENERATED, REAL
@@ -111,8 +110,9 @@ def table(trained: Sequence[Trained]) -> Lines:
             }
             if all(one.chosen is not None for one in models):
                 line["selected"] = {name: _mean(models, name) for name in COUNTED}
-            if models[0].also is not None:
-                line["also"] = {name: over_seeds(_values_also(models, name)) for name in HEADLINE}
+            also = [replace(one, row=replace(one.row, ranking=one.also)) for one in models if one.also is not None]
+            if also:
+                line["also"] = {name: over_seeds(_values(also, name)) for name in HEADLINE}
             lines.append(line)
     return lines
 
@@ -129,11 +129,6 @@ def _mean(models: Sequence[Trained], name: str) -> float:
 
 def _values(models: Sequence[Trained], name: str) -> list[float]:
     return [float(one.row.headline[HEADLINE[name]]) for one in models]
-
-
-def _values_also(models: Sequence[Trained], name: str) -> list[float]:
-    rows = [Row("", 0, one.also or {}) for one in models]
-    return [float(row.headline[HEADLINE[name]]) for row in rows]
 
 
 def _flat_table(lines: Lines, generator: str) -> list[dict[str, object]]:

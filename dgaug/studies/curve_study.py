@@ -147,7 +147,10 @@ class CurveStudy:
             "labels": reid.labels,
             "pairs": asked.pairs or f"per-appearance:{STRUCTURES}",
             "generator": self._generator_text(),
-            "images_per_step": self._images_per_step(),
+            "images_per_step": {
+                "real": reid.batch_size,
+                "generated or further real": generated_per_step(reid),
+            },
             "chosen": {f"{fraction:g}": self._choice(fraction).described() for fraction in asked.fractions},
             "chosen_on": "training identities held out for it, seed of the first repeat"
             if self.tried_arms
@@ -185,10 +188,6 @@ class CurveStudy:
         if self.settings.model.start != "none":
             return f"trained at each point, from the pretrained {self.settings.model.start}, which saw other images"
         return "trained at each point on its images alone"
-
-    def _images_per_step(self) -> dict[str, int]:
-        reid = self.settings.reid
-        return {"real": reid.batch_size, "generated or further real": generated_per_step(reid)}
 
     def _point(self, fraction: float, repeat: int) -> Point:
         return point(self.data, self.settings, self.asked.axis, fraction, repeat, self.folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from dgaug.data.records import IdentityData, class_names
 from dgaug.device import default_device
@@ -37,10 +37,6 @@ class Estimate:
     models: int
     steps: int
     seconds: float
-
-    def described(self) -> dict[str, object]:
-        """As a dictionary."""
-        return asdict(self)
 
 
 def estimate(

@@ -24,7 +24,7 @@ from dgaug.runs import Run
 from dgaug.seeding import draws
 from dgaug.settings import FeedSettings
 from dgaug.store.policies import LABEL_FREE, POLICIES, by_appearance
-from dgaug.store.read import StoreDataset, open_store
+from dgaug.store.read import StoreBatch, StoreDataset, open_store
 from dgaug.store.virtual import Mixed
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
@@ -53,8 +53,15 @@ class Fitting:
     rows: NDArray[np.int64] | None = None
     classes: Tensor | None = None
 
-    def label(self, label: Tensor) -> Tensor:
-        """Soft labels [B, theirs] over the training identities [B, C], renormalised; evenly where none is left."""
+    def label(self, batch: StoreBatch, theirs: int) -> Tensor:
+        """Soft labels of a batch over the training identities [B, C], renormalised; evenly where none is left.
+
+        Even over all classes of the store (`theirs` many) where it has no labels: a policy that needs none takes
+        nothing from them but their shape.
+        """
+        label = batch.labels
+        if label is None:
+            label = torch.full((len(batch.pixels), theirs), 1 / theirs, device=batch.pixels.device)
         if self.classes is None:
             return label
         kept = label[:, upload(self.classes, label.device)] + 1e-9
@@ -94,11 +101,7 @@ class StoreFeed:
         pixels = batch.pixels if self.stand_in is None else upload(self.stand_in(chosen), batch.pixels.device)
         donors = (batch.appearance_identity, batch.structure_identity)
         appearance, structure = (self.fitting.identity(one) for one in donors)
-        known = batch.labels
-        if known is None:  # the policy takes nothing from it but its shape
-            classes = len(self.store.sources.class_name)
-            known = torch.full((len(chosen), classes), 1 / classes, device=pixels.device)
-        label = self.fitting.label(known)
+        label = self.fitting.label(batch, len(self.store.sources.class_name))
         targets = self._targets(chosen, label, appearance, structure)
         if mixed is not None:
             theirs = self.store.sources.identity[mixed.appearance].astype(np.int64)
@@ -304,18 +307,6 @@ def _generator_of(run: Run | None) -> Run:
     return run
 
 
-@dataclass(frozen=True)
-class ScheduledFeed:
-    """A feed whose batches have another size in every iteration: `of` makes the one of a size."""
-
-    of: Callable[[int], Feed]
-    count: Callable[[int], int]
-
-    def __call__(self, iteration: int) -> GeneratedBatch:
-        """The batch of an iteration."""
-        return self.of(self.count(iteration))(iteration)
-
-
 def seeded_feed(
     sources: Sequence[Source], labelling: Labelling, count: int | Callable[[int], int]
 ) -> Callable[[int], Feed] | None:
@@ -347,7 +338,7 @@ def seeded_feed(
 
     if isinstance(count, int):
         return lambda seed: of_size(seed, count)
-    return lambda seed: ScheduledFeed(lambda size: of_size(seed, size), count)
+    return lambda seed: lambda iteration: of_size(seed, count(iteration))(iteration)
 
 
 def scheduled_count(reid: FeedSettings) -> int | Callable[[int], int]:

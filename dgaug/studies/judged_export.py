@@ -12,8 +12,7 @@ import numpy as np
 from dgaug.data.records import IdentityData
 from dgaug.progress import Progress
 from dgaug.store import export, merge
-from dgaug.store.judged import Judge, Judged
-from dgaug.store.merge_data import run_of
+from dgaug.store.merge_data import Judge, Judged, run_of
 from dgaug.store.read import StoreDataset
 
 Arguments = ParamSpec("Arguments")

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from dgaug.data.prepare import limited, read_data, write_embedded_data
 from dgaug.data.records import IdentityData, class_names
 from dgaug.data.toy import is_toy
 from dgaug.device import AUTO, on_device, usable_cuda, use_device
 from dgaug.errors import DgaugError
+from dgaug.interrupts import stop_requests
 from dgaug.launched import alone
 from dgaug.models.architectures import ARCHITECTURES
 from dgaug.progress import Progress, silent
-from dgaug.ray_cluster import require_engine
+from dgaug.ray_cluster import RETRIES, finish, import_ray, joined, require_engine, resources, slots
 from dgaug.runs import Run, find_run, lock
 from dgaug.scores.retrieval.held_out import (
     GALLERY,
@@ -35,14 +41,7 @@ from dgaug.studies.curve_study import CurveStudy
 from dgaug.studies.feeds import TRUST, require_policy
 from dgaug.studies.plateau import lengths_of
 from dgaug.studies.point_work import READY, Asked
-from dgaug.studies.points import (
-    FRACTIONS,
-    SEEDED_LIMITS,
-    fractions_of,
-    image_counts,
-    require_fractions,
-)
-from dgaug.studies.ray_workers import work_on_ray
+from dgaug.studies.points import FRACTIONS, SEEDED_LIMITS, fractions_of, image_counts, require_fractions
 from dgaug.studies.shared_tasks import TIMES, work_through
 from dgaug.studies.study import STUDY, record_study
 from dgaug.studies.train_reid import model_settings
@@ -167,7 +166,9 @@ def study(
             root = Path(data)
         else:
             parent = Path(stack.enter_context(tempfile.TemporaryDirectory())) if dry_run else folder
-            root = _embedded(parent, settings)
+            root = parent / "embedded" / "data"
+            with lock(parent / "embedded", wait=True):
+                write_embedded_data(root, settings)
         whole = settings.data.model_copy(update=dict.fromkeys(SEEDED_LIMITS))
         content = read_data(root, whole, splits=(TRAIN, QUERY, GALLERY), progress=progress)
         require_evaluation(content)
@@ -178,10 +179,10 @@ def study(
         curve.require_points()
         curve.require_pairs()
         if dry_run:
-            return curve.estimated().described()
+            return asdict(curve.estimated())
         _begin(curve, force=force)
         if engine == "ray":
-            work_on_ray(curve, address=ray_address, progress=progress)
+            _work_on_ray(curve, address=ray_address, progress=progress)
         else:
             work_through(curve.tasks(), folder)
         with lock(folder / "results", wait=True):
@@ -210,12 +211,6 @@ def _outside(run: Run, settings: Settings) -> Run:
     return run
 
 
-def _embedded(folder: Path, settings: Settings) -> Path:
-    with lock(folder / "embedded", wait=True):
-        write_embedded_data(folder / "embedded" / "data", settings)
-    return folder / "embedded" / "data"
-
-
 def _elsewhere(root: Path, settings: Settings, progress: Progress) -> IdentityData:
     reading = settings.data.model_copy(update={"layout": "auto", "pattern": None})
     content = read_data(root, reading, splits=(QUERY, GALLERY), progress=progress)
@@ -236,3 +231,50 @@ def _begin(curve: CurveStudy, *, force: bool) -> None:
         record_study(curve.folder, curve.described(), begun=begun)
         curve.require_labels()
         curve.require_lengths()
+
+
+def _work_on_ray(curve: CurveStudy, *, address: str | None, progress: Progress) -> None:
+    """Do what is left of a study with as many workers as a Ray cluster has room for; they share the tasks.
+
+    A worker is started again when it dies; its task resumes where it was last saved. `address` as for `joined`.
+
+    Raises:
+        DgaugError: no Ray, no such cluster, too few cores, or a worker that does not see the folders.
+    """
+    tasks = curve.tasks()
+    left = sum(not task.finished.is_file() for task in tasks)
+    if not left:
+        return
+    ray = import_ray()
+    with stop_requests() as stop, joined(ray, address):
+        asked = resources(ray, torch.get_num_threads())
+        worker = ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD", **asked)(_worker)
+        shared = ray.put(replace(curve, progress=silent))
+        workers = [worker.remote(shared, Path.cwd()) for _ in range(min(left, slots(ray, asked)))]
+        told = -1
+
+        def tell() -> None:
+            nonlocal told
+            done = sum(task.finished.is_file() for task in tasks)
+            if done > told:  # the last line would be repeated until the workers have ended
+                progress("study", done, len(tasks))
+            told = done
+
+        finish(ray, workers, stop, on_look=tell)
+
+
+def _worker(curve: CurveStudy, here: Path) -> None:
+    """A worker: in the folder that the caller is in, so that relative paths mean the same."""
+    try:
+        os.chdir(here)
+    except OSError as error:
+        raise DgaugError(
+            f"{socket.gethostname()} does not see {here}, where the study was started; start it in a folder that all "
+            "machines of the Ray cluster share"
+        ) from error
+    if not curve.data.root.exists() or not curve.folder.is_dir():
+        raise DgaugError(
+            f"{socket.gethostname()} does not see {curve.data.root} and {curve.folder}; give --data and --out that all "
+            "machines of the Ray cluster share"
+        )
+    work_through(curve.tasks(), curve.folder)

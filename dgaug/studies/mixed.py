@@ -19,8 +19,7 @@ from dgaug.data.prepare import read_data
 from dgaug.data.records import IdentityData
 from dgaug.errors import DgaugError
 from dgaug.seeding import draws
-from dgaug.settings import DataSettings
-from dgaug.store.merge_data import run_of
+from dgaug.store.merge_data import reading_of, run_of
 from dgaug.store.policies import POLICIES, policy_classes
 from dgaug.store.read import StoreDataset, open_store
 from dgaug.studies.feeds import fit, needs_teacher, require_policy
@@ -187,11 +186,7 @@ class MixedDataset(Dataset[MixedItem]):
         appearance, structure = (
             self._fitting.identity(one) for one in (batch.appearance_identity, batch.structure_identity)
         )
-        known = batch.labels
-        if known is None:  # the policy takes nothing from it but its shape
-            classes = len(self.store.sources.class_name)
-            known = torch.full((len(rows), classes), 1 / classes, device=batch.pixels.device)
-        label = self._fitting.label(known)
+        label = self._fitting.label(batch, len(self.store.sources.class_name))
         targets = POLICIES[self._policy](label, appearance, structure).float().cpu()
         weights = label.amax(dim=1).tolist() if self._confidence else [1.0] * len(rows)
         donors = [self.store.donors(int(row)) for row in rows]
@@ -237,9 +232,5 @@ def mixed_dataset(
     """
     opened = store if isinstance(store, StoreDataset) else open_store(store)
     if not isinstance(real, IdentityData):
-        run = run_of(opened.path)
-        settings = run.settings().data if run is not None else DataSettings()
-        asked = {"layout": layout, "pattern": pattern}
-        given = {name: value for name, value in asked.items() if value not in ("auto", None)}
-        real = read_data(Path(real), settings.model_copy(update=given))
+        real = read_data(Path(real), reading_of(run_of(opened.path), layout=layout, pattern=pattern))
     return MixedDataset(opened, real, labels=labels, ratio=ratio, confidence=confidence, transform=transform, seed=seed)

@@ -10,20 +10,18 @@ from dgaug.data.records import IdentityData
 from dgaug.device import default_device
 from dgaug.distributed import Processes
 from dgaug.files import file_sha256, write_sealed_json
-from dgaug.models.checkpoints import load_generator, load_reid
+from dgaug.models.checkpoints import load_generator
 from dgaug.progress import Progress, named
 from dgaug.runs import Run
-from dgaug.scores.retrieval.evaluate import evaluate_network
 from dgaug.scores.retrieval.held_out import TRAIN
-from dgaug.scores.retrieval.protocols import Tables
-from dgaug.scores.retrieval.structure_average import Structures, structures_of
+from dgaug.scores.retrieval.structure_average import structures_of
 from dgaug.settings import Settings
 from dgaug.studies.arms import ARMS, REAL, Arm, source_of, variant
 from dgaug.studies.feeds import open_source
 from dgaug.studies.plateau import Length
 from dgaug.studies.points import Point
 from dgaug.studies.selection import Selection, require_judge, selected
-from dgaug.studies.study import Study
+from dgaug.studies.study import Study, evaluated
 from dgaug.synthesis.job import synthesize
 from dgaug.training.batches import LabelledImages
 from dgaug.training.reid_loop import train_reid_network
@@ -134,7 +132,8 @@ class PointWork:
         self.train(one, one, name, length, "")
         if self.elsewhere is not None:
             folder = model_folder(one, name)
-            write_sealed_json(folder / ALSO, self._ranking(folder, self.elsewhere, None))
+            ranking = evaluated(folder / "last.pt", self.elsewhere, self.settings, self.progress)
+            write_sealed_json(folder / ALSO, ranking)
 
     def train(self, place: Point, one: Point, name: str, length: Length, title: str) -> None:
         """Train and evaluate an arm on the data of `place`, fed from the store of `one`."""
@@ -165,19 +164,10 @@ class PointWork:
         folder = model_folder(one, name)
         generator = load_generator(self._checkpoint(one))
         structures = structures_of(generator, one.data, ARMS[name].structures, seed=one.settings.seed)
-        write_sealed_json(folder / RANKING, self._ranking(trained, one.data, structures))
-        if self.elsewhere is not None:
-            write_sealed_json(folder / ALSO, self._ranking(trained, self.elsewhere, structures))
-
-    def _ranking(self, trained: Path, data: IdentityData, structures: Structures | None) -> Tables:
-        return evaluate_network(
-            load_reid(trained / "last.pt").network.to(default_device()),
-            data,
-            image_size=self.settings.data.image_size,
-            fine_weight=self.settings.reid.fine_at_test,
-            structures=structures,
-            progress=self.progress,
-        )
+        for data, file in ((one.data, RANKING), (self.elsewhere, ALSO)):
+            if data is not None:
+                ranking = evaluated(trained / "last.pt", data, self.settings, self.progress, structures)
+                write_sealed_json(folder / file, ranking)
 
     def _checkpoint(self, one: Point) -> Path:
         run = Run(one.folder / "generator" / "run") if self.outside is None else self.outside

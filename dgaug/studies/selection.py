@@ -134,12 +134,10 @@ def selected(
     """A store without the images of the lowest scores, the same share of each appearance identity."""
     rows = source.fitting.rows
     rows = np.arange(len(source.store)) if rows is None else rows
-    judged = _judged(source.store, rows, selection.by, judge, images, progress)
+    agreement, score = _judged(source.store, rows, selection.by, judge, images, progress)
     identity = source.store.sources.identity[source.store.pairs()[rows, 0]]
-    kept = np.sort(
-        np.concatenate([_best(rows[identity == one], judged.score, selection.keep) for one in np.unique(identity)])
-    )
-    agrees = judged.agreement > 0
+    kept = np.sort(np.concatenate([_best(rows[identity == one], score, selection.keep) for one in np.unique(identity)]))
+    agrees = agreement > 0
     made = Selected(
         judge.sha256,
         selection.by,
@@ -158,12 +156,8 @@ def _best(rows: NDArray[np.int64], score: NDArray[np.float32], keep: float) -> N
     return rows[order[: max(1, round(keep * len(rows)))]]
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """Of every image of a store [M]: above 0 where the judge agrees, and the score that it is chosen by."""
-
-    agreement: NDArray[np.float32]
-    score: NDArray[np.float32]
+_Judged = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Of every image of a store [M]: above 0 where the judge agrees, and the score that it is chosen by."""
 
 
 def score_file(store: StoreDataset, judge: ReidModel, by: str = JUDGE) -> Path:
@@ -188,19 +182,19 @@ def _judged(
             agreement = np.asarray(content["score"], np.float32)
             score = agreement if by == JUDGE else np.asarray(content[by], np.float32)
             if np.array_equal(content["origin"], origin) and agreement.shape == score.shape == (len(store),):
-                return _Judged(agreement, score)
+                return agreement, score
     except ZIP_ERRORS:
         pass  # not there, or damaged: it is made again
-    judged = _score(store, rows, by, judge, images, progress)
-    columns: dict[str, Any] = {"origin": origin, "score": judged.agreement}
+    agreement, score = _score(store, rows, by, judge, images, progress)
+    columns: dict[str, Any] = {"origin": origin, "score": agreement}
     if by != JUDGE:
-        columns[by] = judged.score
+        columns[by] = score
     try:
         with whole(path) as aside, aside.open("wb") as stream:
             np.savez(stream, **columns)
     except OSError as error:
         _log.warning("the judge's scores are not kept for the next time: %s", error)
-    return judged
+    return agreement, score
 
 
 @torch.no_grad()
@@ -235,7 +229,7 @@ def _score(
         agreed = own - similarity.amax(dim=1)
         agreement[mine] = agreed.cpu().numpy()
         score[mine] = agreement[mine] if by == JUDGE else _diverse(features, agreed, by).cpu().numpy()
-    return _Judged(agreement, score)
+    return agreement, score
 
 
 def _diverse(features: Tensor, agreed: Tensor, by: str) -> Tensor:

@@ -25,15 +25,16 @@ from dgaug.models.checkpoints import load_reid
 from dgaug.outputs import already_complete, remove, require_same_settings
 from dgaug.progress import Progress
 from dgaug.scores.retrieval.evaluate import evaluate_network
+from dgaug.scores.retrieval.protocols import Tables
 from dgaug.scores.retrieval.ranking import Ranking
-from dgaug.settings import FeedSettings, ReidSettings, Settings
+from dgaug.scores.retrieval.structure_average import Structures
+from dgaug.settings import FeedSettings, Settings
 from dgaug.store.policies import policy_classes
 from dgaug.training.batches import LabelledImages
 from dgaug.training.log import TrainingLog
 from dgaug.training.reid_loop import ReidJob, train_reid_network
 from dgaug.training.reid_losses import Feed, fullest_iteration, generated_at, term_weights
-from dgaug.training.room import require_room
-from dgaug.training.trials import reid_trial
+from dgaug.training.trials import reid_trial, require_room
 
 STUDY = "study.json"
 """What the models in the folder were trained with."""
@@ -105,34 +106,31 @@ class Study:
 
     def _trained_and_evaluated(self, checkpoint: Path, variant: Variant, seed: int) -> dict[str, Ranking]:
         job, processes = self._job(variant, seed), Processes(default_device())
+        every = self.settings.checkpoint.log
         with training_math(self.settings.behaviour, processes.device):
             trial = reid_trial(
                 job.settings, job.architecture, processes, image_size=job.images.image_size, feed=job.feed
             )
             require_room(trial, job.settings, "reid", processes)
             with closing(TrainingLog(checkpoint.with_name("log.jsonl"), start=0, settings=self.settings)) as log:
+
+                def write(iteration: int, terms: Mapping[str, float]) -> None:
+                    if iteration % every == 0 or iteration + 1 == job.settings.iterations:
+                        log.write("re-id", iteration, terms, term_weights(job.settings, iteration))
+
                 train_reid_network(
                     job,
                     checkpoint,
                     processes=processes,
                     save_every=self.settings.checkpoint.every,
                     progress=self.progress,
-                    on_log=self._written(log, job.settings),
+                    on_log=write,
                 )
                 ranking = evaluated(checkpoint, self.data, self.settings, self.progress)
                 for feature, values in ranking.items():
                     numbers = {name: float(value) for name, value in values.items() if isinstance(value, int | float)}
                     log.write(f"ranking of {feature}", job.settings.iterations, numbers, {})
         return ranking
-
-    def _written(self, log: TrainingLog, reid: ReidSettings) -> Callable[[int, Mapping[str, float]], None]:
-        every = self.settings.checkpoint.log
-
-        def write(iteration: int, terms: Mapping[str, float]) -> None:
-            if iteration % every == 0 or iteration + 1 == reid.iterations:
-                log.write("re-id", iteration, terms, term_weights(reid, iteration))
-
-        return write
 
     def _job(self, variant: Variant, seed: int) -> ReidJob:
         # A twin has the classes of the model it is compared with, so that both start from the same weights.
@@ -168,13 +166,16 @@ class Study:
         record_study(self.folder, described, begun=any(self.folder.glob("seed*-*/last.pt")))
 
 
-def evaluated(checkpoint: Path, data: IdentityData, settings: Settings, progress: Progress) -> dict[str, Ranking]:
-    """The metrics of a re-id model by feature, computed on the default device."""
+def evaluated(
+    checkpoint: Path, data: IdentityData, settings: Settings, progress: Progress, structures: Structures | None = None
+) -> Tables:
+    """The metrics of a re-id model by feature, computed on the default device; `structures`: see `evaluate_network`."""
     return evaluate_network(
         load_reid(checkpoint).network.to(default_device()),
         data,
         image_size=settings.data.image_size,
         fine_weight=settings.reid.fine_at_test,
+        structures=structures,
         progress=progress,
     )
 

@@ -15,7 +15,7 @@ from dgaug.errors import DgaugError
 from dgaug.files import write_sealed_json
 from dgaug.models.architectures import ARCHITECTURES, RECIPES
 from dgaug.progress import Progress, silent
-from dgaug.runs import Run, find_run, locked
+from dgaug.runs import find_run, locked
 from dgaug.scores.retrieval.held_out import HeldOut, held_out, require_evaluation, warn_of_leaks
 from dgaug.settings import FeedSettings, Settings, load_settings, override, parse_settings, setting_texts
 from dgaug.studies.feeds import (
@@ -146,11 +146,11 @@ def train_reid(
     require_evaluation(content)
     warn_of_leaks(_held_out(content))
     images = LabelledImages.of(content, settings.data.image_size)
-    labelling = Labelling(
-        reid.labels, reid.weighting == "confidence", _path(teacher), _teacher_of(trained), reid.identity_mixup
-    )
+    store_path, teacher_path = (None if path is None else Path(path) for path in (store, teacher))
+    of_run = trained.teacher if trained is not None and trained.teacher.is_file() else None
+    labelling = Labelling(reid.labels, reid.weighting == "confidence", teacher_path, of_run, reid.identity_mixup)
     sources = open_sources(
-        feed, trained, _path(store), images=images, labelling=labelling, folder=folder, progress=progress
+        feed, trained, store_path, images=images, labelling=labelling, folder=folder, progress=progress
     )
     require_mixup(reid, [source.store for source in sources])
     chosen: list[Selected] = []
@@ -210,14 +210,6 @@ def _named(variants: Sequence[Variant], seeds: int) -> str:
 def _require_known(what: str, name: str, known: Sequence[str] | Mapping[str, object]) -> None:
     if name not in known:
         raise DgaugError(f"unknown {what} {name!r}; known are {', '.join(known)}")
-
-
-def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
-
-
-def _teacher_of(run: Run | None) -> Path | None:
-    return run.teacher if run is not None and run.teacher.is_file() else None
 
 
 def _write_results(

@@ -12,16 +12,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dgaug.data.loading import in_order
 from dgaug.data.normalisation import normalise
 from dgaug.models.decoder import Decoder
 from dgaug.models.half_weights import with_half_weights
 from dgaug.models.reid import AnyReidNetwork, soft_labels
 from dgaug.store.codecs import encode
 from dgaug.store.codes import Codes, Rows
-from dgaug.store.resident_codes import PairCodes, codes_on
+from dgaug.store.resident_codes import ResidentCodes, codes_on
 from dgaug.store.shard_writer import ImageBatch
 from dgaug.store.virtual import generate_padded
-from dgaug.synthesis.threads import in_order, side_by_side, single_threads, usable_cores
+from dgaug.synthesis.threads import side_by_side, single_threads, usable_cores
 from dgaug.transfer import Arriving, Downloads
 
 _ENCODERS = min(8, usable_cores())
@@ -86,7 +87,7 @@ class PairDecoder:
 class _Ready(NamedTuple):
     """What a decoder draws with, on its device, and the way of its results to the host."""
 
-    codes: PairCodes
+    codes: Codes | ResidentCodes
     decoder: Decoder
     teacher: AnyReidNetwork | None
     downloads: Downloads
@@ -116,7 +117,7 @@ def finished_batches(
     batches = [slice(start, start + decoder.micro_batch) for start in range(0, len(appearance), decoder.micro_batch)]
     waiting: tuple[list[Future[list[bytes]]], _Generated] | None = None
     with single_threads(count) as draws, ThreadPoolExecutor(_ENCODERS) as encoders:
-        for rows, arriving in in_order(draws, begun, batches, ahead=count + 1):
+        for rows, arriving in in_order((draws.submit(begun, rows) for rows in batches), ahead=count + 1):
             pixels, *labels = arriving.wait()
             kept = _Generated(pixels, appearance[rows], structure[rows], labels[0] if labels else None).sure(least)
             encoded = [encoders.submit(_encoded, part, codec, quality) for part in _shares(kept.pixels)]

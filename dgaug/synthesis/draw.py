@@ -77,7 +77,7 @@ def draw_grid(
     if out is not None:
         require_free(Path(out), force=force)
     trained = find_run(str(run))
-    model = here(load_generator(trained.checkpoint))
+    model = load_generator(trained.checkpoint).to(default_device())
     donors = grid_donors(trained, appearances, structures, data=data, count=count, seed=seed)
     if on_donors is not None:
         on_donors(donors)
@@ -132,7 +132,7 @@ def swap(
         DgaugError: no such run or device, an unreadable image, or a file that is there without `force`.
     """
     require_free(Path(out), force=force)
-    model = here(load_generator(find_run(str(run)).checkpoint))
+    model = load_generator(find_run(str(run)).checkpoint).to(default_device())
     images = generate_all(model, pixels_of([Path(appearance)], model), pixels_of([Path(structure)], model))
     return save_sheet(Image.fromarray(images[0, 0]), Path(out))
 
@@ -174,7 +174,7 @@ def interpolate(
     if out.suffix.lower() not in (".gif", *_SHEETS):
         raise DgaugError(f"expected --out to end in .png (all steps) or .gif (an animation), found {out}")
     require_free(out, force=force)
-    model = here(load_generator(find_run(str(run)).checkpoint))
+    model = load_generator(find_run(str(run)).checkpoint).to(default_device())
     donors = pixels_of([Path(first), Path(second)], model)
     weights = [step / (steps - 1) for step in range(steps)]
     cells = generate_between(model, donors, weights, what=what)
@@ -208,13 +208,6 @@ def generate_all(model: TrainedGenerator, appearances: Pixels, structures: Pixel
     _, adain = encode_images(model, torch.from_numpy(appearances).to(device))
     codes, _ = encode_images(model, torch.from_numpy(structures).to(device))
     return every_pair(model.generator.decoder, torch.split(codes, AT_ONCE), adain)
-
-
-def here(model: TrainedGenerator) -> TrainedGenerator:
-    """The same model, its networks moved to the default device."""
-    for network in (model.generator, model.appearance):
-        network.to(default_device())
-    return model
 
 
 def pixels_of(paths: Sequence[Path], model: TrainedGenerator) -> Pixels:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgaug.data.images import open_image, to_pixels
+from dgaug.data.loading import in_order
 from dgaug.data.normalisation import normalise
 from dgaug.models.checkpoints import TrainedGenerator
 from dgaug.store.codes import Half, write_codes
-from dgaug.synthesis.threads import in_order, side_by_side, single_threads, usable_cores
+from dgaug.synthesis.threads import side_by_side, single_threads, usable_cores
 from dgaug.transfer import Arriving, Downloads, upload
 
 _READERS = usable_cores()
@@ -75,10 +76,11 @@ def _encoded(
     count = side_by_side(device, threads)
     with single_threads(count) as pool, ThreadPoolExecutor(_READERS) as readers:
         if device.type == "cpu":
-            started = in_order(pool, lambda batch: begun(read(batch)), batches, ahead=count + 1)
+            started = (pool.submit(lambda paths: begun(read(paths)), batch) for batch in batches)
         else:
-            started = in_order(pool, begun, in_order(readers, read, batches, ahead=_READERS), ahead=count + 1)
-        for arriving in started:
+            images = in_order((readers.submit(read, batch) for batch in batches), ahead=_READERS)
+            started = (pool.submit(begun, pixels) for pixels in images)
+        for arriving in in_order(started, ahead=count + 1):
             structure, adain = arriving.wait()
             yield structure, adain
 

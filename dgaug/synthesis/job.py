@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -33,10 +32,9 @@ from dgaug.store.sources import Sources
 from dgaug.store.spec import StoreSpec
 from dgaug.surroundings import as_found
 from dgaug.synthesis.added_pairs import designs_of, parts_of
+from dgaug.synthesis.engines import make_here, make_on_ray, wait_until_finished
 from dgaug.synthesis.estimate import Plan, plan_of
-from dgaug.synthesis.local_engine import make_here, wait_until_finished
 from dgaug.synthesis.pairs import Pairs, parse_pairs
-from dgaug.synthesis.ray_engine import make_on_ray
 from dgaug.synthesis.tasks import Networks, Work, drop_unfinished, forget_networks, load_networks
 
 VIRTUAL_MICRO_BATCH = 8
@@ -85,21 +83,6 @@ class _Asked:
     seed: int
     precision: str
     add: bool
-
-
-class _Prepared(NamedTuple):
-    work: Work
-    plan: Plan
-    store: Path
-
-
-@dataclass(frozen=True)
-class _Engine:
-    """Who makes the shards: `processes`, or a Ray cluster."""
-
-    processes: Processes
-    ray: bool
-    ray_address: str | None
 
 
 @as_found
@@ -157,32 +140,29 @@ def synthesize(
         Interrupted: a signal arrived; finished shards stay.
     """
     asked = _Asked(pairs, codec, quality, labels_dense, min_confidence, shard_size, seed, precision, add)
-    machine = _engine(engine, ray_address, device)
-    require_precision(precision, machine.processes.device, option="--precision ")
-    first, share = machine.processes.is_rank_zero, machine.processes.broadcast
+    require_engine(engine, ray_address, device)
+    processes = Processes.here()
+    require_precision(precision, processes.device, option="--precision ")
+    first, share = processes.is_rank_zero, processes.broadcast
     prepared = None
     if first:
         origin = _origin(run, checkpoint, data, teacher, out)
-        prepared = _prepared(origin, asked, force=force, progress=progress)
+        work, plan = _prepared(origin, asked, force=force, progress=progress)
         if not dry_run and not yes:
-            _require_space(prepared.plan, prepared.store)
+            _require_space(plan, origin.store)
+        prepared = work, plan, origin.store
     job = share(prepared)
     assert job is not None
-    work, plan, store = job.work, job.plan, job.store
+    work, plan, store = job
     if dry_run:
         return Synthesis(store, plan, 0, already_complete=False)
     try:
         with locked(store, what="store") if first else nullcontext():
             missing, complete = share(_begun(work, force=force) if first else ([], False))
-            count = _make(work, missing, machine, progress)
+            count = _make(work, missing, engine, processes, ray_address=ray_address, progress=progress)
     finally:
         forget_networks()
     return Synthesis(store, plan, count, already_complete=complete)
-
-
-def _engine(name: str, ray_address: str | None, device: str) -> _Engine:
-    require_engine(name, ray_address, device)
-    return _Engine(Processes.here(), name == "ray", ray_address)
 
 
 def _origin(
@@ -211,7 +191,7 @@ def _origin(
     return _Origin(trained.checkpoint, donors or trained, judge, Path(out) if out else trained.store)
 
 
-def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress) -> _Prepared:
+def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress) -> tuple[Work, Plan]:
     """Everything read and checked; nothing is written yet."""
     parsed = parse_pairs(asked.pairs)
     # Absolute, because workers may run elsewhere.
@@ -245,7 +225,7 @@ def _prepared(origin: _Origin, asked: _Asked, *, force: bool, progress: Progress
         threads=torch.get_num_threads(),
         levels=content.levels,
     )
-    return _Prepared(work, plan_of(work, networks, afresh=force), origin.store)
+    return work, plan_of(work, networks, afresh=force)
 
 
 def _spec(design: Pairs, asked: _Asked, networks: Networks, *, existing: StoreSpec | None) -> StoreSpec:
@@ -299,7 +279,9 @@ def _begun(work: Work, *, force: bool) -> tuple[list[int], bool]:
     return missing, False
 
 
-def _make(work: Work, missing: list[int], machine: _Engine, progress: Progress) -> int:
+def _make(
+    work: Work, missing: list[int], engine: str, processes: Processes, *, ray_address: str | None, progress: Progress
+) -> int:
     """Make what is missing and assemble the store; returns the number of its images."""
     with stop_requests() as stop:
 
@@ -307,11 +289,11 @@ def _make(work: Work, missing: list[int], machine: _Engine, progress: Progress) 
             stop.leave()
             progress(title, done, total, values)
 
-        if machine.ray:
-            make_on_ray(work, missing, address=machine.ray_address, stop=stop, progress=heard)
+        if engine == "ray":
+            make_on_ray(work, missing, address=ray_address, stop=stop, progress=heard)
         else:
-            make_here(work, missing, processes=machine.processes, stop=stop, progress=heard)
-        if not machine.processes.is_rank_zero:
+            make_here(work, missing, processes=processes, stop=stop, progress=heard)
+        if not processes.is_rank_zero:
             return wait_until_finished(work, stop)
         count = finish_store(work.store, spec=work.spec, progress=heard)
         shutil.rmtree(work.working, ignore_errors=True)

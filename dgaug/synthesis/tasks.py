@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -143,9 +143,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 def _read_networks(
     checkpoint: Path, teacher: Path | None, device: torch.device, _stamps: tuple[tuple[int, int] | None, ...]
 ) -> Networks:
-    model = load_generator(checkpoint)
-    model.generator.to(device)
-    model.appearance.to(device)
+    model = load_generator(checkpoint).to(device)
     judge = None if teacher is None else load_reid(teacher)
     if judge is not None:
         judge.network.to(device)
@@ -174,6 +172,10 @@ def ensure_codes(work: Work, missing: Sequence[int], progress: Progress = silent
 def _encode(work: Work, files: dict[Path, NDArray[np.int64]], progress: Progress) -> None:
     images = [work.data / path for path in work.sources.path]
     done, total = 0, sum(map(len, files.values()))
+
+    def tell(of_file: int) -> None:
+        progress("encoding", done + of_file, total)
+
     work.codes.mkdir(exist_ok=True)
     for path, rows in files.items():
         with _apart(work) as folder:
@@ -184,15 +186,11 @@ def _encode(work: Work, files: dict[Path, NDArray[np.int64]], progress: Progress
                 networks_of(work).generator,
                 micro_batch=micro_batch_on(default_device(), work.spec.micro_batch),
                 threads=work.threads,
-                on_batch=partial(_tell_encoded, progress, done, total),
+                on_batch=tell,
             )
             os.replace(folder / path.name, path)
         done += len(rows)
     sync_folder(work.codes)
-
-
-def _tell_encoded(progress: Progress, before: int, total: int, done: int) -> None:
-    progress("encoding", before + done, total)
 
 
 def drop_unfinished(work: Work, missing: Sequence[int]) -> None:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
 
 import torch
 from torch import nn
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def usable_cores() -> int:
@@ -51,20 +46,3 @@ def fit_for_one_thread(network: nn.Module) -> None:
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1):
             layer.dilation = (2, 2)
-
-
-def in_order(
-    pool: ThreadPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], *, ahead: int
-) -> Iterator[Result]:
-    """What a function gives for each item, in their order; at most so many are begun before they are asked for."""
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dgaug.data.images import ResizedImages
 from dgaug.data.loading import default_threads, loaded
 from dgaug.data.normalisation import normalise
 from dgaug.data.records import IdentityData, class_names
-from dgaug.data.resized import ResizedImages
 from dgaug.launched import launched
 from dgaug.training.sampling import OrderedBatches, SampledRow
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from dgaug.data.normalisation import normalise
 from dgaug.distributed import Processes
@@ -61,13 +59,17 @@ def train_dgnet(training: Training, *, processes: Processes, progress: Progress,
     total, on_gpu = settings.schedule.iterations, processes.device.type == "cuda"
     if start and processes.is_rank_zero:
         _log.info("resuming from iteration %d of %d: %s", start, total, run.folder)
-    batches = _batches(training, model, start)
+    dataset, sampler = _shown(training, start=start, share=model.share)
+    batches = endless_batches(dataset, settings.data.workers, sampler, processes.device)
     unread: list[tuple[int, Report]] = []
     with closing(batches), stop_requests() as stop:
         for iteration in range(start, total):
-            micro_batches = [_batch(*next(batches)) for _ in range(settings.schedule.accumulation)]
-            with _divergence_named(training, iteration):
+            read = [next(batches) for _ in range(settings.schedule.accumulation)]
+            micro_batches = [Batch(images, positives, labels) for (images, positives), labels in read]
+            try:
                 unread.append((iteration, model.step(micro_batches, iteration)))
+            except FloatingPointError as error:
+                raise _diverged(training, iteration, str(error)) from error
             done = iteration + 1
             saved = done % settings.checkpoint.every == 0 or done == total
             shown = done % settings.checkpoint.preview == 0 or done == total
@@ -104,19 +106,6 @@ def _read(unread: list[tuple[int, Report]], training: Training) -> Report:
     return newest
 
 
-@contextmanager
-def _divergence_named(training: Training, iteration: int) -> Iterator[None]:
-    try:
-        yield
-    except FloatingPointError as error:
-        raise _diverged(training, iteration, str(error)) from error
-
-
-def _batches(training: Training, model: DGNet, start: int) -> Generator[tuple[Tensor, Tensor], None, None]:
-    dataset, sampler = _shown(training, start=start, share=model.share)
-    return endless_batches(dataset, training.settings.data.workers, sampler, model.processes.device)
-
-
 def _shown(training: Training, *, start: int, share: Share) -> tuple[TrainingImages, OrderedBatches]:
     """What training sees, and in which order."""
     settings = training.settings
@@ -130,11 +119,6 @@ def _shown(training: Training, *, start: int, share: Share) -> tuple[TrainingIma
         share=share,
     )
     return TrainingImages(training.images, pad=settings.data.pad, positives=True), sampler
-
-
-def _batch(views: Tensor, labels: Tensor) -> Batch:
-    images, positives = views
-    return Batch(images, positives, labels)
 
 
 def _diverged(training: Training, iteration: int, reason: str) -> DgaugError:

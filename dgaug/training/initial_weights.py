@@ -59,7 +59,8 @@ def pretrained_path(start: str) -> Path | None:
 
 def _load_pretrained(networks: Networks, path: Path) -> None:
     tensors = read_tensors(path)
-    for part, network in _by_part(networks).items():
+    for part in _PARTS:
+        network: nn.Module = getattr(networks, part)
         own = network.state_dict()
         first = next(iter(own))
         given = tensors.get(f"{part}.{first}")
@@ -78,10 +79,6 @@ def _load_pretrained(networks: Networks, path: Path) -> None:
             own[name] = given.to(own[name].dtype)
         network.load_state_dict(own)
     networks.generator_ema.load_state_dict(networks.generator.state_dict())
-
-
-def _by_part(networks: Networks) -> dict[str, nn.Module]:
-    return {part: getattr(networks, part) for part in _PARTS}
 
 
 def ship(run: Path, path: Path) -> None:

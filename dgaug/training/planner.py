@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from dgaug.data.fitness import Shape, fitting_size, too_few, typical_shape
+from dgaug.data.images import CACHE_SHARE
 from dgaug.data.loading import MOST_THREADS, default_threads
 from dgaug.data.prepare import read_data
 from dgaug.data.records import IdentityData, Role, class_names
-from dgaug.data.resized import CACHE_SHARE
 from dgaug.data.toy import is_toy
 from dgaug.device import AUTO, default_device, on_device, require_precision
 from dgaug.distributed import Processes
@@ -29,23 +29,14 @@ from dgaug.models.weights import torchvision_weights
 from dgaug.outputs import flat
 from dgaug.presets import preset_names, read_config
 from dgaug.progress import Progress, silent
-from dgaug.settings import (
-    ReidSettings,
-    ScheduleSettings,
-    Settings,
-    load_settings,
-    setting_text,
-    setting_texts,
-)
+from dgaug.settings import ReidSettings, ScheduleSettings, Settings, load_settings, setting_text, setting_texts
 from dgaug.surroundings import as_found
-from dgaug.training.estimate import Timing, time_training
+from dgaug.training.estimate import GIB, Timing, TrainingPlan, time_training
 from dgaug.training.initial_weights import pretrained_path
 from dgaug.training.losses import SIDES
-from dgaug.training.plan import GIB, TrainingPlan
-from dgaug.training.room import Trial, fewest_turns
 from dgaug.training.sampling import require_identities
 from dgaug.training.trackers import require_tracker
-from dgaug.training.trials import dgnet_trial, reid_trial
+from dgaug.training.trials import Trial, dgnet_trial, fewest_turns, reid_trial
 
 ON_CPU, ON_GPU, EMBEDDED = "market1501-cpu", "market1501", "toy"
 LONG = 2 * 24 * 3600

@@ -6,7 +6,7 @@ prefetched one iteration ahead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -89,9 +89,10 @@ def train_reid_network(
     state_path = path.with_name(f"{path.stem}.state.pt")
     start = _resume(state_path, network, optimizer)
     share = Share(processes.rank, processes.world_size, job.settings.accumulation)
-    batches = _real_batches(job, start, share, processes.device)
+    dataset, sampler = _shown(job, start=start, share=share)
+    batches = endless_batches(dataset, job.data.workers, sampler, processes.device)
     with closing(batches), ahead_of(job.feed, processes.device) as feed, stop_requests() as stop:
-        loop = _Loop(replace(job, feed=feed), network, optimizer, processes=processes, share=share)
+        loop = _Loop(replace(job, feed=feed), network, optimizer, processes, share)
         total, read_every = job.settings.iterations, _read_every(processes.device)
         waiting: list[_Terms] = []
         for iteration in range(start, total):
@@ -168,13 +169,6 @@ class _Ahead:
             return self._feed(iteration), self._stream.record_event()
 
 
-def _real_batches(
-    job: ReidJob, start: int, share: Share, device: torch.device
-) -> Generator[tuple[Tensor, Tensor], None, None]:
-    dataset, sampler = _shown(job, start=start, share=share)
-    return endless_batches(dataset, job.data.workers, sampler, device)
-
-
 def _shown(job: ReidJob, *, start: int, share: Share) -> tuple[TrainingImages, OrderedBatches]:
     """The real images that training sees, and in which order."""
     order = order_of(job.settings, job.images.labels)
@@ -245,24 +239,18 @@ class _Colours:
         return images if self.boxes is None else greyed(images, self.boxes[places.start : places.stop])
 
 
+@dataclass
 class _Loop:
     """One iteration after the other."""
 
-    def __init__(
-        self,
-        job: ReidJob,
-        network: ReidNetwork,
-        optimizer: torch.optim.Optimizer,
-        *,
-        processes: Processes,
-        share: Share,
-    ) -> None:
-        self.job = job
-        self.network = network
-        self.optimizer = optimizer
-        self.processes = processes
-        self.share = share
-        self.terms = processes.wrap(ReidTerms(network, job.settings))
+    job: ReidJob
+    network: ReidNetwork
+    optimizer: torch.optim.Optimizer
+    processes: Processes
+    share: Share
+
+    def __post_init__(self) -> None:
+        self.terms = self.processes.wrap(ReidTerms(self.network, self.job.settings))
 
     def step(self, batches: Sequence[tuple[Tensor, Tensor]], iteration: int) -> _Terms:
         """Train on this process's share of a batch; terms, means over all shares."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -25,19 +25,6 @@ _GROUP = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 _log = logging.getLogger("dgaug")
 
 
-class Tracker(Protocol):
-    """Takes what a training reports."""
-
-    def scalars(self, values: Mapping[str, float], iteration: int) -> None:
-        """Metrics of an iteration by name."""
-
-    def image(self, name: str, path: Path, iteration: int) -> None:
-        """An image file made at an iteration."""
-
-    def close(self) -> None:
-        """Nothing more comes."""
-
-
 def require_tracker(name: str) -> None:
     """Refuse a tracker whose package is not installed.
 
@@ -49,7 +36,9 @@ def require_tracker(name: str) -> None:
         raise DgaugError(f"--log {name} needs the package {package}: pip install 'dgaug[{name}]', or use --log none")
 
 
-def open_tracker(name: str, folder: Path, settings: Settings | None, *, start: int) -> Tracker | None:
+def open_tracker(
+    name: str, folder: Path, settings: Settings | None, *, start: int
+) -> _TensorBoard | _Accelerated | None:
     """The tracker of a training in `folder`, which holds its files; None for `none`.
 
     Args:

@@ -30,10 +30,9 @@ from dgaug.training.dgnet_loop import Training, train_dgnet
 from dgaug.training.initial_weights import pretrained_path
 from dgaug.training.log import TrainingLog
 from dgaug.training.reid_loop import ReidJob, train_reid_network
-from dgaug.training.room import require_room
 from dgaug.training.sampling import Share, require_identities
 from dgaug.training.trackers import require_tracker
-from dgaug.training.trials import dgnet_trial, reid_trial
+from dgaug.training.trials import dgnet_trial, reid_trial, require_room
 
 _BEFORE_CONFIG = {"data", "data.part", "environment.json"}
 """What a run that was killed at its very start may hold."""

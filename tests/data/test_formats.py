@@ -16,8 +16,8 @@ from dgaug.data import formats
 from dgaug.data.check import check_data, who_was_read
 from dgaug.data.images import open_image
 from dgaug.data.layouts import open_data
-from dgaug.data.left_out import left_out
 from dgaug.data.listing import list_images
+from dgaug.data.summary import left_out
 from dgaug.runs import Run
 
 SAVED = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tiny_run import RunCommand
 
-from dgaug.data.hold_out import hold_out
 from dgaug.data.layouts import open_data
+from dgaug.data.prepare import hold_out
 from dgaug.data.records import IdentityData
 from dgaug.errors import DgaugError
 from dgaug.scores.retrieval.held_out import require_evaluation

@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dgaug.data import resized
-from dgaug.data.images import open_image, to_pixels
-from dgaug.data.resized import CACHE_SHARE, ResizedImages
+from dgaug.data.images import CACHE_SHARE, ResizedImages, open_image, to_pixels
 
 SIZE = (32, 16)
 BYTES = 32 * 16 * 3
@@ -33,7 +31,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return open_image(path)
 
-    monkeypatch.setattr(resized, "open_image", counted)
+    monkeypatch.setattr("dgaug.data.images.open_image", counted)
     return names
 
 
@@ -49,7 +47,7 @@ def test_every_image_is_decoded_once(paths: list[Path], decoded: list[str]) -> N
 def test_what_does_not_fit_into_memory_is_decoded_again(
     monkeypatch: pytest.MonkeyPatch, paths: list[Path], decoded: list[str], fitting: int, sharing: int
 ) -> None:
-    monkeypatch.setattr(resized, "free_memory", lambda: int(fitting * sharing * BYTES / CACHE_SHARE))
+    monkeypatch.setattr("dgaug.data.images.free_memory", lambda: int(fitting * sharing * BYTES / CACHE_SHARE))
     images = ResizedImages(paths, SIZE, sharing=sharing)
     for _ in range(2):
         for row, path in enumerate(paths):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dgaug.figures.ranked_sheet import FRAME, RIGHT, SIGN, WRONG, RankedRow, ranked_sheet
-from dgaug.figures.sheets import GAP, INK, MARGIN
+from dgaug.figures.sheets import FRAME, GAP, INK, MARGIN, RIGHT, SIGN, WRONG, RankedRow, ranked_sheet
 
 GREY = np.full((128, 64, 3), 90, np.uint8)
 

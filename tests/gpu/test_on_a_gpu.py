@@ -30,8 +30,7 @@ from dgaug.training.dgnet import DGNet
 from dgaug.training.graphs import WARM_UP
 from dgaug.training.losses import Batch
 from dgaug.training.networks import build_networks
-from dgaug.training.room import require_room
-from dgaug.training.trials import dgnet_trial
+from dgaug.training.trials import dgnet_trial, require_room
 
 pytestmark = pytest.mark.gpu
 CLASSES, SIDE, CPU = 5, 4, torch.device("cpu")

@@ -15,7 +15,7 @@ from tiny_run import IDENTITIES, RunCommand
 from dgaug.data.recorded import read_run_data
 from dgaug.errors import DgaugError
 from dgaug.models.checkpoints import load_generator
-from dgaug.report import grid, images, rankings
+from dgaug.report import grid, images, page
 from dgaug.report.page import report_run
 from dgaug.runs import Run
 from dgaug.scores.quality.structure_consistency import STRUCTURE_DONOR, structure_consistency
@@ -203,7 +203,7 @@ def test_the_most_that_a_page_can_hold_is_bounded() -> None:
 def test_many_gallery_images_are_left_to_eval_reid(
     tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rankings, "CHEAP", 10)
+    monkeypatch.setattr(page, "CHEAP", 10)
     read = ReadPage(report_run(tiny_run.folder, out=tmp_path / "r.html", count=2))
     assert f"dgaug eval-reid {tiny_run.teacher} --data" in read.sections["ranked"]
 

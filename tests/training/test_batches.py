@@ -11,7 +11,6 @@ import pytest
 import torch
 from PIL import Image
 
-from dgaug.data import resized
 from dgaug.data.images import DamagedImage, open_image
 from dgaug.data.normalisation import normalise
 from dgaug.data.records import IdentityData, Record
@@ -182,7 +181,7 @@ def test_phases_of_a_run_decode_each_image_once(monkeypatch: pytest.MonkeyPatch,
         decoded.append(path.name)
         return open_image(path)
 
-    monkeypatch.setattr(resized, "open_image", counted)
+    monkeypatch.setattr("dgaug.data.images.open_image", counted)
     for positives, phase in ((False, "teacher"), (True, "dgnet")):
         dataset = TrainingImages(images, pad=2, positives=positives)
         sampler = OrderedBatches(shuffled(len(dataset)), 4, phase=phase, seed=1)

@@ -14,11 +14,9 @@ from dgaug.errors import DgaugError
 from dgaug.models.architectures import teacher_architecture
 from dgaug.models.reid import ReidNetwork
 from dgaug.settings import ReidSettings, ScheduleSettings
-from dgaug.training import room
 from dgaug.training.dgnet import DGNet
 from dgaug.training.reid_losses import ReidTerms
-from dgaug.training.room import Trial, fewest_turns, require_room
-from dgaug.training.trials import dgnet_trial, reid_trial
+from dgaug.training.trials import Trial, dgnet_trial, fewest_turns, reid_trial, require_room
 
 CARD, CPU = torch.device("cuda", 0), torch.device("cpu")
 
@@ -123,7 +121,7 @@ def test_training_says_it_before_anything_is_made(
         raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(DGNet, "step", short)
-    monkeypatch.setattr(room, "_on_a_gpu", lambda device: True)
+    monkeypatch.setattr("dgaug.training.trials._on_a_gpu", lambda device: True)
     out = tmp_path / "run"
     output = dgaug("train", "--config", tiny_config, "--out", out).error()
     assert "has too little memory for schedule: 2 images on each side" in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from enum import Enum
@@ -71,26 +72,14 @@ LOWER_COLOURS: dict[Colour, float] = {
 }  # fmt: skip
 SHOE_COLOURS: dict[Colour, float] = {BLACK: 7, WHITE: 6, BROWN: 4, GREY: 3, RED: 2, BLUE: 2, RUST: 1}
 BAG_COLOURS: dict[Colour, float] = {
-    BLACK: 6,
-    BROWN: 4,
-    RED: 3,
-    NAVY: 3,
-    BLUE: 3,
-    OLIVE: 2,
-    YELLOW: 2,
-    TEAL: 2,
-    BEIGE: 2,
-}
+    BLACK: 6, BROWN: 4, RED: 3, NAVY: 3, BLUE: 3, OLIVE: 2, YELLOW: 2, TEAL: 2, BEIGE: 2,
+}  # fmt: skip
 HAIR_COLOURS: dict[Colour, float] = {
     (30, 26, 26): 8, (62, 42, 32): 6, (104, 70, 46): 4, (198, 158, 96): 3, (150, 78, 44): 2, (158, 156, 154): 2,
 }  # fmt: skip
 SKIN_TONES: dict[Colour, float] = {
-    (240, 202, 174): 5,
-    (222, 176, 142): 5,
-    (190, 138, 102): 3,
-    (142, 96, 68): 3,
-    (98, 66, 50): 2,
-}
+    (240, 202, 174): 5, (222, 176, 142): 5, (190, 138, 102): 3, (142, 96, 68): 3, (98, 66, 50): 2,
+}  # fmt: skip
 
 UPPERS = {
     Upper.TSHIRT: 9, Upper.LONG_SLEEVE: 5, Upper.OPEN_JACKET: 5, Upper.COAT: 3, Upper.HOODIE: 4, Upper.TANK: 2,
@@ -165,9 +154,5 @@ def _pattern(draw: random.Random, upper: Upper) -> Pattern:
 
 def _contrasting(draw: random.Random, first: Colour) -> Colour:
     """A second colour that a small image still tells from the first."""
-    far = {colour: weight for colour, weight in UPPER_COLOURS.items() if _distance(colour, first) > 110}
+    far = {colour: weight for colour, weight in UPPER_COLOURS.items() if math.dist(colour, first) > 110}
     return weighted(draw, far)
-
-
-def _distance(one: Colour, other: Colour) -> float:
-    return float(sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5)

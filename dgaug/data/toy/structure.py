@@ -24,16 +24,8 @@ class Hair(str, Enum):
 
 HAIRS = {Hair.SHORT: 9, Hair.BOB: 3, Hair.LONG: 4, Hair.BUN: 2, Hair.PONYTAIL: 3, Hair.BALD: 1, Hair.CAP: 2}
 PLACES = 6
-FACINGS = {
-    0: 5,
-    45: 2,
-    -45: 2,
-    90: 4,
-    -90: 4,
-    135: 2,
-    -135: 2,
-    180: 5,
-}  # degrees; 0 looks at the viewer, 90 walks right
+FACINGS = {0: 5, 45: 2, -45: 2, 90: 4, -90: 4, 135: 2, -135: 2, 180: 5}
+"""Degrees; 0 looks at the viewer, 90 walks right."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,7 +138,7 @@ def timm_encoder(name: str, weights: Path, *, device: torch.device | str = "cpu"
 
 def inception_cached() -> bool:
     """Whether pytorch-fid's file is in the torch hub cache."""
-    return _cached_inception().is_file()
+    return hub_cache(INCEPTION_URL).is_file()
 
 
 def find_inception_weights(weights: Path | None = None) -> Path:
@@ -150,8 +150,8 @@ def find_inception_weights(weights: Path | None = None) -> Path:
         DgaugError: no such file, or the download failed.
     """
     if weights == Path("download"):
-        return download(INCEPTION_URL, _cached_inception())
-    path = weights if weights is not None else _cached_inception()
+        return download(INCEPTION_URL, hub_cache(INCEPTION_URL))
+    path = weights if weights is not None else hub_cache(INCEPTION_URL)
     if not path.is_file():
         raise DgaugError(
             f"FID needs the Inception weights and there are none at {path}: fetch {INCEPTION_URL} to that place, "
@@ -176,10 +176,6 @@ def inception_sha256(path: Path) -> str:
         )
     _log.warning("%s is not pytorch-fid's file (sha256 %s): FID from it compares only with itself", path, digest)
     return digest
-
-
-def _cached_inception() -> Path:
-    return hub_cache(INCEPTION_URL)
 
 
 def encoder_named(text: str, *, option: str, device: torch.device) -> Encoder:

@@ -61,11 +61,14 @@ def frechet_scores(features: Features, seed: int) -> dict[str, Any]:
     scores: dict[str, Any] = {key: _whole_distance(features)}
     if kept is None:
         return scores
-    by_count = {}
+    by_count, (generated, real) = {}, kept
     for part in PARTS:
-        count = min(len(kept[0]), len(kept[1])) // part
+        count = min(len(generated), len(real)) // part
         if count >= 2:
-            by_count[str(count)] = _at(count, *kept)
+            by_count[str(count)] = {
+                "generated": frechet_of_features(generated[:count], real[:count]),
+                "real": frechet_of_features(real[:count], real[count : 2 * count]),
+            }
     if by_count:
         scores[f"{key}_floor"] = list(by_count.values())[-1]["real"]
         scores[f"{key}_by_count"] = by_count
@@ -97,14 +100,6 @@ def duplicate_scores(features: Features, seed: int) -> dict[str, Any]:
     """The share of near-duplicates and what counts as near; nothing without images."""
     near, name = features.duplicates, features.encoder.name
     return {} if near is None else {f"duplicates_{name}": near.share, f"duplicates_threshold_{name}": near.threshold}
-
-
-def _at(count: int, generated: Tensor, real: Tensor) -> dict[str, float]:
-    """Generated against real, and real against other real ones, with `count` images on each side."""
-    return {
-        "generated": frechet_of_features(generated[:count], real[:count]),
-        "real": frechet_of_features(real[:count], real[count : 2 * count]),
-    }
 
 
 def _whole_distance(features: Features) -> float:

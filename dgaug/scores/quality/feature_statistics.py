@@ -23,9 +23,8 @@ from dgaug.interrupts import StopRequest
 from dgaug.progress import Progress, silent
 from dgaug.scores.quality.encoders import Encoder
 from dgaug.scores.quality.fid_protocols import Preparation
-from dgaug.scores.quality.frechet import Gaussian, Moments
+from dgaug.scores.quality.frechet import Gaussian, Moments, read_npz
 from dgaug.scores.quality.image_sets import ImageSet, Pixels, Rows
-from dgaug.scores.quality.statistics_file import read_npz
 
 BATCH = 50
 KEPT = 10_000

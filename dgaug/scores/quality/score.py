@@ -150,14 +150,14 @@ def _scores(plan: Plan, encoding: Encoding) -> dict[str, Any]:
 
 def _judging(plan: Plan, donors: Donors | str, encoding: Encoding) -> Callable[[], dict[str, Any]] | None:
     """Asks the independent judge and draws the worst and the best images; None without a judge."""
-    if plan.judge is None or isinstance(donors, str):
+    judge = plan.judge
+    if judge is None or isinstance(donors, str):
         return None
-    name = plan.judge.name
 
     def judged() -> dict[str, Any]:
-        rows, seen, ceiling = _judged(plan, donors, encoding)
+        rows, seen, ceiling = _judged(judge, donors, encoding)
         if plan.subject.folder is not None and len(seen.rows) >= 2:
-            what = f"cosine to the appearance identity ({name})"
+            what = f"cosine to the appearance identity ({judge.name})"
             plot_extremes(donors, rows[seen.rows], seen.appearance_cosine, plan.subject.folder / EXTREMES, what=what)
         return judged_scores(seen, ceiling)
 
@@ -183,11 +183,9 @@ def _features(plan: Plan, encoder: Encoder, encoding: Encoding) -> Features:
     return Features(encoder, sides["generated"], sides["real"], plan.no_reconstructions())
 
 
-def _judged(plan: Plan, donors: Donors, encoding: Encoding) -> tuple[Rows, SeenIdentity, SeenIdentity]:
+def _judged(judge: Encoder, donors: Donors, encoding: Encoding) -> tuple[Rows, SeenIdentity, SeenIdentity]:
     """The rows that the judge was asked about, whom it sees there, and whom in as many real images."""
-    judge, sources = plan.judge, donors.store.sources
-    if judge is None:
-        raise ValueError("no judge to ask")
+    sources = donors.store.sources
     preparation = Preparation(donors.store.spec.image_size)
     originals = ImageSet("sources", donors.root, [donors.root / path for path in sources.path])
     rows = donors.images.choice(JUDGED, donors.seed, among=donors.crossed)

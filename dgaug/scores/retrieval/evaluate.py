@@ -152,7 +152,9 @@ def evaluate_reid(
             "metric": metric,
             "flip": flip,
             "fine_weight": weight.weight if extraction.parts == 2 else None,
-            "fine_weight_chosen_by": None if weight.chosen_by is None else _described_choice(weight),
+            "fine_weight_chosen_by": None
+            if weight.chosen_by is None
+            else {"mAP of training images (sum, valid queries)": weight.chosen_by, "queries": weight.queries},
             "reranking": None if reranking is None else _described_reranking(reranking, content),
             "single_gallery_shot": {"repeats": single_shot, "seed": seed} if single_shot else None,
             "multi_query": _described_multi_query(splits) if multi_query else None,
@@ -252,10 +254,6 @@ def _described_reranking(reranking: Reranking, data: IdentityData) -> dict[str, 
     gallery = [record for record in data.splits[GALLERY] if record.role is not Role.JUNK]
     images = len(data.splits[QUERY]) + len(gallery)
     return asdict(replace(reranking, k1=min(reranking.k1, images - 1), k2=min(reranking.k2, images)))
-
-
-def _described_choice(chosen: FineWeight) -> dict[str, object]:
-    return {"mAP of training images (sum, valid queries)": chosen.chosen_by, "queries": chosen.queries}
 
 
 def _described_multi_query(splits: Mapping[str, Split]) -> dict[str, int]:

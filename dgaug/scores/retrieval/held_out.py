@@ -100,7 +100,11 @@ def _require_a_match(data: IdentityData) -> None:
             "camera, because query and gallery share no identity; the first of each are "
             f"{queries[0].identity!r} and {next(iter(gallery), 'none')!r}"
         )
-    others = [(query, record) for query, record in same if not _same_file(data, query, record)]
+    others = [
+        (query, record)
+        for query, record in same
+        if not _content(data, query) or _content(data, query) != _content(data, record)
+    ]
     if not others:
         raise DgaugError(
             f"{data.root}: the only gallery images of the queries' identities are the query files themselves; add "
@@ -112,10 +116,6 @@ def _require_a_match(data: IdentityData) -> None:
             "camera, and images from a query's own camera do not count; name the cameras as they are, or, where the "
             "numbers say nothing, use --set data.cameras=none"
         )
-
-
-def _same_file(data: IdentityData, one: Record, other: Record) -> bool:
-    return _content(data, one) != b"" and _content(data, one) == _content(data, other)
 
 
 def _content(data: IdentityData, record: Record) -> bytes:

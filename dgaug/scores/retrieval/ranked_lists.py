@@ -9,8 +9,7 @@ import numpy as np
 
 from dgaug.data.images import open_image, to_pixels
 from dgaug.data.records import IdentityData, Record
-from dgaug.figures.ranked_sheet import RankedRow, ranked_sheet
-from dgaug.figures.sheets import Pixels, save_sheet
+from dgaug.figures.sheets import Pixels, RankedRow, ranked_sheet, save_sheet
 from dgaug.scores.retrieval.protocols import SINGLE_QUERY, Evaluation
 
 LISTS, LENGTH = 8, 10

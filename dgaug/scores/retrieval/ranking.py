@@ -311,12 +311,8 @@ def summary(scores: PerQuery) -> Ranking:
     for convention, precision, denominator in conventions:
         for rank in CMC_RANKS:
             rate = int((scores.first_rank <= rank).sum()) / denominator
-            result[f"{convention}/R{rank}"] = _single(rate) if convention == "sum_valid_queries" else rate
+            # Toolboxes of this convention count CMC (not AP) in single precision: equal digits, 3e-8 from the ratio.
+            result[f"{convention}/R{rank}"] = float(np.float32(rate)) if convention == "sum_valid_queries" else rate
         result[f"{convention}/mAP"] = float(precision.sum()) / denominator
         result[f"{convention}/mINP"] = float(scores.inverse_penalty.sum()) / denominator
     return result | {"queries": queries, "valid_queries": valid, "queries_without_match": queries - valid}
-
-
-def _single(value: float) -> float:
-    """Round as those toolboxes do, which count CMC (not AP) in single precision: equal digits, 3e-8 from the ratio."""
-    return float(np.float32(value))

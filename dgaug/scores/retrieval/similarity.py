@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -34,12 +34,8 @@ class ScoredQueries(NamedTuple):
     resolution: Floats
 
 
-class Scorer(Protocol):
-    """Gives the scores of a range of queries, weighting after weighting."""
-
-    def __call__(self, rows: slice) -> Iterator[ScoredQueries]:
-        """Each result is used up before the next is asked for."""
-        ...
+Scorer = Callable[[slice], Iterator[ScoredQueries]]
+"""The scores of a range of queries, weighting after weighting; each is used up before the next is asked for."""
 
 
 def require_metric(metric: str) -> None:

@@ -68,8 +68,7 @@ def structures_of(model: TrainedGenerator, data: IdentityData, count: int, *, se
     """The structures of `count` training images, or of all where there are fewer, chosen by the seed."""
     device, size, records = default_device(), model.settings.data.image_size, data.splits["train"]
     chosen = [records[place] for place in sorted(draws("structures", seed).permutation(len(records))[:count])]
-    model.generator.to(device)
-    model.appearance.to(device)
+    model.to(device)
     pixels = np.stack([to_pixels(open_image(data.image_path(record)), size) for record in chosen])
     codes = model.generator.structure(normalise(torch.from_numpy(pixels).to(device)))
     return Structures(model, codes, [record.path for record in chosen])

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from dgaug.errors import DgaugError
 from dgaug.scores.retrieval import ranking as retrieval
+from dgaug.scores.retrieval.protocols import single_shot
 from dgaug.scores.retrieval.ranking import evaluate_ranking, read_retrieval
 from dgaug.scores.retrieval.similarity import METRICS, WeightedScores
-from dgaug.scores.retrieval.single_shot import single_shot
 
 FIXTURE = Path(__file__).parents[2] / "parity" / "ranking_seed1.npz"
 SIDES = ("query_feature", "query_id", "query_camera", "gallery_feature", "gallery_id", "gallery_camera")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dgaug.errors import DgaugError
+from dgaug.scores.retrieval.protocols import single_shot
 from dgaug.scores.retrieval.ranking import evaluate_ranking, read_retrieval
 from dgaug.scores.retrieval.similarity import WeightedScores
-from dgaug.scores.retrieval.single_shot import single_shot
 
 
 def sides(seed, queries=6, people=4, images=12):

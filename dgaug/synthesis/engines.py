@@ -1,4 +1,7 @@
-"""The engine `local`: the shards of a synthesis made here, by this process or by all that torchrun started."""
+"""Who makes the shards of a synthesis.
+
+`local`: this process, or all that torchrun started; `ray`: tasks of a Ray cluster, an existing one or one of our own.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from collections.abc import Callable
 from dgaug.distributed import Processes
 from dgaug.interrupts import StopRequest
 from dgaug.progress import Progress
+from dgaug.ray_cluster import RETRIES, finish, import_ray, joined, resources
 from dgaug.store.index import read_state
 from dgaug.store.shard_writer import finished_shards
-from dgaug.synthesis.tasks import Work, ensure_codes, make_shard
+from dgaug.synthesis.tasks import Work, ensure_codes, forget_networks, make_shard
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks into the store for what other processes do."""
@@ -28,7 +32,7 @@ def make_here(work: Work, missing: list[int], *, processes: Processes, stop: Sto
     for number in missing[processes.rank :: processes.world_size]:
         make_shard(work, number, _teller(work, progress))
     if missing and processes.is_rank_zero:
-        _until(lambda: tell(work, progress) == work.spec.planned, stop)
+        _until(lambda: _tell(work, progress) == work.spec.planned, stop)
 
 
 def wait_until_finished(work: Work, stop: StopRequest) -> int:
@@ -38,8 +42,35 @@ def wait_until_finished(work: Work, stop: StopRequest) -> int:
     return state.count if state else 0
 
 
-def tell(work: Work, progress: Progress) -> int:
-    """Tell how many pairs are in finished shards; returns their number."""
+def make_on_ray(work: Work, missing: list[int], *, address: str | None, stop: StopRequest, progress: Progress) -> None:
+    """Make the missing shards as tasks, a task again when its worker dies; a finished shard stays whatever happens.
+
+    `address` is a running cluster (None: that of RAY_ADDRESS, or one on this machine that is stopped afterwards).
+
+    Raises:
+        DgaugError: no Ray, no such cluster, no machine with enough cores in it, or a task that fails again and again.
+    """
+    if not missing and work.codes_are_there(missing):
+        return
+    ray = import_ray()
+    forget_networks()  # their memory is for the workers
+    with joined(ray, address):
+        asked = resources(ray, work.threads)
+        shared = ray.put(work)
+        encode, make = (
+            ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD", **asked)(function)
+            for function in (ensure_codes, make_shard)
+        )
+        sources = sum(map(len, work.code_files(missing).values()))
+        progress("encoding", 0, sources)
+        finish(ray, [encode.remote(shared, missing)], stop, on_look=stop.leave)
+        progress("encoding", sources, sources)
+        _tell(work, progress)
+        finish(ray, [make.remote(shared, number) for number in missing], stop, on_look=lambda: _tell(work, progress))
+
+
+def _tell(work: Work, progress: Progress) -> int:
+    """How many pairs are in finished shards, which `progress` is told."""
     done = _pairs_there(work)
     progress("synthesis", done, work.spec.planned)
     return done
