@@ -19,9 +19,9 @@ from dgaug.training.trials import BRANCHES, dgnet_step, reid_step
 
 GIB = 2**30
 TIMED = 2
-"""Iterations after one that warms up."""
+"""Iterations that are timed, after one of each kind that warms up."""
 LONG = 5.0
-"""Seconds from which on the one that warms up is the one that counts."""
+"""Seconds of an iteration from which on those that warm up are those that count."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,14 @@ class Timing:
 def time_training(settings: Settings, classes: int, processes: Processes, *, progress: Progress = silent) -> Timing:
     """Time a few iterations of the teacher, unless one is given, and of DG-Net; keeps and writes nothing."""
     device = processes.device
-    parts = len(BRANCHES) + 1
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     with training_math(settings.behaviour, device):
-        progress("timing iterations", 0, parts)
+        progress("timing iterations", 0, 2)
         teacher, count = (0.0, 0) if settings.teacher.checkpoints else time_teacher(settings, classes, processes)
-        progress("timing iterations", 1, parts)
+        progress("timing iterations", 1, 2)
         dgnet, more = time_dgnet(settings, classes, processes)
-        progress("timing iterations", parts, parts)
+        progress("timing iterations", 2, 2)
     memory = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else peak_memory()
     return Timing(teacher, dgnet, count + more, memory)
 
@@ -79,20 +78,17 @@ def time_teacher(settings: Settings, classes: int, processes: Processes) -> tupl
 def time_dgnet(settings: Settings, classes: int, processes: Processes) -> tuple[float, int]:
     """Seconds of an iteration of DG-Net, the mean of both branches of the structure term, and how many were timed."""
     judge = ReidNetwork(**teacher_architecture(settings, classes))
-    seconds, iterations = 0.0, 0
-    for branch in BRANCHES:
-        step = dgnet_step(settings, classes, judge, processes, settings.schedule.accumulation, branch)
-        each, count = time_of(step, processes.device)
-        seconds, iterations = seconds + each / len(BRANCHES), iterations + count
-    return seconds, iterations
+    step = dgnet_step(settings, classes, judge, processes, settings.schedule.accumulation)
+    return time_of(step, processes.device, iterations=len(BRANCHES))
 
 
-def time_of(work: Callable[[], object], device: torch.device) -> tuple[float, int]:
-    """Seconds of one call, and how many calls that is from; one call alone where it takes long."""
+def time_of(work: Callable[[], object], device: torch.device, *, iterations: int = 1) -> tuple[float, int]:
+    """Seconds of one of the `iterations` that a call computes, and how many that is from; one call where it is long."""
     first = _seconds(work, device)
-    if first >= LONG:
-        return first, 1
-    return sum(_seconds(work, device) for _ in range(TIMED)) / TIMED, TIMED
+    if first >= LONG * iterations:
+        return first / iterations, iterations
+    calls = max(1, TIMED // iterations)
+    return sum(_seconds(work, device) for _ in range(calls)) / (calls * iterations), calls * iterations
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -101,16 +101,15 @@ def dgnet_trial(settings: Settings, classes: int, teacher: AnyReidNetwork, proce
     """An iteration of DG-Net at the end of its schedule, with every term on, in both branches of the structure term."""
 
     def trial(turns: int) -> None:
-        for branch in BRANCHES:
-            dgnet_step(settings, classes, teacher, processes, turns, branch)()
+        dgnet_step(settings, classes, teacher, processes, turns)()
 
     return trial
 
 
 def dgnet_step(
-    settings: Settings, classes: int, teacher: AnyReidNetwork, processes: Processes, turns: int, branch: float
+    settings: Settings, classes: int, teacher: AnyReidNetwork, processes: Processes, turns: int
 ) -> Callable[[], None]:
-    """The same as a function that computes the iteration, in `turns` micro-batches, each time it is called."""
+    """The same as a function that computes an iteration of each branch, in `turns` micro-batches, when it is called."""
     plan, device = settings.schedule, processes.device
     size = plan.batch_size // processes.world_size
     networks = build_networks(settings, classes, weights="none")
@@ -119,15 +118,17 @@ def dgnet_step(
     changed = {
         "schedule": plan.model_copy(update={"batch_size": size, "accumulation": turns}),
         "behaviour": settings.behaviour.model_copy(update=_QUICK),
-        "loss": settings.loss.model_copy(update={"structure_branch": branch}),
     }
+    branches = [settings.loss.model_copy(update={"structure_branch": branch}) for branch in BRANCHES]
     model = DGNet(networks, settings.model_copy(update=changed), Processes(device))
     images, positives = torch.randn(2, SIDES * (size // turns), 3, *settings.data.image_size, device=device)
     batch = Batch(images, positives, torch.arange(len(images), device=device) % classes)
 
     def step() -> None:
-        with suppress(FloatingPointError):  # of random networks
-            model.step([batch] * turns, plan.iterations - 1)
+        for loss in branches:
+            model.settings = model.settings.model_copy(update={"loss": loss})
+            with suppress(FloatingPointError):  # of random networks
+                model.step([batch] * turns, plan.iterations - 1)
 
     return step
 
