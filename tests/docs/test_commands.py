@@ -19,7 +19,7 @@ from dgaug.runs import Run
 ONLY_READ = {
     "dgaug study": "takes minutes; tests/studies/test_learning_curve.py has one",
     "--inception-weights download": "needs the network",
-    "--ray-address": "needs a cluster; tests/synthesis/test_ray_engine.py has one",
+    "--engine ray": "needs a cluster; tests/synthesis/test_ray_engine.py has one",
     "/shared/": "needs several machines; tests/synthesis runs torchrun",
     "real.npz": "needs the FID Inception weights",
     "dgaug import": "needs published checkpoints; tests/cli/test_import_command.py writes some",

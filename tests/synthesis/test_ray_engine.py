@@ -52,7 +52,7 @@ def shards_of(store: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (store / "shards").glob("*.h5")}
 
 
-@pytest.mark.parametrize(("drivers", "kills"), [(1, 2), pytest.param(3, 3, marks=pytest.mark.hostile)])
+@pytest.mark.parametrize(("drivers", "kills"), [(1, 1), pytest.param(3, 3, marks=pytest.mark.hostile)])
 def test_workers_and_drivers_killed_again_and_again_lose_no_finished_shard(
     tiny_run: Run, tmp_path: Path, undisturbed: dict[str, bytes], drivers: int, kills: int
 ) -> None:
