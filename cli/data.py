@@ -130,7 +130,6 @@ def pack(folder: Path, out: Path | None, pattern: str | None, hold_out: int | No
         dgaug data pack photos --pattern '(?P<identity>[a-z]+)_[0-9]+'
         dgaug data pack crops --hold-out 2
     """
-    from dgaug.data import prepare
     from dgaug.data.layouts import open_data
     from dgaug.data.manifest import MANIFEST_NAME, pack
     from dgaug.data.summary import summary
@@ -138,6 +137,8 @@ def pack(folder: Path, out: Path | None, pattern: str | None, hold_out: int | No
     manifest = out or folder / MANIFEST_NAME
     data = open_data(folder, pattern=pattern)
     if hold_out is not None:
+        from dgaug.data import prepare
+
         data = prepare.hold_out(data, hold_out, seed=seed)
     pack(data, manifest, force=force)
     note(f"wrote {manifest}", *data.notes, *([summary(data)] if hold_out is not None else []))

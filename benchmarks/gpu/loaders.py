@@ -120,7 +120,7 @@ def fed(run: Path, work: Path, device: torch.device, feed: str, batch: int, *, s
         feed=feed,
         twin=False,
         overrides=[
-            f"reid.iterations={16 if short else 80}",
+            f"reid.iterations={48 if short else 80}",
             f"reid.batch_size={batch}",
             "reid.ramp_start=0",
         ],

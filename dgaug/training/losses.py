@@ -262,7 +262,8 @@ class IterationTerms:
         teacher = self.networks.teacher
         assert teacher is not None
         computing = with_half_weights(teacher) if self.behaviour.precision == "bf16" else teacher
-        if self.behaviour.compile and next(computing.parameters()).is_cuda:
+        on_gpu = next(self.networks.generator.parameters()).is_cuda
+        if self.behaviour.compile and self.behaviour.arithmetic == "fast" and on_gpu:
             computing.compile()
         return computing
 

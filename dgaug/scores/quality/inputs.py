@@ -81,9 +81,10 @@ def find_subject(
 
 
 def _donors(generated: Side, roots: list[Path]) -> Path | None:
-    """The first folder that a store's sources lie below: a run may be named whose data are others."""
+    """The first of the roots that all of a store's sources lie below: the run that is named may have other data."""
     store = generated.store if isinstance(generated, ImageSet) else None
-    there = [root for root in roots if store is not None and (root / store.sources.path[0]).is_file()]
+    paths = [] if store is None else store.sources.path
+    there = [root for root in roots if all((root / path).is_file() for path in paths)]
     return next(iter([*there, *roots]), None)
 
 
