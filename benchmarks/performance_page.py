@@ -101,7 +101,11 @@ def iterations_per_hour(record: dict[str, Any]) -> Iterator[Claim]:
         before, *others = ((name, 3600 / statistics.median(taken)) for name, taken in contenders.items())
         for name, rate in others:
             yield Claim(
-                f"DG-Net at {size}: {name}", f"{before[0]} ({record['before']})", before[1], rate, "iterations/h"
+                f"DG-Net at {size.split(',')[0]}: {name}",
+                f"{before[0]} ({record['before']})",
+                before[1],
+                rate,
+                "iterations/h",
             )
 
 
