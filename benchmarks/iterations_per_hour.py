@@ -5,8 +5,8 @@
 
 Each value is the time of a whole `dgaug train` less that of a shorter one, so start-up, data generation and the teacher
 don't count; the commits take turns. The first two rows of a size have every published term and do the same work; the
-others are the two stages of `make toy-generator`, the second still with `identification`, `positive` and `real_fine`, which
-that preset has left out since: it computes less.
+others are the two stages of `make toy-generator`, the second still with `identification`, `positive` and `real_fine`,
+which that preset has left out since: it computes less.
 """
 
 from __future__ import annotations
